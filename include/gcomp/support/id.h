@@ -1,0 +1,27 @@
+#pragma once
+// Strong 32-bit ids: an index into some arena, typed so that a NodeId cannot be passed as a ValueId.
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+
+namespace gcomp {
+
+template <class Tag>
+struct Id {
+  static constexpr uint32_t kInvalid = std::numeric_limits<uint32_t>::max();
+  uint32_t index = kInvalid;
+
+  constexpr Id() = default;
+  constexpr explicit Id(size_t i) : index(static_cast<uint32_t>(i)) {}
+  constexpr bool valid() const { return index != kInvalid; }
+  friend constexpr bool operator==(Id, Id) = default;
+  friend constexpr auto operator<=>(Id, Id) = default;
+};
+
+}  // namespace gcomp
+
+template <class Tag>
+struct std::hash<gcomp::Id<Tag>> {
+  size_t operator()(gcomp::Id<Tag> id) const noexcept { return id.index; }
+};
