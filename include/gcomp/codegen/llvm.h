@@ -1,0 +1,72 @@
+#pragma once
+// Kernels to x86-64 object files through LLVM. Same kernels and options give the same bytes for any
+// number of threads. Objects need libc and libm only.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gcomp/kernel/kernel.h"
+
+namespace gcomp::codegen {
+
+enum class CpuLevel : uint8_t {
+  kV2,  // x86-64-v2: SSE4.2
+  kV3,  // x86-64-v3: AVX2, FMA, F16C (default: fixed, so that bytes do not depend on the machine)
+  kV4,  // x86-64-v4: AVX-512 F BW CD DQ VL
+  kNative,  // the features this machine reports (never its name: a VM may hide some)
+};
+
+// What lowering asks about the CPU that is compiled for.
+struct CpuTraits {
+  int vector_bytes;      // 16, 32 or 64
+  int vector_registers;  // 16 or 32
+  bool fma;
+  int lanes(DType t) const { return vector_bytes / static_cast<int>(byte_size(t)); }
+};
+
+enum class Effort : uint8_t {
+  kFast,     // IR passes skipped, FastISel and the fast register allocator: 0.2 ms a small kernel
+  kDefault,  // early-cse, instcombine, simplifycfg, licm; codegen level "less": 1.5 ms
+  kFull,     // the O3 pipeline: 5 ms; for comparison
+};
+
+enum class Emit : uint8_t { kObject, kAssembly, kLlvmText };
+
+struct CompileOptions {
+  CpuLevel cpu = CpuLevel::kV3;
+  Effort effort = Effort::kDefault;
+  Emit emit = Emit::kObject;
+  int threads = 1;
+  int kernels_per_module = 128;
+};
+
+CpuTraits cpu_traits(CpuLevel level);
+
+// One module's text or bytes for each kernels_per_module kernels, in order. names[i] is the symbol
+// of kernels[i] (hidden visibility). Throws InternalError when LLVM refuses what it was handed.
+std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> kernels,
+                                         std::span<const std::string> names,
+                                         const CompileOptions& options);
+
+// One call of a straight-line function. Buffer i of the kernel is
+// (char*)bases[buffers[i].base] + buffers[i].offset.
+struct InlineCall {
+  struct Place {
+    uint32_t base = 0;
+    int64_t offset = 0;  // bytes
+  };
+  const kernel::Kernel* kernel = nullptr;
+  std::vector<Place> buffers;     // one a parameter
+  std::vector<uint64_t> scalars;  // one a scalar parameter
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// For tiny graphs: an object defining `void name(void* const* bases)` that does the calls in order,
+// every kernel inlined.
+std::string compile_straight_line(std::span<const InlineCall> calls, const std::string& name,
+                                  const CompileOptions& options);
+
+}  // namespace gcomp::codegen
