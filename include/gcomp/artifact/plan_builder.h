@@ -1,0 +1,168 @@
+#pragma once
+// Writes a call plan (gcomp/runtime/plan.h): the compiler states values, buffers and steps in
+// program order, the builder interns values, groups scalars, sorts everything by segment, derives
+// lifetimes and packs the arena when it can.
+//
+//   PlanBuilder b;
+//   const PlanValue n = b.symbol("n");
+//   const PlanBufferId x = b.input("x", DType::kFloat32, {{n, "n"}});
+//   const PlanBufferId y = b.output("y", DType::kFloat32, {{n, "n"}});
+//   const PlanBufferId t = b.temporary(b.mul(n, b.constant(4)));
+//   const PlanKernelId k = b.kernel("gcomp_k0");
+//   b.call({.kernel = k, .buffers = {x, t}, .scalars = {n, 0.5}, .extent = n, .grain = 4096});
+//   b.call({.kernel = k, .buffers = {t, y}, .scalars = {n, 2.0}, .extent = n, .grain = 4096});
+//   PlanImage image = b.finish();
+//
+// Rules for the caller:
+//  - All inputs before outputs before steps; a symbol of an input must be an extent of its own of
+//  some input (composite
+//    extents are then checked against it).
+//  - A call's grain 0 runs the whole range on one thread; else it is the least number of iterations
+//  worth a task.
+//  - Lifetimes span first to last mention, so operands and results of one step never share memory.
+//  Loops: what is
+//    created outside begin_loop/end_loop and mentioned inside lives through the whole loop; so
+//    create buffers that carry a value from one iteration to the next before begin_loop. A value
+//    read through an alias step must be kept alive by mention().
+//  - Data-dependent extents: bind() makes the symbols known; temporaries, views, outputs and
+//  scalars that mention them
+//    may only be used by later steps. They lie in an arena of that bind step, whose contents do not
+//    survive the next execution of the same bind step (loops): values that must survive lie in
+//    owned() buffers.
+//  - Errors of use are InternalErrors (finish() verifies the whole).
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gcomp/ir/dtype.h"
+#include "gcomp/runtime/plan.h"
+#include "gcomp/support/id.h"
+
+namespace gcomp {
+
+using PlanValue = Id<struct PlanValueTag>;  // an int64 known at run time at the latest
+using PlanBufferId = Id<struct PlanBufferTag>;
+using PlanKernelId = Id<struct PlanKernelTag>;
+using PlanLabel = Id<struct PlanLabelTag>;
+
+// One 64-bit kernel parameter: a value, an integer, or the bits of a floating-point number.
+struct PlanScalar {
+  PlanValue value;  // if valid
+  int64_t bits = 0;
+  PlanScalar(PlanValue v) : value(v) {}
+  PlanScalar(int64_t i) : bits(i) {}
+  PlanScalar(int i) : bits(i) {}
+  PlanScalar(double d) : bits(std::bit_cast<int64_t>(d)) {}
+  PlanScalar(float f) : bits(std::bit_cast<uint32_t>(f)) {}
+};
+
+struct PlanExtent {
+  PlanValue value;
+  std::string text;  // "2*n + 1": for describe and messages
+};
+
+struct PlanCall {
+  PlanKernelId kernel;
+  std::vector<PlanBufferId> buffers;
+  std::vector<PlanScalar> scalars;
+  PlanScalar extent = 1;
+  uint32_t grain = 0;
+  // Not empty: the kernel may fail by storing i + 1 in the status() buffer, which ends the run with
+  // messages[i].
+  std::vector<std::string> messages;
+};
+
+// Constant data: not copied, must stay valid until the artifact is written.
+struct PlanConstant {
+  std::span<const std::byte> data;
+  bool appended;    // behind the ELF image and mapped, rather than in read-only data
+  uint64_t offset;  // in its space, 64-byte aligned
+};
+
+struct PlanImage {
+  std::vector<std::byte> block;      // begins with rt::Plan
+  std::vector<std::string> kernels;  // symbol names, by kernel index
+  std::vector<PlanConstant> constants;
+  uint64_t inline_bytes = 0;    // of all constants in read-only data
+  uint64_t appended_bytes = 0;  // of all others
+  uint64_t max_live_bytes = 0;  // lower bound of arena_bytes; both 0 unless all sizes are static
+  uint64_t arena_bytes = 0;
+
+  const rt::Plan& plan() const { return *reinterpret_cast<const rt::Plan*>(block.data()); }
+};
+
+struct PlanOptions {
+  // Constants of more bytes in total than this are appended to the file rather than linked (only
+  // those of 1 KiB and up). UINT64_MAX: never (--emit=obj).
+  uint64_t inline_constants = 64 << 10;
+};
+
+class PlanBuilder {
+ public:
+  PlanBuilder();
+  ~PlanBuilder();
+  PlanBuilder(PlanBuilder&&) noexcept;
+  PlanBuilder& operator=(PlanBuilder&&) noexcept;
+
+  // Values. Equal ones are the same; constants fold. floor_div and mod round to -infinity.
+  PlanValue constant(int64_t v);
+  PlanValue symbol(std::string name);  // a new one each time
+  PlanValue op(rt::DimOp op, PlanValue a, PlanValue b);
+  PlanValue add(PlanValue a, PlanValue b) { return op(rt::DimOp::kAdd, a, b); }
+  PlanValue mul(PlanValue a, PlanValue b) { return op(rt::DimOp::kMul, a, b); }
+  PlanValue floor_div(PlanValue a, PlanValue b) { return op(rt::DimOp::kFloorDiv, a, b); }
+  PlanValue mod(PlanValue a, PlanValue b) { return op(rt::DimOp::kMod, a, b); }
+  PlanValue min(PlanValue a, PlanValue b) { return op(rt::DimOp::kMin, a, b); }
+  PlanValue max(PlanValue a, PlanValue b) { return op(rt::DimOp::kMax, a, b); }
+
+  // Buffers.
+  PlanBufferId input(std::string name, DType dtype, std::vector<PlanExtent> extents);
+  // alias: the input whose memory the caller may give for this output as well.
+  PlanBufferId output(std::string name, DType dtype, std::vector<PlanExtent> extents,
+                      uint32_t alias = rt::kNone);
+  PlanBufferId constant(std::span<const std::byte> data);
+  PlanBufferId temporary(PlanValue bytes);
+  PlanBufferId view(PlanBufferId base, PlanValue byte_offset);  // base: not owned()
+  PlanBufferId owned();                                         // memory through reserve()
+  PlanBufferId status();  // one uint32, see PlanCall::messages
+
+  // Steps, in program order.
+  PlanKernelId kernel(std::string symbol);  // equal names are the same kernel
+  void call(const PlanCall& call);
+  void bind(PlanBufferId int64s, std::span<const PlanValue> symbols);
+  void bind_value(PlanValue symbol, PlanValue value);
+  void copy(PlanBufferId to, PlanBufferId from, PlanScalar bytes);
+  void fill(PlanBufferId to, PlanScalar bytes, uint8_t byte);
+  void store(PlanBufferId to, std::span<const PlanScalar> int64s);
+  void check(PlanBufferId bools, PlanScalar number, std::string message);
+  void reserve(PlanBufferId owned, PlanScalar bytes, bool keep_contents);
+  void alias(PlanBufferId to, PlanBufferId from);
+  void swap(PlanBufferId a, PlanBufferId b);
+  void fail(std::string message);
+  void mention(PlanBufferId buffer);  // no step: keeps the buffer alive up to here
+
+  // Control flow. A label is placed once; jumps may go both ways, backward ones only inside
+  // begin_loop/end_loop.
+  PlanLabel label();
+  void place(PlanLabel label);
+  void jump(PlanLabel target);
+  void jump_unless(PlanBufferId one_bool, PlanLabel target);
+  void jump_unless_less(PlanValue a, PlanValue b, PlanLabel target);
+  void begin_loop();
+  void end_loop();
+
+  uint64_t num_steps() const;
+  PlanImage finish(const PlanOptions& options = {});
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gcomp

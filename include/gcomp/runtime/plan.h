@@ -1,0 +1,210 @@
+#pragma once
+// The call plan: what a run of an artifact does, as data. The compiler writes it
+// (artifact/plan_builder.h), the runtime linked into the artifact executes it. Plain structs,
+// little-endian, position independent: a Plan is the start of one 64-byte aligned block, and every
+// table is an offset from that start. Freestanding: no library used.
+//
+// Kernels are called through a table of function pointers that lies outside the block (the linker
+// relocates it):
+//   void kernel(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end)
+//
+// VALUES. All integers that depend on extents live in one array of int64 per context, `values`:
+//   [0, num_symbols)                 the symbols: extents of inputs, or bound during the run
+//   [num_symbols, + num_constants)   integer constants
+//   [.., + num_instructions)         results of dim instructions, in order: value = op(value a,
+//   value b)
+// Overflow and division by zero in a dim instruction end the run with GCOMP_ERROR_SHAPE.
+//
+// SEGMENTS. Segment 0 is what follows from the inputs' extents; each bind step opens one further
+// segment (k >= 1) holding what also depends on the symbols it binds. A segment owns a range of the
+// instructions, a range of the scalar pool, the arena buffers whose size (or view offset) it
+// decides, and the outputs whose extents it decides. It is evaluated when its symbols are known,
+// and remembered for the last few sets of extents.
+//
+// SCALARS. A step's scalars are consecutive int64 in the scalar pool. Pool entries [0,
+// num_static_scalars) are immediate (int64 or bit patterns); the others are copied from `values`
+// (pool_sources) when their segment is evaluated.
+//
+// STEPS are 32-bit words, variable length; jump targets are word offsets, so nested bodies (cond,
+// loop) need no recursion. Lifetimes count steps, not words.
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace gcomp::rt {
+
+using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
+
+inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
+inline constexpr uint32_t kPlanVersion = 1;
+inline constexpr uint32_t kNone = 0xffffffffu;
+inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
+
+// Same order and numbers as gcomp::DType.
+enum class PlanDType : uint8_t {
+  kBool,
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64,
+  kFloat16,
+  kBFloat16,
+  kFloat32,
+  kFloat64,
+};
+
+// A table inside the block.
+struct PlanTable {
+  uint64_t offset;  // bytes from the start of the Plan
+  uint64_t count;   // elements
+};
+
+enum class DimOp : uint32_t {
+  kAdd,
+  kMul,
+  kFloorDiv,  // rounds to -infinity
+  kMod,       // the remainder of kFloorDiv
+  kMin,
+  kMax,
+};
+
+struct DimInstruction {
+  DimOp op;
+  uint32_t a, b;  // values
+};
+
+// How one extent of an input is checked.
+enum class DimMode : uint32_t {
+  kConstant,  // must equal the value, a constant
+  kDefine,    // defines the symbol `value`
+  kCheck,     // must equal the value, known once all inputs were read
+};
+
+struct PlanDim {
+  uint32_t value;
+  DimMode mode;   // inputs; outputs: unused (0)
+  uint32_t text;  // string: the expression, for messages and describe
+};
+
+struct PlanTensor {    // an input or output
+  uint32_t name;       // string
+  uint32_t buffer;     // its buffer
+  uint32_t first_dim;  // in dims
+  uint16_t rank;
+  PlanDType dtype;
+  uint8_t reserved;
+  uint32_t alias;  // outputs: the input whose memory it may share, or kNone
+};
+
+enum class BufferKind : uint8_t {
+  kArena,     // in its segment's arena, at `offset` (precomputed when the segment says so)
+  kInput,     // index = input
+  kOutput,    // index = output
+  kConstant,  // index = 0: read-only data of the artifact, 1: mapped weights; at `offset`
+  kView,      // of buffer `index` (a smaller number), at byte offset value `offset_value`
+  kOwned,     // allocated by itself through a reserve step, survives evaluation of segments:
+              // loop-carried values
+  kStatus,    // one uint32: a kernel stores a code > 0 to fail (see kMayFail)
+};
+
+struct PlanBuffer {
+  uint64_t offset;        // arena (precomputed) and constant buffers: bytes
+  uint32_t size_value;    // value: its size in bytes (arena, input, output, view)
+  uint32_t offset_value;  // views: value: byte offset
+  uint32_t first, last;   // lifetime: steps, both ends included
+  uint32_t index;
+  BufferKind kind;
+  uint8_t reserved;
+  uint16_t segment;  // arena buffers and views of them: the segment that decides size or offset
+};
+
+struct PlanSegment {
+  uint32_t first_instruction, num_instructions;
+  uint32_t first_scalar, num_scalars;  // in the scalar pool
+  uint32_t first_buffer, num_buffers;  // in arena_buffers: to be packed, by increasing first step
+  uint32_t first_view, num_views;      // in views: views of arena buffers, bases first
+  uint32_t first_output, num_outputs;  // in segment_outputs
+  uint32_t precomputed, reserved;      // 1: PlanBuffer::offset and arena_bytes are final
+  uint64_t arena_bytes;
+};
+
+enum class StepKind : uint8_t {
+  kCall,       // [kernel, scalars, extent (scalar), grain, (message), buffers...]
+  kBind,       // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
+  kBindValue,  // [symbol, value, segment]: symbol = value (may be the symbol's successor: loop
+               // counters)
+  kCopy,       // [destination, source, bytes (scalar)]
+  kFill,       // [destination, bytes (scalar), byte value]
+  kStore,      // [destination, scalars, number]: int64 elements = scalars
+  kCheck,      // [buffer of bool, number (scalar), message]: all elements must be true
+  kReserve,    // [owned buffer, bytes (scalar), 1 to keep its contents]
+  kAlias,      // [destination, source]: the destination buffer number now means the source's memory
+  kSwap,       // [a, b]: exchange the memory of two buffer numbers of equal kind and size
+  kJump,       // [target]
+  kJumpUnless,      // [buffer of one bool, target]
+  kJumpUnlessLess,  // [value a, value b, target]: jump unless a < b
+  kFail,            // [message]: the run fails
+  kEnd,             // last
+};
+
+// First word of a step: kind | flags << 8 | number of buffers << 16 (kCall; else 0).
+enum StepFlags : uint32_t {
+  kContiguous = 1,  // kCall: only the first buffer is listed, the others follow it in the table (no
+                    // copying of pointers)
+  kMayFail = 2,     // kCall: word `message` is there; status code c > 0 after the call fails with
+                    // messages[message + c - 1]
+};
+constexpr uint32_t step_word(StepKind kind, uint32_t flags = 0, uint32_t num_buffers = 0) {
+  return static_cast<uint32_t>(kind) | flags << 8 | num_buffers << 16;
+}
+constexpr StepKind step_kind(uint32_t word) {
+  return static_cast<StepKind>(word & 0xff);
+}
+constexpr uint32_t step_flags(uint32_t word) {
+  return word >> 8 & 0xff;
+}
+constexpr uint32_t step_buffers(uint32_t word) {
+  return word >> 16;
+}
+
+// kCall's grain: 0 runs the whole range at once on the calling thread; else the least iterations
+// worth a task.
+
+struct Plan {
+  uint32_t magic, version;
+  uint64_t bytes;  // of the whole block
+  uint32_t num_symbols, num_constants;
+  uint32_t num_steps, max_call_buffers;
+  PlanTable constants;       // int64
+  PlanTable instructions;    // DimInstruction
+  PlanTable static_scalars;  // int64
+  PlanTable pool_sources;    // uint32: value of scalar pool entry static_scalars.count + i
+  PlanTable segments;        // PlanSegment
+  PlanTable dims;            // PlanDim
+  PlanTable inputs;          // PlanTensor
+  PlanTable outputs;         // PlanTensor
+  PlanTable buffers;         // PlanBuffer
+  PlanTable arena_buffers;   // uint32: buffers
+  PlanTable views;           // uint32: buffers, views of arena buffers, by segment
+  PlanTable io_views;        // uint32: buffers, views of inputs, outputs and constants, bases first
+  PlanTable segment_outputs;  // uint32: outputs
+  PlanTable steps;            // uint32: words
+  PlanTable messages;         // uint32: strings
+  PlanTable symbol_names;     // uint32: strings
+  PlanTable strings;  // char: zero-terminated texts; a "string" is the offset of its first byte
+};
+
+template <class T>
+const T* table(const Plan& plan, const PlanTable& t) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(&plan) + t.offset);
+}
+
+inline const char* plan_string(const Plan& plan, uint32_t string) {
+  return table<char>(plan, plan.strings) + string;
+}
+
+}  // namespace gcomp::rt
