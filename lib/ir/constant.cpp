@@ -20,19 +20,32 @@ T load(const Constant& c, int64_t i) {
 template <class To>
 To convert(const Constant& c, int64_t i) {
   switch (c.dtype) {
-    case DType::kBool: return static_cast<To>(load<uint8_t>(c, i) != 0);
-    case DType::kInt8: return static_cast<To>(load<int8_t>(c, i));
-    case DType::kInt16: return static_cast<To>(load<int16_t>(c, i));
-    case DType::kInt32: return static_cast<To>(load<int32_t>(c, i));
-    case DType::kInt64: return static_cast<To>(load<int64_t>(c, i));
-    case DType::kUInt8: return static_cast<To>(load<uint8_t>(c, i));
-    case DType::kUInt16: return static_cast<To>(load<uint16_t>(c, i));
-    case DType::kUInt32: return static_cast<To>(load<uint32_t>(c, i));
-    case DType::kUInt64: return static_cast<To>(load<uint64_t>(c, i));
-    case DType::kFloat16: return static_cast<To>(half_to_float(load<uint16_t>(c, i)));
-    case DType::kBFloat16: return static_cast<To>(bfloat16_to_float(load<uint16_t>(c, i)));
-    case DType::kFloat32: return static_cast<To>(load<float>(c, i));
-    case DType::kFloat64: return static_cast<To>(load<double>(c, i));
+    case DType::kBool:
+      return static_cast<To>(load<uint8_t>(c, i) != 0);
+    case DType::kInt8:
+      return static_cast<To>(load<int8_t>(c, i));
+    case DType::kInt16:
+      return static_cast<To>(load<int16_t>(c, i));
+    case DType::kInt32:
+      return static_cast<To>(load<int32_t>(c, i));
+    case DType::kInt64:
+      return static_cast<To>(load<int64_t>(c, i));
+    case DType::kUInt8:
+      return static_cast<To>(load<uint8_t>(c, i));
+    case DType::kUInt16:
+      return static_cast<To>(load<uint16_t>(c, i));
+    case DType::kUInt32:
+      return static_cast<To>(load<uint32_t>(c, i));
+    case DType::kUInt64:
+      return static_cast<To>(load<uint64_t>(c, i));
+    case DType::kFloat16:
+      return static_cast<To>(half_to_float(load<uint16_t>(c, i)));
+    case DType::kBFloat16:
+      return static_cast<To>(bfloat16_to_float(load<uint16_t>(c, i)));
+    case DType::kFloat32:
+      return static_cast<To>(load<float>(c, i));
+    case DType::kFloat64:
+      return static_cast<To>(load<double>(c, i));
   }
   return To{};
 }
@@ -49,24 +62,51 @@ template <class U>
 std::vector<std::byte> element_bytes(DType dtype, U value) {
   std::vector<std::byte> b;
   switch (dtype) {
-    case DType::kBool: append(&b, static_cast<uint8_t>(value != 0)); break;
-    case DType::kInt8: append(&b, static_cast<int8_t>(value)); break;
-    case DType::kInt16: append(&b, static_cast<int16_t>(value)); break;
-    case DType::kInt32: append(&b, static_cast<int32_t>(value)); break;
-    case DType::kInt64: append(&b, static_cast<int64_t>(value)); break;
-    case DType::kUInt8: append(&b, static_cast<uint8_t>(value)); break;
-    case DType::kUInt16: append(&b, static_cast<uint16_t>(value)); break;
-    case DType::kUInt32: append(&b, static_cast<uint32_t>(value)); break;
-    case DType::kUInt64: append(&b, static_cast<uint64_t>(value)); break;
-    case DType::kFloat16: append(&b, double_to_half(static_cast<double>(value))); break;
-    case DType::kBFloat16: append(&b, double_to_bfloat16(static_cast<double>(value))); break;
-    case DType::kFloat32: append(&b, static_cast<float>(value)); break;
-    case DType::kFloat64: append(&b, static_cast<double>(value)); break;
+    case DType::kBool:
+      append(&b, static_cast<uint8_t>(value != 0));
+      break;
+    case DType::kInt8:
+      append(&b, static_cast<int8_t>(value));
+      break;
+    case DType::kInt16:
+      append(&b, static_cast<int16_t>(value));
+      break;
+    case DType::kInt32:
+      append(&b, static_cast<int32_t>(value));
+      break;
+    case DType::kInt64:
+      append(&b, static_cast<int64_t>(value));
+      break;
+    case DType::kUInt8:
+      append(&b, static_cast<uint8_t>(value));
+      break;
+    case DType::kUInt16:
+      append(&b, static_cast<uint16_t>(value));
+      break;
+    case DType::kUInt32:
+      append(&b, static_cast<uint32_t>(value));
+      break;
+    case DType::kUInt64:
+      append(&b, static_cast<uint64_t>(value));
+      break;
+    case DType::kFloat16:
+      append(&b, double_to_half(static_cast<double>(value)));
+      break;
+    case DType::kBFloat16:
+      append(&b, double_to_bfloat16(static_cast<double>(value)));
+      break;
+    case DType::kFloat32:
+      append(&b, static_cast<float>(value));
+      break;
+    case DType::kFloat64:
+      append(&b, static_cast<double>(value));
+      break;
   }
   return b;
 }
 
-// Rounds a double to a float so that rounding again to `kept` fraction bits is correct: round to odd.
+// Rounds a double to a float so that rounding again to `kept` fraction bits is correct: round to
+// odd.
 float round_to_odd(double value) {
   const float nearest = static_cast<float>(value);
   if (std::isnan(value) || std::isinf(nearest) || static_cast<double>(nearest) == value) {
@@ -151,7 +191,7 @@ uint16_t float_to_half(float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return sign | 0x7e00u;   // NaN
   if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // rounds to infinity
-  if (magnitude < 0x38800000u) {                         // subnormal half: units of 2^-24
+  if (magnitude < 0x38800000u) {                        // subnormal half: units of 2^-24
     const float scaled = std::ldexp(std::bit_cast<float>(magnitude), 24);
     return sign | static_cast<uint16_t>(std::nearbyint(scaled));
   }
@@ -185,8 +225,7 @@ ConstantId ConstantPool::intern(Constant c) {
   for (ConstantId id : bucket) {
     const Constant& other = constants_[id.index];
     if (other.dtype == c.dtype && other.shape == c.shape &&
-        (c.bytes.empty() ||
-         std::memcmp(other.bytes.data(), c.bytes.data(), c.bytes.size()) == 0)) {
+        (c.bytes.empty() || std::memcmp(other.bytes.data(), c.bytes.data(), c.bytes.size()) == 0)) {
       return id;
     }
   }

@@ -34,8 +34,8 @@ NodeId Graph::append(Op op, std::span<const ValueId> operands, AttrsId attrs,
   const NodeId id(nodes_.size());
   for (ValueId v : operands) GCOMP_CHECK(v.index < types_.size(), "operand not made yet");
   nodes_.push_back({op, static_cast<uint16_t>(result_types.size()), attrs,
-                    static_cast<uint32_t>(operands_.size()),
-                    static_cast<uint32_t>(operands.size()), ValueId(types_.size()), loc});
+                    static_cast<uint32_t>(operands_.size()), static_cast<uint32_t>(operands.size()),
+                    ValueId(types_.size()), loc});
   operands_.insert(operands_.end(), operands.begin(), operands.end());
   types_.insert(types_.end(), result_types.begin(), result_types.end());
   producers_.insert(producers_.end(), result_types.size(), id);

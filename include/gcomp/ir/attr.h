@@ -23,11 +23,13 @@ using ConstantId = Id<struct ConstantTag>;
 using GraphId = Id<struct GraphTag>;
 
 // Names only; the enumerator is the key in every format.
-#define GCOMP_ATTR_KEYS(X)                                                                       \
-  X(axes) X(axis) X(batch_dims) X(bodies) X(descending) X(dilations) X(dtype) X(exclusive)       \
-  X(group) X(high) X(index) X(inverse) X(kernel) X(keep_order) X(layout) X(low) X(message)       \
-  X(output_padding) X(perm) X(reduction) X(reverse) X(select_last) X(shape) X(starts)            \
-  X(strides) X(symbols) X(trans_a) X(trans_b) X(value) X(values)
+#define GCOMP_ATTR_KEYS(X)                                                                        \
+  X(axes)                                                                                         \
+  X(axis)                                                                                         \
+  X(batch_dims) X(bodies) X(descending) X(dilations) X(dtype) X(exclusive) X(group) X(high)       \
+      X(index) X(inverse) X(kernel) X(keep_order) X(layout) X(low) X(message) X(output_padding)   \
+          X(perm) X(reduction) X(reverse) X(select_last) X(shape) X(starts) X(strides) X(symbols) \
+              X(trans_a) X(trans_b) X(value) X(values)
 
 enum class AttrKey : uint8_t {
 #define GCOMP_KEY_ENUMERATOR(name) name,
@@ -36,8 +38,8 @@ enum class AttrKey : uint8_t {
 };
 
 enum class AttrKind : uint8_t {
-  kInt,       // int64; booleans are 0 or 1
-  kFloat,     // double
+  kInt,    // int64; booleans are 0 or 1
+  kFloat,  // double
   kString,
   kDType,
   kInts,      // list of int64
@@ -46,9 +48,8 @@ enum class AttrKind : uint8_t {
   kConstant,  // a tensor of the constant pool
 };
 
-struct AttrValue
-    : std::variant<int64_t, double, std::string, DType, std::vector<int64_t>, std::vector<DimId>,
-                   std::vector<GraphId>, ConstantId> {
+struct AttrValue : std::variant<int64_t, double, std::string, DType, std::vector<int64_t>,
+                                std::vector<DimId>, std::vector<GraphId>, ConstantId> {
   using variant::variant;
   AttrKind kind() const { return static_cast<AttrKind>(index()); }
 };
@@ -62,8 +63,9 @@ std::string_view name(AttrKey key);
 std::optional<AttrKey> parse_attr_key(std::string_view s);
 std::string_view name(AttrKind kind);
 
-// A view of one interned list, with typed access. The `get_*` forms give the default when the key is
-// absent; `*` without default is an internal error then (the verifier has checked required keys).
+// A view of one interned list, with typed access. The `get_*` forms give the default when the key
+// is absent; `*` without default is an internal error then (the verifier has checked required
+// keys).
 class Attrs {
  public:
   Attrs() = default;

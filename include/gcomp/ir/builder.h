@@ -1,6 +1,6 @@
 #pragma once
-// Building graphs, raw (node for node what a file says) or interned (equal pure nodes are one node).
-// Every node is typed as it is made; a mistake throws UserError naming the node's location.
+// Building graphs, raw (node for node what a file says) or interned (equal pure nodes are one
+// node). Every node is typed as it is made; a mistake throws UserError naming the node's location.
 
 #include <initializer_list>
 #include <memory>
@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "gcomp/ir/graph.h"
@@ -48,22 +49,27 @@ class GraphBuilder {
   // How often interning found an equal node.
   size_t intern_hits() const { return intern_hits_; }
 
-  // ---- Known elements of small integer tensors (int64/int32, rank 0 or 1, at most 64 elements) ----
-  // One expression an element, when the value is shape arithmetic; nullopt otherwise. Computed once
-  // per value from its producer.
+  // ---- Known elements of small integer tensors (int64/int32, rank 0 or 1, at most 64 elements)
+  // ---- One expression an element, when the value is shape arithmetic; nullopt otherwise. Computed
+  // once per value from its producer.
   const std::optional<std::vector<DimId>>& dim_values(ValueId v);
 
-  // The elements of `v` (integer, rank 0 or 1, static length) as extents: their dim_values if known,
-  // else fresh symbols bound at run time by a `bind_dims` node, whose result is then appended to
-  // `carriers` (to be passed as extra operand by the node that uses the extents).
+  // The elements of `v` (integer, rank 0 or 1, static length) as extents: their dim_values if
+  // known, else fresh symbols bound at run time by a `bind_dims` node, whose result is then
+  // appended to `carriers` (to be passed as extra operand by the node that uses the extents).
   std::vector<DimId> extents_from(ValueId v, std::string_view stem, std::vector<ValueId>* carriers);
 
+  // True if some symbol of `wanted` is not an extent of a graph input: then the node that uses
+  // these extents must have an operand that brings them (a value whose type mentions them, or a
+  // carrier).
+  bool needs_carrier(std::span<const DimId> wanted);
+
   // ---- Shorthands; each infers, and returns its operand where it would change nothing ----
-  ValueId scalar(DType t, double value);          // rank 0
-  ValueId scalar_int(DType t, int64_t value);     // rank 0, exact
+  ValueId scalar(DType t, double value);            // rank 0
+  ValueId scalar_int(DType t, int64_t value);       // rank 0, exact
   ValueId int64s(std::span<const int64_t> values);  // rank 1 constant
   ValueId full(const Type& t, double value, std::span<const ValueId> carriers = {});
-  ValueId full_like(ValueId v, double value);     // same type as v, every element `value`
+  ValueId full_like(ValueId v, double value);  // same type as v, every element `value`
   ValueId cast(ValueId v, DType t);
   ValueId reshape(ValueId v, std::vector<DimId> shape, std::span<const ValueId> carriers = {});
   // NumPy broadcasting to `shape` (rank >= v's): axes are right-aligned, extents 1 are repeated.
@@ -78,8 +84,9 @@ class GraphBuilder {
   ValueId pad(ValueId v, ValueId fill, std::vector<DimId> low, std::vector<DimId> high,
               std::span<const ValueId> carriers = {});
   ValueId concat(std::span<const ValueId> parts, int64_t axis);
-  ValueId dims_value(std::span<const DimId> dims, std::span<const ValueId> carriers = {});  // int64[n]
-  ValueId shape_of(ValueId v);                    // int64[rank], folded where static
+  ValueId dims_value(std::span<const DimId> dims,
+                     std::span<const ValueId> carriers = {});   // int64[n]
+  ValueId shape_of(ValueId v);                                  // int64[rank], folded where static
   ValueId reduce(Op op, ValueId v, std::vector<int64_t> axes);  // axes are removed
   // Elementwise with NumPy broadcasting of the operands to a common shape (dtypes must be equal).
   ValueId elementwise(Op op, std::initializer_list<ValueId> operands);
@@ -90,7 +97,10 @@ class GraphBuilder {
 
  private:
   std::optional<NodeId> find_equal(Op op, std::span<const ValueId> operands, AttrsId attrs) const;
+  void remember(NodeId id);
+  std::vector<TypeId> infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs);
   std::optional<std::vector<DimId>> compute_dim_values(ValueId v);
+  bool is_input_symbol(SymbolId s);
 
   std::unique_ptr<Graph> graph_;
   Mode mode_;
@@ -99,6 +109,8 @@ class GraphBuilder {
   std::vector<NodeId> intern_table_;  // open addressing, size a power of two
   size_t intern_used_ = 0;
   std::unordered_map<uint32_t, std::optional<std::vector<DimId>>> dim_values_;
+  size_t inputs_seen_ = 0;  // how many inputs `input_symbols_` covers
+  std::unordered_set<uint32_t> input_symbols_;
 };
 
 }  // namespace gcomp

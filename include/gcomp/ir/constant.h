@@ -1,6 +1,6 @@
 #pragma once
-// Constant tensors: dtype, static extents, and bytes (row-major, little-endian) that may be owned or
-// mapped from a file. The pool interns by content, so equal constants have equal ids.
+// Constant tensors: dtype, static extents, and bytes (row-major, little-endian) that may be owned
+// or mapped from a file. The pool interns by content, so equal constants have equal ids.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace gcomp {
 struct Constant {
   DType dtype = DType::kFloat32;
   std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;    // size = byte_size(dtype) * number of elements
-  std::shared_ptr<const void> owner;   // keeps `bytes` alive (a vector, a mapped file)
+  std::span<const std::byte> bytes;   // size = byte_size(dtype) * number of elements
+  std::shared_ptr<const void> owner;  // keeps `bytes` alive (a vector, a mapped file)
 
   int64_t num_elements() const;
   template <class T>

@@ -1,7 +1,8 @@
 #pragma once
-// Extents as interned canonical expressions over symbols: numbers, symbols, +, *, floor-div, mod, min,
-// max. Two equal polynomials have the same DimId, so comparing extents is comparing ids. Symbols stand
-// for extents and are assumed >= 0; expressions may be negative (a padding, a slice start).
+// Extents as interned canonical expressions over symbols: numbers, symbols, +, *, floor-div, mod,
+// min, max. Two equal polynomials have the same DimId, so comparing extents is comparing ids.
+// Symbols stand for extents and are assumed >= 0; expressions may be negative (a padding, a slice
+// start).
 
 #include <cstdint>
 #include <deque>
@@ -33,10 +34,10 @@ enum class DimKind : uint8_t {
 
 struct DimExpr {
   DimKind kind;
-  int64_t value = 0;                   // kConst, kSum
-  SymbolId symbol;                     // kSymbol
-  std::vector<DimId> operands;         // terms, factors or arguments
-  std::vector<int64_t> coefficients;   // kSum: one a term
+  int64_t value = 0;                  // kConst, kSum
+  SymbolId symbol;                    // kSymbol
+  std::vector<DimId> operands;        // terms, factors or arguments
+  std::vector<int64_t> coefficients;  // kSum: one a term
 };
 
 class DimTable {
@@ -44,7 +45,7 @@ class DimTable {
   DimTable();
 
   DimId constant(int64_t value);
-  DimId symbol(std::string_view name);       // the symbol of that name, made if new
+  DimId symbol(std::string_view name);        // the symbol of that name, made if new
   DimId fresh_symbol(std::string_view stem);  // a symbol no one else has: stem, stem_1, ...
 
   DimId add(DimId a, DimId b);

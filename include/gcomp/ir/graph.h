@@ -1,6 +1,6 @@
 #pragma once
-// The graph: nodes in topological order in arenas, values as 32-bit ids, everything a node (inputs and
-// constants too). Read-only once built; phases make a new graph (ARCHITECTURE: Graph = Theano's
+// The graph: nodes in topological order in arenas, values as 32-bit ids, everything a node (inputs
+// and constants too). Read-only once built; phases make a new graph (ARCHITECTURE: Graph = Theano's
 // FunctionGraph, Node = Apply, Value = Variable). Nothing here recurses over the graph.
 
 #include <deque>
@@ -107,7 +107,9 @@ class Graph {
   // The constant a value is, or nullptr.
   const Constant* constant(ValueId v) const;
 
-  const std::vector<Port>& inputs() const { return inputs_; }    // each value is made by an `input` node
+  const std::vector<Port>& inputs() const {
+    return inputs_;
+  }  // each value is made by an `input` node
   const std::vector<Port>& outputs() const { return outputs_; }  // a value may occur more than once
   const std::vector<Update>& updates() const { return updates_; }
 
@@ -130,11 +132,13 @@ class Graph {
   std::vector<Update> updates_;
 };
 
-// How many operand slots and outputs read each value, and who: arrays built in one pass, for rules and
-// passes that look at users.
+// How many operand slots and outputs read each value, and who: arrays built in one pass, for rules
+// and passes that look at users.
 struct Uses {
   explicit Uses(const Graph& g);
-  uint32_t count(ValueId v) const { return first_[v.index + 1] - first_[v.index]; }  // reading nodes
+  uint32_t count(ValueId v) const {
+    return first_[v.index + 1] - first_[v.index];
+  }  // reading nodes
   std::span<const NodeId> readers(ValueId v) const {
     return {readers_.data() + first_[v.index], count(v)};
   }

@@ -24,7 +24,9 @@ class TypeInference {
   const Type& operand(int i) const { return *operands_[i]; }
   Attrs attrs() const { return attrs_; }
 
-  void result(DType dtype, std::vector<DimId> dims) { results_.push_back({dtype, std::move(dims)}); }
+  void result(DType dtype, std::vector<DimId> dims) {
+    results_.push_back({dtype, std::move(dims)});
+  }
   void result(Type t) { results_.push_back(std::move(t)); }
   void fail(std::string message) {
     if (!error_) error_ = std::move(message);
@@ -49,6 +51,11 @@ class TypeInference {
   std::vector<Type> results_;
   std::optional<std::string> error_;
 };
+
+// Checks arity and attributes against the op table, infers, and throws UserError at `loc` on a
+// mistake.
+std::vector<TypeId> infer_types(Context& context, Op op, std::span<const Type* const> operands,
+                                AttrsId attrs, LocId loc);
 
 std::string to_string(const Context& context, const Type& t);  // "float32[N, 3]"
 

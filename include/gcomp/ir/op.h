@@ -14,28 +14,26 @@
 namespace gcomp {
 
 // Names only, grouped as the rows are. The enumerator is the op's name in every format.
-#define GCOMP_OPS(X)                                                                              \
-  /* sources */ X(input) X(constant) X(iota) X(dims) X(bind_dims)                                 \
-  /* elementwise, one operand */                                                                  \
-  X(cast) X(neg) X(abs) X(sign) X(floor) X(ceil) X(round) X(trunc) X(sqrt) X(exp) X(exp2)         \
-  X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh)  \
-  X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(erfcx) X(erfinv) X(lgamma)          \
-  X(digamma) X(trigamma) X(sigmoid) X(softplus) X(log1mexp) X(bit_not) X(is_nan) X(is_inf)        \
-  /* elementwise, two operands */                                                                 \
-  X(add) X(sub) X(mul) X(div) X(floor_div) X(mod) X(rem) X(pow) X(min) X(max) X(atan2) X(eq)      \
-  X(ne) X(lt) X(le) X(gt) X(ge) X(bit_and) X(bit_or) X(bit_xor) X(shl) X(shr)                     \
-  /* elementwise, three operands */ X(where)                                                      \
-  /* layout: the same elements elsewhere */                                                       \
-  X(reshape) X(broadcast) X(transpose) X(slice) X(pad) X(concat) X(reverse) X(specify_shape)      \
-  /* indexed */                                                                                   \
-  X(gather) X(gather_elements) X(gather_nd) X(scatter_elements) X(scatter_nd)                     \
-  /* reductions and scans along axes */                                                           \
-  X(reduce_sum) X(reduce_prod) X(reduce_max) X(reduce_min) X(reduce_and) X(reduce_or) X(argmax)   \
-  X(argmin) X(cumsum) X(cumprod)                                                                  \
-  /* contractions and windows */                                                                  \
-  X(matmul) X(conv) X(conv_transpose) X(window_max) X(window_sum) X(window_argmax)                \
-  /* ordering and data-dependent extents */ X(sort) X(top_k) X(nonzero)                           \
-  /* effects and control flow */ X(check) X(cond) X(loop)
+#define GCOMP_OPS(X)                                                                               \
+  /* sources */ X(input) X(constant) X(iota) X(dims) X(bind_dims) /* elementwise, one operand */   \
+      X(cast) X(neg) X(abs) X(sign) X(floor) X(ceil) X(round) X(trunc) X(sqrt) X(exp) X(exp2)      \
+          X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan)   \
+              X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(erfcx) X(erfinv) \
+                  X(lgamma) X(digamma) X(trigamma) X(sigmoid) X(softplus) X(log1mexp) X(bit_not)   \
+                      X(is_nan) X(is_inf) /* elementwise, two operands */                          \
+      X(add) X(sub) X(mul) X(div) X(floor_div) X(mod) X(rem) X(pow) X(min) X(max) X(atan2) X(eq)   \
+          X(ne) X(lt) X(le) X(gt) X(ge) X(bit_and) X(bit_or) X(bit_xor) X(shl)                     \
+              X(shr) /* elementwise, three operands */ X(                                          \
+                  where) /* layout: the same elements elsewhere */                                 \
+      X(reshape) X(broadcast) X(transpose) X(slice) X(pad) X(concat) X(reverse)                    \
+          X(specify_shape) /* indexed */                                                           \
+      X(gather) X(gather_elements) X(gather_nd) X(scatter_elements)                                \
+          X(scatter_nd) /* reductions and scans along axes */                                      \
+      X(reduce_sum) X(reduce_prod) X(reduce_max) X(reduce_min) X(reduce_and) X(reduce_or)          \
+          X(argmax) X(argmin) X(cumsum) X(cumprod) /* contractions and windows */                  \
+      X(matmul) X(conv) X(conv_transpose) X(window_max) X(window_sum)                              \
+          X(window_argmax) /* ordering and data-dependent extents */ X(sort) X(top_k)              \
+              X(nonzero) /* effects and control flow */ X(check) X(cond) X(loop)
 
 enum class Op : uint16_t {
 #define GCOMP_OP_ENUMERATOR(name) name,
@@ -56,7 +54,7 @@ enum Trait : uint32_t {
   kEffect = 1u << 6,       // may set the context's status; never removed while its result is used
   kDefinesDims = 1u << 7,  // introduces the symbols in attribute `symbols`
   kSource = 1u << 8,
-  kHasBody = 1u << 9,      // attribute `bodies`: closed nested graphs
+  kHasBody = 1u << 9,  // attribute `bodies`: closed nested graphs
 };
 
 class TypeInference;  // gcomp/ir/infer.h: what an inference function sees and reports to
@@ -83,7 +81,9 @@ struct OpInfo {
 
 const OpInfo& info(Op op);
 std::string_view name(Op op);
-inline bool has_trait(Op op, uint32_t traits) { return (info(op).traits & traits) != 0; }
+inline bool has_trait(Op op, uint32_t traits) {
+  return (info(op).traits & traits) != 0;
+}
 bool parse_op(std::string_view name, Op* op);
 std::span<const OpInfo> all_ops();  // in enumeration order
 

@@ -1,6 +1,7 @@
 #pragma once
-// Two kinds of error, never mixed: UserError (the graph, the options or the files are wrong: located,
-// collected, with a cure) and InternalError (a bug in gcomp: names the pass, writes a reproducer).
+// Two kinds of error, never mixed: UserError (the graph, the options or the files are wrong:
+// located, collected, with a cure) and InternalError (a bug in gcomp: names the pass, writes a
+// reproducer).
 
 #include <stdexcept>
 #include <string>
@@ -61,13 +62,14 @@ class Diagnostics {
 [[noreturn]] void graph_error(std::string message, std::string place = "", std::string hint = "");
 [[noreturn]] void internal_error(const char* file, int line, const std::string& message);
 
-// The nearest of `candidates` to `word` by edit distance, or "" when none is near: for "did you mean".
+// The nearest of `candidates` to `word` by edit distance, or "" when none is near: for "did you
+// mean".
 std::string suggest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace gcomp
 
 // An invariant of gcomp itself; never for user input.
-#define GCOMP_CHECK(condition, message) \
-  do {                                  \
+#define GCOMP_CHECK(condition, message)                                       \
+  do {                                                                        \
     if (!(condition)) ::gcomp::internal_error(__FILE__, __LINE__, (message)); \
   } while (false)

@@ -1,5 +1,6 @@
 #pragma once
-// Strong 32-bit ids: an index into some arena, typed so that a NodeId cannot be passed as a ValueId.
+// Strong 32-bit ids: an index into some arena, typed so that a NodeId cannot be passed as a
+// ValueId.
 
 #include <cstdint>
 #include <functional>
