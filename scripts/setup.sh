@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Installs what building and testing gcomp needs on Debian 12: packages (as root or through sudo) and a
+# Python environment in .venv. Looks first and installs only what is missing, so that a second call takes
+# well under a second. Nothing here is needed by gcomp or by its artifacts once they are built.
+#
+#   scripts/setup.sh build   compiler, LLVM, libraries
+#   scripts/setup.sh demo    build + Python with what the demo needs
+#   scripts/setup.sh test    build + checkers + Python with what the tests need (the default)
+#
+# GCOMP_VENV names another place for the Python environment.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+tier=${1:-test}
+
+packages=(
+  cmake ninja-build g++ ccache git ca-certificates
+  llvm-19-dev liblld-19-dev clang-19 libclang-rt-19-dev
+  libcli11-dev nlohmann-json3-dev libspdlog-dev doctest-dev
+  libprotobuf-dev protobuf-compiler libonnx-dev
+  libzstd-dev libxml2-dev libboost-math-dev libeigen3-dev
+)
+case $tier in
+  build) requirements="" ;;
+  demo) requirements=scripts/requirements-demo.txt ;;
+  test) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19) ;;
+  *) echo "setup.sh: unknown tier '$tier'; one of build, demo, test" >&2; exit 2 ;;
+esac
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"
+  else echo "setup.sh: run as root, or install sudo, to install: ${missing[*]}" >&2; exit 1; fi
+}
+
+install_packages() {
+  local missing=() name
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii *//p')
+  for name in "${packages[@]}"; do
+    grep -qxF "$name" <<<"$installed" || missing+=("$name")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  echo "setup.sh: installing ${missing[*]}" >&2
+  local log; log=$(mktemp)
+  export DEBIAN_FRONTEND=noninteractive
+  # The package lists may be old or absent, so they are read again before anything is asked of them.
+  if ! { as_root apt-get -qq update && as_root apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    cat "$log" >&2; rm -f "$log"; exit 1
+  fi
+  rm -f "$log"
+}
+
+# CPython 3.11 is what Debian 12 ships and what the pinned packages are for.
+find_python() {
+  local name
+  for name in python3.11 /usr/bin/python3.11 python3; do
+    if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      echo "$name"; return
+    fi
+  done
+}
+
+install_python() {
+  local venv=${GCOMP_VENV:-.venv} stamp python
+  stamp="$venv/.gcomp-$(cat scripts/requirements-demo.txt "$requirements" | sha256sum | cut -c1-12)"
+  [ -f "$stamp" ] && return
+  python=$(find_python)
+  if [ -z "$python" ]; then
+    packages=(python3 python3-venv); install_packages
+    python=$(find_python)
+  fi
+  [ -n "$python" ] || { echo "setup.sh: no Python 3.11 with venv found" >&2; exit 1; }
+  echo "setup.sh: installing Python packages of $requirements into $venv" >&2
+  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+  touch "$stamp"
+}
+
+install_packages
+[ -z "$requirements" ] || install_python
