@@ -68,7 +68,7 @@ struct AttrSpec {
 
 struct OpInfo {
   Op op;
-  std::string_view name;
+  std::string_view name = {};  // set by the table: the enumerator
   int min_operands;
   int max_operands;  // -1: any number
   int num_results;   // -1: as many as inference gives
@@ -81,9 +81,7 @@ struct OpInfo {
 
 const OpInfo& info(Op op);
 std::string_view name(Op op);
-inline bool has_trait(Op op, uint32_t traits) {
-  return (info(op).traits & traits) != 0;
-}
+inline bool has_trait(Op op, uint32_t traits) { return (info(op).traits & traits) != 0; }
 bool parse_op(std::string_view name, Op* op);
 std::span<const OpInfo> all_ops();  // in enumeration order
 
