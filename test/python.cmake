@@ -9,5 +9,5 @@ foreach(suite ${suites})
   add_test(NAME ${test} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
            COMMAND ${GCOMP_PYTHON} -m pytest -q -p no:cacheprovider test/${suite})
   set_tests_properties(${test} PROPERTIES LABELS python ENVIRONMENT
-    "GCOMP_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONPATH=${CMAKE_SOURCE_DIR}/scripts/python:${CMAKE_SOURCE_DIR}/test;PYTHONDONTWRITEBYTECODE=1")
+    "GCOMP_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONPATH=${CMAKE_SOURCE_DIR}/scripts/python:${CMAKE_SOURCE_DIR}/scripts:${CMAKE_SOURCE_DIR}/test;PYTHONDONTWRITEBYTECODE=1")
 endforeach()

@@ -1,0 +1,33 @@
+"""Running the gcomp command of the build under test (GCOMP_BUILD_DIR, else build/) from tests."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("GCOMP_BUILD_DIR", ROOT / "build"))
+GCOMP = BUILD / "gcomp"
+
+
+def gcomp(*args, timeout=300, **kwargs) -> subprocess.CompletedProcess:
+    """Runs gcomp and returns what it did; never raises for an exit code."""
+    command = [str(GCOMP), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **kwargs)
+
+
+def gcomp_ok(*args, **kwargs) -> str:
+    """Runs gcomp, which must succeed; its standard output."""
+    done = gcomp(*args, **kwargs)
+    assert done.returncode == 0, f"gcomp {' '.join(map(str, args))}: exit {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def run_npz(program, inputs: dict[str, np.ndarray], folder: Path, *options) -> dict[str, np.ndarray]:
+    """The outputs, by name, of `gcomp run program` on `inputs`."""
+    source, target = folder / "in.npz", folder / "out.npz"
+    np.savez(source, **inputs)
+    gcomp_ok("run", program, "--inputs", source, "--outputs", target, *options)
+    with np.load(target) as outputs:
+        return {name: outputs[name] for name in outputs.files}
