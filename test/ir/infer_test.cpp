@@ -15,7 +15,7 @@ TEST_CASE("the op table is complete and in enumeration order") {
     CAPTURE(row.name);
     CHECK(static_cast<int>(row.op) == i);
     CHECK(row.name == name(row.op));
-    CHECK(row.infer != nullptr);
+    CHECK((row.infer != nullptr));
     CHECK(row.doc.size() > 2);
     CHECK(row.doc.back() == '.');
     CHECK(row.signature.find("->") != std::string_view::npos);
