@@ -1,0 +1,58 @@
+#pragma once
+// Files: read, map, write so that a reader sees the old file or the whole new one. Failures are
+// UserError(kFiles) naming the path and the system's reason.
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace gcomp {
+
+std::string read_file(const std::filesystem::path& path);
+
+// A file mapped read-only. `bytes` lives as long as `owner`.
+struct MappedFile {
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+MappedFile map_file(const std::filesystem::path& path);
+
+// Written under a temporary name in the same folder, renamed when whole; on any failure (or when
+// the object dies unfinished) nothing is left behind.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes);
+  void write(std::span<const std::byte> bytes);
+  uint64_t size() const { return size_; }
+  void commit();  // flushes and renames
+
+  const std::filesystem::path& temporary_path() const { return temporary_; }
+
+ private:
+  [[noreturn]] void fail(const char* what);
+  void flush();
+  void write_through(const char* data, size_t size);
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::string buffer_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0;
+};
+
+void write_file(const std::filesystem::path& path, std::string_view bytes);  // atomic
+
+// `relative` as a file inside `folder`; refuses (UserError kGraph, at `place`) absolute paths,
+// "..", and links that lead out of the folder: a graph may only read weights beside itself.
+std::filesystem::path resolve_inside(const std::filesystem::path& folder,
+                                     const std::string& relative, const std::string& place);
+
+}  // namespace gcomp

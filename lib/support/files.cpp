@@ -1,0 +1,162 @@
+#include "gcomp/support/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "gcomp/support/error.h"
+
+namespace gcomp {
+namespace {
+
+constexpr size_t kBufferBytes = 1 << 20;
+
+[[noreturn]] void file_error(const std::string& what, const std::filesystem::path& path) {
+  throw UserError(ExitCode::kFiles,
+                  Diagnostic{what + ": " + std::strerror(errno), path.string(), ""});
+}
+
+struct Descriptor {
+  explicit Descriptor(const std::filesystem::path& path)
+      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd < 0) file_error("cannot open", path);
+    struct stat info{};
+    if (::fstat(fd, &info) != 0) file_error("cannot read", path);
+    if (S_ISDIR(info.st_mode)) {
+      ::close(fd);
+      errno = EISDIR;
+      file_error("cannot read", path);
+    }
+    regular = S_ISREG(info.st_mode);
+    size = static_cast<size_t>(info.st_size);
+  }
+  ~Descriptor() { ::close(fd); }
+  int fd;
+  bool regular = true;
+  size_t size = 0;
+};
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  const Descriptor file(path);
+  std::string text;
+  text.resize(file.size + 1);
+  size_t at = 0;
+  for (;;) {  // a pipe has no size: read until the end
+    if (at == text.size()) text.resize(text.size() * 2);
+    const ssize_t n = ::read(file.fd, text.data() + at, text.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) file_error("cannot read", path);
+    if (n == 0) break;
+    at += static_cast<size_t>(n);
+  }
+  text.resize(at);
+  return text;
+}
+
+MappedFile map_file(const std::filesystem::path& path) {
+  const Descriptor file(path);
+  MappedFile mapped;
+  if (!file.regular || file.size == 0) {
+    auto text = std::make_shared<std::string>(read_file(path));
+    mapped.bytes = std::as_bytes(std::span(*text));
+    mapped.owner = std::move(text);
+    return mapped;
+  }
+  const size_t size = file.size;
+  void* base = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (base == MAP_FAILED) file_error("cannot map", path);
+  mapped.owner = std::shared_ptr<const void>(
+      base, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  mapped.bytes = {static_cast<const std::byte*>(base), size};
+  return mapped;
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  temporary_ = path_;
+  temporary_ += ".tmp" + std::to_string(::getpid());
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) file_error("cannot create", path_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::fail(const char* what) {
+  file_error(what, path_);
+}
+
+void AtomicFile::write_through(const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::write(descriptor_, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("cannot write");
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+void AtomicFile::flush() {
+  write_through(buffer_.data(), buffer_.size());
+  buffer_.clear();
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  size_ += bytes.size();
+  if (buffer_.size() + bytes.size() > kBufferBytes) flush();
+  if (bytes.size() > kBufferBytes) {
+    write_through(bytes.data(), bytes.size());
+  } else {
+    buffer_.append(bytes);
+  }
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+void AtomicFile::commit() {
+  flush();
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot replace");
+  ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+std::filesystem::path resolve_inside(const std::filesystem::path& folder,
+                                     const std::string& relative, const std::string& place) {
+  const auto refuse = [&](const std::string& why) {
+    graph_error("weights file '" + relative + "' " + why, place,
+                "weights must lie in the folder of the graph file");
+  };
+  const std::filesystem::path path(relative);
+  if (relative.empty() || relative.find('\0') != std::string::npos) refuse("has no valid name");
+  if (path.is_absolute()) refuse("is an absolute path");
+  for (const auto& part : path) {
+    if (part == "..") refuse("leaves the graph's folder");
+  }
+  std::error_code error;
+  const auto base = std::filesystem::weakly_canonical(folder.empty() ? "." : folder, error);
+  if (error) refuse("cannot be resolved: " + error.message());
+  const auto full = std::filesystem::weakly_canonical(base / path, error);
+  if (error) refuse("cannot be resolved: " + error.message());
+  const auto [end, unused] = std::mismatch(base.begin(), base.end(), full.begin(), full.end());
+  if (end != base.end()) refuse("is a link that leaves the graph's folder");
+  return full;
+}
+
+}  // namespace gcomp
