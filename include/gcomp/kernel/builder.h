@@ -157,6 +157,11 @@ class Builder {
   Values end_if(std::span<const Value> yields);
 
  private:
+  Value simplify(Op op, Value a, Value b);
+  Value add_offset(Op op, Value a, Value c);
+  Value fused(Code code, Value a, Value b, Value c);
+  Value narrow_once(Value v);
+
   struct State;
   std::unique_ptr<State> s_;
 };
