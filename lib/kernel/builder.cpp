@@ -134,9 +134,7 @@ Value Builder::f64(double value) {
   return constant_bits({DType::kFloat64, 1}, std::bit_cast<uint64_t>(value));
 }
 
-Value Builder::boolean(bool value) {
-  return constant_bits({DType::kBool, 1}, value ? 1 : 0);
-}
+Value Builder::boolean(bool value) { return constant_bits({DType::kBool, 1}, value ? 1 : 0); }
 
 bool Builder::constant_value(Value v, int64_t* value) const {
   DType t = type(v).dtype;

@@ -11,9 +11,7 @@
 namespace gcomp::kernel {
 namespace {
 
-bool is_half(DType t) {
-  return t == DType::kFloat16 || t == DType::kBFloat16;
-}
+bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
 bool gives_bool(Op op) {
   return (op >= Op::eq && op <= Op::ge) || op == Op::is_nan || op == Op::is_inf;
@@ -29,10 +27,8 @@ bool is_commutative(Op op) {
     case Op::ne:
     case Op::bit_and:
     case Op::bit_or:
-    case Op::bit_xor:
-      return true;
-    default:
-      return false;
+    case Op::bit_xor: return true;
+    default: return false;
   }
 }
 
@@ -40,16 +36,12 @@ bool is_commutative(Op op) {
 Op bool_op(Op op) {
   switch (op) {
     case Op::add:
-    case Op::max:
-      return Op::bit_or;
+    case Op::max: return Op::bit_or;
     case Op::mul:
-    case Op::min:
-      return Op::bit_and;
+    case Op::min: return Op::bit_and;
     case Op::sub:
-    case Op::ne:
-      return Op::bit_xor;
-    default:
-      return op;
+    case Op::ne: return Op::bit_xor;
+    default: return op;
   }
 }
 
@@ -124,8 +116,7 @@ Value Builder::simplify(Op op, Value a, Value b) {
       if (bits == one) return a;
       return integer && bits == zero ? b : Value();
     case Op::div:
-    case Op::floor_div:
-      return bits == one ? a : Value();
+    case Op::floor_div: return bits == one ? a : Value();
     case Op::bit_and:
       if (bits == zero) return b;
       return bits == ones ? a : Value();
@@ -134,10 +125,8 @@ Value Builder::simplify(Op op, Value a, Value b) {
       return bits == zero ? a : Value();
     case Op::bit_xor:
     case Op::shl:
-    case Op::shr:
-      return bits == zero ? a : Value();
-    default:
-      return {};
+    case Op::shr: return bits == zero ? a : Value();
+    default: return {};
   }
 }
 
@@ -151,75 +140,29 @@ Value Builder::add_offset(Op op, Value a, Value c) {
   return add(x, add(inner, c));
 }
 
-Value Builder::add(Value a, Value b) {
-  return op(Op::add, {a, b});
-}
-Value Builder::sub(Value a, Value b) {
-  return op(Op::sub, {a, b});
-}
-Value Builder::mul(Value a, Value b) {
-  return op(Op::mul, {a, b});
-}
-Value Builder::div(Value a, Value b) {
-  return op(Op::div, {a, b});
-}
-Value Builder::min(Value a, Value b) {
-  return op(Op::min, {a, b});
-}
-Value Builder::max(Value a, Value b) {
-  return op(Op::max, {a, b});
-}
-Value Builder::neg(Value v) {
-  return op(Op::neg, {v});
-}
-Value Builder::abs(Value v) {
-  return op(Op::abs, {v});
-}
-Value Builder::sqrt(Value v) {
-  return op(Op::sqrt, {v});
-}
-Value Builder::floor(Value v) {
-  return op(Op::floor, {v});
-}
-Value Builder::round(Value v) {
-  return op(Op::round, {v});
-}
-Value Builder::eq(Value a, Value b) {
-  return op(Op::eq, {a, b});
-}
-Value Builder::ne(Value a, Value b) {
-  return op(Op::ne, {a, b});
-}
-Value Builder::lt(Value a, Value b) {
-  return op(Op::lt, {a, b});
-}
-Value Builder::le(Value a, Value b) {
-  return op(Op::le, {a, b});
-}
-Value Builder::gt(Value a, Value b) {
-  return op(Op::gt, {a, b});
-}
-Value Builder::ge(Value a, Value b) {
-  return op(Op::ge, {a, b});
-}
-Value Builder::bit_and(Value a, Value b) {
-  return op(Op::bit_and, {a, b});
-}
-Value Builder::bit_or(Value a, Value b) {
-  return op(Op::bit_or, {a, b});
-}
-Value Builder::bit_xor(Value a, Value b) {
-  return op(Op::bit_xor, {a, b});
-}
-Value Builder::bit_not(Value v) {
-  return op(Op::bit_not, {v});
-}
-Value Builder::shl(Value a, Value b) {
-  return op(Op::shl, {a, b});
-}
-Value Builder::shr(Value a, Value b) {
-  return op(Op::shr, {a, b});
-}
+Value Builder::add(Value a, Value b) { return op(Op::add, {a, b}); }
+Value Builder::sub(Value a, Value b) { return op(Op::sub, {a, b}); }
+Value Builder::mul(Value a, Value b) { return op(Op::mul, {a, b}); }
+Value Builder::div(Value a, Value b) { return op(Op::div, {a, b}); }
+Value Builder::min(Value a, Value b) { return op(Op::min, {a, b}); }
+Value Builder::max(Value a, Value b) { return op(Op::max, {a, b}); }
+Value Builder::neg(Value v) { return op(Op::neg, {v}); }
+Value Builder::abs(Value v) { return op(Op::abs, {v}); }
+Value Builder::sqrt(Value v) { return op(Op::sqrt, {v}); }
+Value Builder::floor(Value v) { return op(Op::floor, {v}); }
+Value Builder::round(Value v) { return op(Op::round, {v}); }
+Value Builder::eq(Value a, Value b) { return op(Op::eq, {a, b}); }
+Value Builder::ne(Value a, Value b) { return op(Op::ne, {a, b}); }
+Value Builder::lt(Value a, Value b) { return op(Op::lt, {a, b}); }
+Value Builder::le(Value a, Value b) { return op(Op::le, {a, b}); }
+Value Builder::gt(Value a, Value b) { return op(Op::gt, {a, b}); }
+Value Builder::ge(Value a, Value b) { return op(Op::ge, {a, b}); }
+Value Builder::bit_and(Value a, Value b) { return op(Op::bit_and, {a, b}); }
+Value Builder::bit_or(Value a, Value b) { return op(Op::bit_or, {a, b}); }
+Value Builder::bit_xor(Value a, Value b) { return op(Op::bit_xor, {a, b}); }
+Value Builder::bit_not(Value v) { return op(Op::bit_not, {v}); }
+Value Builder::shl(Value a, Value b) { return op(Op::shl, {a, b}); }
+Value Builder::shr(Value a, Value b) { return op(Op::shr, {a, b}); }
 
 Value Builder::where(Value condition, Value a, Value b) {
   int lanes = std::max({type(condition).lanes, type(a).lanes, type(b).lanes});
@@ -243,9 +186,7 @@ int widest(const Builder& b, std::initializer_list<Value> values) {
 
 }  // namespace
 
-Value Builder::fma(Value a, Value b, Value c) {
-  return fused(Code::kFma, a, b, c);
-}
+Value Builder::fma(Value a, Value b, Value c) { return fused(Code::kFma, a, b, c); }
 Value Builder::mul_add(Value a, Value b, Value c) {
   if (!is_float(type(a).dtype)) return add(mul(a, b), c);
   return fused(Code::kMulAdd, a, b, c);
@@ -385,12 +326,8 @@ Value Builder::reduce(Op op, Value v) {
   return r;
 }
 
-Value Builder::any(Value mask) {
-  return reduce(Op::bit_or, mask);
-}
-Value Builder::all(Value mask) {
-  return reduce(Op::bit_and, mask);
-}
+Value Builder::any(Value mask) { return reduce(Op::bit_or, mask); }
+Value Builder::all(Value mask) { return reduce(Op::bit_and, mask); }
 
 Value Builder::shuffle(Value a, Value b, std::span<const int> lanes) {
   Type t = type(a);

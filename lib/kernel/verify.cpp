@@ -23,9 +23,7 @@
 namespace gcomp::kernel {
 namespace {
 
-bool is_half(DType t) {
-  return t == DType::kFloat16 || t == DType::kBFloat16;
-}
+bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
 class Verifier {
  public:
@@ -163,9 +161,7 @@ void Verifier::check_cast() {
 void Verifier::check_lanes() {
   Type t = inst_->type;
   switch (inst_->code) {
-    case Code::kSplat:
-      expect(operand_type(0) == Type{t.dtype, 1}, "splat of a vector");
-      break;
+    case Code::kSplat: expect(operand_type(0) == Type{t.dtype, 1}, "splat of a vector"); break;
     case Code::kExtract:
     case Code::kReduce:
       expect(t == Type{operand_type(0).dtype, 1}, "wrong result type");
@@ -183,8 +179,7 @@ void Verifier::check_lanes() {
         expect(k_.lane_lists[inst_->imm + i] < 2 * operand_type(0).lanes, "no such lane");
       }
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -237,8 +232,7 @@ void Verifier::check_structure() {
       expect(is_index(0) && is_index(1) && is_index(2), "bounds are int64 values of one lane");
       expect(inst_->num_values == inst_->num_operands - 2, "wrong number of arguments");
       return open(Code::kFor, operand_types(3));
-    case Code::kEndFor:
-      return close(Code::kFor, operand_types(0));
+    case Code::kEndFor: return close(Code::kFor, operand_types(0));
     case Code::kWhile:
       expect(inst_->num_values == inst_->num_operands, "wrong number of arguments");
       return open(Code::kWhile, operand_types(0));
@@ -248,8 +242,7 @@ void Verifier::check_structure() {
       expect(operand_type(0) == Type{DType::kBool, 1}, "condition is not bool");
       regions_.back().code = Code::kWhileTest;
       return;
-    case Code::kEndWhile:
-      return close(Code::kWhileTest, operand_types(0));
+    case Code::kEndWhile: return close(Code::kWhileTest, operand_types(0));
     case Code::kIf:
       expect(operand_type(0) == Type{DType::kBool, 1}, "condition is not bool");
       return open(Code::kIf, {});
@@ -259,18 +252,15 @@ void Verifier::check_structure() {
       regions_.back().code = Code::kElse;
       regions_.back().carried = operand_types(0);
       return;
-    default:
-      return close(Code::kElse, operand_types(0));
+    default: return close(Code::kElse, operand_types(0));
   }
 }
 
 void Verifier::check_inst() {
   switch (inst_->code) {
-    case Code::kOp:
-      return check_elementwise();
+    case Code::kOp: return check_elementwise();
     case Code::kCast:
-    case Code::kBitcast:
-      return check_cast();
+    case Code::kBitcast: return check_cast();
     case Code::kFma:
     case Code::kMulAdd:
       for (Type t : operand_types(0)) expect(t == inst_->type, "operand types differ");
@@ -289,8 +279,7 @@ void Verifier::check_inst() {
     case Code::kInsert:
     case Code::kIota:
     case Code::kReduce:
-    case Code::kShuffle:
-      return check_lanes();
+    case Code::kShuffle: return check_lanes();
     case Code::kLoad:
     case Code::kStore:
     case Code::kMaskedLoad:
@@ -298,10 +287,8 @@ void Verifier::check_inst() {
     case Code::kGather:
     case Code::kScatter:
     case Code::kPrefetch:
-    case Code::kSetError:
-      return check_memory();
-    default:
-      return check_structure();
+    case Code::kSetError: return check_memory();
+    default: return check_structure();
   }
 }
 
@@ -330,8 +317,6 @@ std::vector<std::string> Verifier::run() {
 
 }  // namespace
 
-std::vector<std::string> verify(const Kernel& kernel) {
-  return Verifier(kernel).run();
-}
+std::vector<std::string> verify(const Kernel& kernel) { return Verifier(kernel).run(); }
 
 }  // namespace gcomp::kernel

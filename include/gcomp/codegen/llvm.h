@@ -40,6 +40,7 @@ struct CompileOptions {
   Emit emit = Emit::kObject;
   int threads = 1;
   int kernels_per_module = 128;
+  bool verify = false;  // LLVM's own verifier on what it is handed
 };
 
 CpuTraits cpu_traits(CpuLevel level);
@@ -53,6 +54,7 @@ std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> 
 // One call of a straight-line function. Buffer i of the kernel is
 // (char*)bases[buffers[i].base] + buffers[i].offset.
 struct InlineCall {
+  static constexpr uint32_t kStack = 0xffffffff;  // a base: the function's own stack block
   struct Place {
     uint32_t base = 0;
     int64_t offset = 0;  // bytes
@@ -65,8 +67,9 @@ struct InlineCall {
 };
 
 // For tiny graphs: an object defining `void name(void* const* bases)` that does the calls in order,
-// every kernel inlined.
+// every kernel inlined. Intermediates placed on the stack block (stack_bytes, 64-byte aligned,
+// uninitialised) become registers where their indices are constant.
 std::string compile_straight_line(std::span<const InlineCall> calls, const std::string& name,
-                                  const CompileOptions& options);
+                                  uint32_t stack_bytes, const CompileOptions& options);
 
 }  // namespace gcomp::codegen

@@ -46,9 +46,7 @@ enum class Role : uint8_t {
   kLocal,    // stack array of `size` elements, uninitialised, 64-byte aligned
   kTable,    // read-only data of the kernel itself: `size` elements from Kernel::table_words
 };
-constexpr bool is_parameter(Role r) {
-  return r <= Role::kError;
-}
+constexpr bool is_parameter(Role r) { return r <= Role::kError; }
 
 struct BufferInfo {
   DType dtype = DType::kFloat32;

@@ -8,14 +8,19 @@
 
 namespace gcomp::kernel {
 
-// Whether codegen needs `op` on `dtype` expanded (exp, log, sin, float pow, ...).
+// Whether `op` on `dtype` is expanded (exp, log, sin, float pow and mod, integer pow, ...).
 bool needs_expansion(Op op, DType dtype);
 
-// Emits the expansion of op(args) for float32 or float64 arguments of any equal lanes.
+// Emits the expansion of op(args) for arguments of equal lanes and a dtype that needs it.
 Value emit_math(Builder& b, Op op, std::span<const Value> args);
 
-// A copy of `kernel` in which no instruction needs expansion. Codegen calls it; lowering need not:
-// kernels keep `exp` as one instruction so that they print, hash and deduplicate cheaply.
-Kernel expand_math(const Kernel& kernel);
+struct ExpandOptions {
+  bool native_float16 = true;  // casts between float16 and float32 are left to the back end
+};
+
+// A copy of `kernel` in which no instruction needs expansion; bfloat16 casts become integer arithmetic.
+// Codegen calls it, lowering need not: kernels keep `exp` as one instruction so that they print, hash
+// and deduplicate cheaply.
+Kernel expand_math(const Kernel& kernel, const ExpandOptions& options = {});
 
 }  // namespace gcomp::kernel

@@ -1,0 +1,99 @@
+#include "target.h"
+
+#include <llvm/ADT/StringMap.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/TargetParser/Host.h>
+
+#include <algorithm>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "gcomp/support/error.h"
+
+namespace gcomp::codegen {
+namespace {
+
+constexpr const char* kTriple = "x86_64-unknown-linux-gnu";
+
+void initialize_once() {
+  static std::once_flag flag;
+  std::call_once(flag, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+  });
+}
+
+llvm::CodeGenOptLevel codegen_level(Effort effort) {
+  switch (effort) {
+    case Effort::kFast: return llvm::CodeGenOptLevel::None;
+    case Effort::kDefault: return llvm::CodeGenOptLevel::Less;
+    default: return llvm::CodeGenOptLevel::Default;
+  }
+}
+
+}  // namespace
+
+TargetDescription describe_target(CpuLevel level) {
+  switch (level) {
+    case CpuLevel::kV2: return {"x86-64-v2", ""};
+    case CpuLevel::kV3: return {"x86-64-v3", ""};
+    case CpuLevel::kV4: return {"x86-64-v4", "-prefer-256-bit"};
+    case CpuLevel::kNative: break;
+  }
+  // The CPU's name promises features that a virtual machine may mask: the list does not.
+  std::vector<std::string> features;
+  for (const auto& entry : llvm::sys::getHostCPUFeatures()) {
+    if (entry.getValue()) features.push_back("+" + entry.getKey().str());
+  }
+  std::ranges::sort(features);
+  std::string joined = "-prefer-256-bit";
+  for (const std::string& f : features) joined += "," + f;
+  return {"x86-64", joined};
+}
+
+bool has_feature(CpuLevel level, const char* feature) {
+  std::string_view f = feature;
+  switch (level) {
+    case CpuLevel::kV2: return false;
+    case CpuLevel::kV3: return f == "fma" || f == "f16c" || f == "avx2";
+    case CpuLevel::kV4: return f == "fma" || f == "f16c" || f == "avx2" || f == "avx512f";
+    case CpuLevel::kNative: break;
+  }
+  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  if (f == "avx512f") {  // v4 is more than F: narrow lanes need VL, DQ and BW
+    for (const char* part : {"avx512f", "avx512vl", "avx512dq", "avx512bw", "avx512cd"}) {
+      if (!host.lookup(part)) return false;
+    }
+    return true;
+  }
+  return host.lookup(feature);
+}
+
+std::unique_ptr<llvm::TargetMachine> make_target_machine(const CompileOptions& options) {
+  initialize_once();
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(kTriple, error);
+  GCOMP_CHECK(target, "LLVM has no x86-64 target: " + error);
+  TargetDescription d = describe_target(options.cpu);
+  llvm::TargetOptions target_options;
+  target_options.AllowFPOpFusion = llvm::FPOpFusion::Standard;  // only the fmas that were asked for
+  target_options.EnableFastISel = options.effort == Effort::kFast;
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(kTriple, d.cpu, d.features, target_options, llvm::Reloc::PIC_,
+                                  llvm::CodeModel::Small, codegen_level(options.effort)));
+  GCOMP_CHECK(machine, "LLVM made no target machine");
+  return machine;
+}
+
+CpuTraits cpu_traits(CpuLevel level) {
+  CpuTraits t{16, 16, has_feature(level, "fma")};
+  if (has_feature(level, "avx2")) t.vector_bytes = 32;
+  if (has_feature(level, "avx512f")) t.vector_bytes = 64, t.vector_registers = 32;
+  return t;
+}
+
+}  // namespace gcomp::codegen

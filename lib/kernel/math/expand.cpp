@@ -1,0 +1,233 @@
+// Which ops are expanded and by what; and the pass that rewrites a kernel's stream with them.
+
+#include <array>
+#include <vector>
+
+#include "families.h"
+#include "gcomp/kernel/math.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::kernel {
+namespace {
+
+using math::MathBuilder;
+using UnaryEmitter = Value (*)(MathBuilder&, Value);
+using BinaryEmitter = Value (*)(MathBuilder&, Value, Value);
+
+struct FloatRow {
+  Op op;
+  UnaryEmitter unary;
+  BinaryEmitter binary;
+};
+
+constexpr FloatRow kFloatRows[] = {
+    {Op::rem, nullptr, math::emit_rem},
+    {Op::mod, nullptr, math::emit_mod},
+    {Op::floor_div, nullptr, math::emit_floor_div},
+};
+
+const FloatRow* find_row(Op op) {
+  for (const FloatRow& row : kFloatRows) {
+    if (row.op == op) return &row;
+  }
+  return nullptr;
+}
+
+bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
+
+// Copies a stream into a new builder, value by value, expanding on the way.
+class Expander {
+ public:
+  Expander(const Kernel& kernel, const ExpandOptions& options)
+      : k_(kernel), options_(options), values_(kernel.values.size()) {}
+
+  Kernel run();
+
+ private:
+  void copy_parameters();
+  void copy_constants();
+  void copy(const Inst& inst);
+  void copy_structure(const Inst& inst);
+  void copy_memory(const Inst& inst);
+  Value copy_value(const Inst& inst);
+  Value copy_cast(const Inst& inst);
+  Values operands(const Inst& inst) const {
+    Values result;
+    for (size_t i = 0; i < inst.num_operands; ++i) {
+      result.push_back(values_[k_.operands[inst.first_operand + i]]);
+    }
+    return result;
+  }
+  void define(const Inst& inst, std::span<const Value> results) {
+    for (size_t i = 0; i < inst.num_values; ++i) values_[inst.first_value + i] = results[i];
+  }
+
+  const Kernel& k_;
+  ExpandOptions options_;
+  Builder b_;
+  std::vector<Value> values_;
+  std::vector<Buffer> buffers_;
+};
+
+void Expander::copy_parameters() {
+  for (const BufferInfo& info : k_.buffers) {
+    if (is_parameter(info.role)) {
+      buffers_.push_back(b_.parameter(info.dtype, info.role));
+    } else if (info.role == Role::kLocal) {
+      buffers_.push_back(b_.local(info.dtype, info.size));
+    } else {
+      buffers_.push_back(
+          b_.table(info.dtype, std::span(k_.table_words).subspan(info.slot, info.size)));
+    }
+  }
+  for (DType t : k_.scalars) b_.scalar(t);
+}
+
+// A builder creates the scalars' values first, in order; constants and the range where they come up.
+void Expander::copy_constants() {
+  for (size_t i = 0; i < k_.values.size(); ++i) {
+    const ValueInfo& info = k_.values[i];
+    switch (info.kind) {
+      case ValueKind::kConst: values_[i] = b_.constant_bits(info.type, info.bits); break;
+      case ValueKind::kScalar: values_[i] = Value(info.bits); break;
+      case ValueKind::kBegin: values_[i] = b_.range_begin(); break;
+      case ValueKind::kEnd: values_[i] = b_.range_end(); break;
+      case ValueKind::kInst: break;
+    }
+  }
+}
+
+Value Expander::copy_cast(const Inst& inst) {
+  Value v = operands(inst)[0];
+  DType from = b_.type(v).dtype, to = inst.type.dtype;
+  bool native = options_.native_float16;
+  if (is_half(from) && !(native && from == DType::kFloat16)) return math::emit_half_to_float(b_, v);
+  if (is_half(to) && !(native && to == DType::kFloat16)) return math::emit_float_to_half(b_, v, to);
+  return b_.cast(v, to);
+}
+
+Value Expander::copy_value(const Inst& inst) {
+  Values a = operands(inst);
+  switch (inst.code) {
+    case Code::kOp:
+      if (inst.op != Op::where && needs_expansion(inst.op, b_.type(a[0]).dtype)) {
+        return emit_math(b_, inst.op, a);
+      }
+      return b_.op(inst.op, a);
+    case Code::kCast: return copy_cast(inst);
+    case Code::kBitcast: return b_.bitcast(a[0], inst.type.dtype);
+    case Code::kFma: return b_.fma(a[0], a[1], a[2]);
+    case Code::kMulAdd: return b_.mul_add(a[0], a[1], a[2]);
+    case Code::kIndexDiv: return b_.index_div(a[0], a[1]);
+    case Code::kIndexRem: return b_.index_rem(a[0], a[1]);
+    case Code::kLibm: return b_.libm(inst.op, a);
+    case Code::kSplat: return b_.splat(a[0], inst.type.lanes);
+    case Code::kExtract: return b_.extract(a[0], static_cast<int>(inst.imm));
+    case Code::kInsert: return b_.insert(a[0], static_cast<int>(inst.imm), a[1]);
+    case Code::kIota: return b_.iota(inst.type.dtype, inst.type.lanes);
+    case Code::kReduce: return b_.reduce(inst.op, a[0]);
+    default: break;
+  }
+  GCOMP_CHECK(inst.code == Code::kShuffle, "expand: unknown instruction");
+  std::vector<int> lanes(inst.type.lanes);
+  for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = k_.lane_lists[inst.imm + i];
+  return b_.shuffle(a[0], a[1], lanes);
+}
+
+void Expander::copy_memory(const Inst& inst) {
+  Values a = operands(inst);
+  Buffer buffer = buffers_[inst.imm];
+  Value loaded;
+  switch (inst.code) {
+    case Code::kLoad: loaded = b_.load(buffer, a[0], inst.type.lanes); break;
+    case Code::kGather: loaded = b_.gather(buffer, a[0]); break;
+    case Code::kMaskedLoad: loaded = b_.masked_load(buffer, a[0], a[1], a[2]); break;
+    case Code::kStore: return b_.store(buffer, a[0], a[1], inst.flags);
+    case Code::kMaskedStore: return b_.masked_store(buffer, a[0], a[1], a[2]);
+    case Code::kScatter: return b_.scatter(buffer, a[0], a[1]);
+    case Code::kPrefetch: return b_.prefetch(buffer, a[0], inst.flags & kForWrite);
+    default: return b_.set_error(a[0]);
+  }
+  define(inst, {&loaded, 1});
+}
+
+void Expander::copy_structure(const Inst& inst) {
+  Values a = operands(inst);
+  switch (inst.code) {
+    case Code::kFor: return define(inst, b_.begin_for(a[0], a[1], a[2], std::span(a).subspan(3)));
+    case Code::kEndFor: return define(inst, b_.end_for(a));
+    case Code::kWhile: return define(inst, b_.begin_while(a));
+    case Code::kWhileTest: return b_.while_test(a[0]);
+    case Code::kEndWhile: return define(inst, b_.end_while(a));
+    case Code::kIf: return b_.begin_if(a[0]);
+    case Code::kElse: return b_.begin_else(a);
+    default: return define(inst, b_.end_if(a));
+  }
+}
+
+void Expander::copy(const Inst& inst) {
+  switch (inst.code) {
+    case Code::kFor:
+    case Code::kEndFor:
+    case Code::kWhile:
+    case Code::kWhileTest:
+    case Code::kEndWhile:
+    case Code::kIf:
+    case Code::kElse:
+    case Code::kEndIf: return copy_structure(inst);
+    case Code::kLoad:
+    case Code::kStore:
+    case Code::kMaskedLoad:
+    case Code::kMaskedStore:
+    case Code::kGather:
+    case Code::kScatter:
+    case Code::kPrefetch:
+    case Code::kSetError: return copy_memory(inst);
+    default: break;
+  }
+  Value v = copy_value(inst);
+  define(inst, {&v, 1});
+}
+
+Kernel Expander::run() {
+  copy_parameters();
+  copy_constants();
+  for (const Inst& inst : k_.insts) copy(inst);
+  return b_.finish();
+}
+
+bool expands(const Kernel& k, const Inst& inst, const ExpandOptions& options) {
+  if (inst.num_operands == 0) return false;
+  DType from = k.values[k.operands[inst.first_operand]].type.dtype;
+  if (inst.code == Code::kOp) return inst.op != Op::where && needs_expansion(inst.op, from);
+  if (inst.code != Code::kCast) return false;
+  for (DType t : {from, inst.type.dtype}) {
+    if (t == DType::kBFloat16 || (t == DType::kFloat16 && !options.native_float16)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool needs_expansion(Op op, DType dtype) {
+  if (!is_float(dtype)) return op == Op::pow;
+  return find_row(op) != nullptr;
+}
+
+Value emit_math(Builder& b, Op op, std::span<const Value> args) {
+  Type t = b.type(args[0]);
+  if (!is_float(t.dtype)) return math::emit_integer_pow(b, args[0], args[1]);
+  const FloatRow* row = find_row(op);
+  GCOMP_CHECK(row && !is_half(t.dtype), "emit_math: not a function of float32 or float64");
+  MathBuilder m(b, t);
+  return row->unary ? row->unary(m, args[0]) : row->binary(m, args[0], args[1]);
+}
+
+Kernel expand_math(const Kernel& kernel, const ExpandOptions& options) {
+  for (const Inst& inst : kernel.insts) {
+    if (expands(kernel, inst, options)) return Expander(kernel, options).run();
+  }
+  return kernel;
+}
+
+}  // namespace gcomp::kernel
