@@ -111,6 +111,20 @@ NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands_in, AttrsId a
   return id;
 }
 
+NodeId GraphBuilder::typed_node(Op op, std::span<const ValueId> operands, AttrsId attrs,
+                                std::span<const TypeId> types) {
+  const bool shared = mode_ == Mode::kInterned && can_share(op);
+  if (shared) {
+    if (const auto found = find_equal(op, operands, attrs)) {
+      ++intern_hits_;
+      return *found;
+    }
+  }
+  const NodeId id = graph_->append(op, operands, attrs, types, loc_);
+  if (shared) remember(id);
+  return id;
+}
+
 std::vector<TypeId> GraphBuilder::infer_types(Op op, std::span<const ValueId> operands,
                                               AttrsId attrs) {
   // Elementwise results have their operands' type (or bool): the common case, without allocation of

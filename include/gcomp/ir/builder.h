@@ -42,6 +42,10 @@ class GraphBuilder {
   // Any op. `attrs` in any order. Returns the node; `value` is for ops with one result.
   NodeId node(Op op, std::span<const ValueId> operands, std::vector<Attr> attrs = {});
   NodeId node(Op op, std::span<const ValueId> operands, AttrsId attrs);
+  // With result types that are known already (a node rebuilt on operands of the same types): no
+  // inference. `operands` must not point into this graph.
+  NodeId typed_node(Op op, std::span<const ValueId> operands, AttrsId attrs,
+                    std::span<const TypeId> types);
   ValueId value(Op op, std::initializer_list<ValueId> operands, std::vector<Attr> attrs = {});
   ValueId value(Op op, std::span<const ValueId> operands, std::vector<Attr> attrs = {});
   ValueId result(NodeId n, int i = 0) const { return graph_->result(n, i); }
