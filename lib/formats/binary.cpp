@@ -1,0 +1,543 @@
+// Layout, all integers LEB128 varints unless said (signed ones zigzag):
+//   "GCOMPBIN" | u32 version | u32 zero
+//   strings: count, then (length, bytes) each         every name, location and extent text
+//   dims: count, then a string index each             extents, as text
+//   constants: count, then (dtype, rank, extents, offset of data from the data section) each
+//   attribute lists: count, then (length, (key string, kind, value) ...) each; list 0 is empty
+//   graphs: count, then each: nested ones first, the top graph last
+//   u64 aligned: zero padding to a multiple of 64, then the data section: constants, each aligned
+//   to 64
+// A graph: symbols (string indices), inputs (name, location, dtype, rank, dims), constants
+// (constant, location), nodes (op string, attributes, location, operands as distance back from the
+// next id), outputs (name, id), updates.
+#include "gcomp/formats/binary.h"
+
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include "gcomp/ir/builder.h"
+#include "gcomp/support/error.h"
+#include "numbering.h"
+
+namespace gcomp::formats {
+namespace {
+
+constexpr std::string_view kMagic = "GCOMPBIN";
+constexpr uint32_t kVersion = 1;
+constexpr size_t kAlignment = 64;
+
+size_t align(size_t n) {
+  return (n + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+class Encoder {
+ public:
+  void u(uint64_t v) {
+    while (v >= 0x80) {
+      bytes_ += static_cast<char>(v | 0x80);
+      v >>= 7;
+    }
+    bytes_ += static_cast<char>(v);
+  }
+  void s(int64_t v) { u(static_cast<uint64_t>(v) << 1 ^ static_cast<uint64_t>(v >> 63)); }
+  void raw(std::string_view text) { bytes_ += text; }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+class Writer {
+ public:
+  Writer(const Graph& top, const std::function<void(std::string_view)>& sink)
+      : context_(top.context()), sink_(sink) {
+    attr_ids_[AttrTable::none().index] = 0;
+    attr_lists_.emplace_back();
+    collect_bodies(top);
+    for (const Graph* g : order_) graph(*g);
+  }
+
+  void write() {
+    Encoder head;
+    head.raw(kMagic);
+    const uint32_t fixed[2] = {kVersion, 0};
+    head.raw({reinterpret_cast<const char*>(fixed), sizeof fixed});
+    head.u(strings_.size());
+    for (const std::string& s : strings_) {
+      head.u(s.size());
+      head.raw(s);
+    }
+    head.u(dims_.size());
+    for (uint32_t d : dims_) head.u(d);
+    head.u(constants_.size());
+    size_t data = 0;
+    for (const Constant* c : constants_) {
+      head.u(static_cast<uint64_t>(c->dtype));
+      head.u(c->shape.size());
+      for (int64_t d : c->shape) head.u(static_cast<uint64_t>(d));
+      head.u(data);
+      data += align(c->bytes.size());
+    }
+    head.u(attr_lists_.size());
+    for (const std::string& list : attr_lists_)
+      head.raw(list.empty() ? std::string(1, '\0') : list);
+    head.u(order_.size());
+    sink_(head.bytes());
+    sink_(graphs_.bytes());
+    const size_t written = head.bytes().size() + graphs_.bytes().size();
+    sink_(std::string(align(written) - written, '\0'));
+    for (const Constant* c : constants_) {
+      sink_({reinterpret_cast<const char*>(c->bytes.data()), c->bytes.size()});
+      sink_(std::string(align(c->bytes.size()) - c->bytes.size(), '\0'));
+    }
+  }
+
+ private:
+  // Nested graphs before the graphs that hold them, each once.
+  void collect_bodies(const Graph& top) {
+    std::vector<std::pair<const Graph*, size_t>> stack{{&top, 0}};
+    while (!stack.empty()) {
+      auto& [g, next] = stack.back();
+      const Graph* inner = nullptr;
+      for (; next < g->num_nodes() && inner == nullptr; ++next) {
+        for (GraphId id : g->attrs(NodeId(next)).graphs(AttrKey::bodies)) {
+          if (graph_ids_.contains(&context_.graph(id))) continue;
+          inner = &context_.graph(id);
+          --next;  // look at this node again: it may hold more
+          break;
+        }
+      }
+      if (inner != nullptr) {
+        stack.emplace_back(inner, 0);
+        continue;
+      }
+      graph_ids_.emplace(g, order_.size());
+      order_.push_back(g);
+      stack.pop_back();
+    }
+  }
+
+  uint32_t string(std::string_view text) {
+    const auto [it, is_new] = string_ids_.try_emplace(std::string(text), strings_.size());
+    if (is_new) strings_.emplace_back(text);
+    return it->second;
+  }
+  uint32_t dim(DimId d) {
+    const auto [it, is_new] = dim_ids_.try_emplace(d.index, dims_.size());
+    if (is_new) dims_.push_back(string(context_.dims.to_string(d)));
+    return it->second;
+  }
+  uint32_t constant(ConstantId id) {
+    const auto [it, is_new] = constant_ids_.try_emplace(id.index, constants_.size());
+    if (is_new) constants_.push_back(&context_.constants[id]);
+    return it->second;
+  }
+  uint32_t attrs(AttrsId id) {
+    if (const auto found = attr_ids_.find(id.index); found != attr_ids_.end()) return found->second;
+    Encoder e;
+    const Attrs list = context_.attrs[id];
+    e.u(list.size());
+    for (const Attr& a : list) {
+      e.u(string(name(a.key)));
+      e.u(static_cast<uint64_t>(a.value.kind()));
+      attribute(&e, a.value);
+    }
+    attr_lists_.push_back(e.bytes());
+    attr_ids_[id.index] = attr_lists_.size() - 1;
+    return attr_lists_.size() - 1;
+  }
+
+  void attribute(Encoder* e, const AttrValue& value) {
+    switch (value.kind()) {
+      case AttrKind::kInt:
+        e->s(std::get<int64_t>(value));
+        break;
+      case AttrKind::kFloat:
+        e->raw({reinterpret_cast<const char*>(&std::get<double>(value)), sizeof(double)});
+        break;
+      case AttrKind::kString:
+        e->u(string(std::get<std::string>(value)));
+        break;
+      case AttrKind::kDType:
+        e->u(static_cast<uint64_t>(std::get<DType>(value)));
+        break;
+      case AttrKind::kInts: {
+        const auto& list = std::get<std::vector<int64_t>>(value);
+        e->u(list.size());
+        for (int64_t v : list) e->s(v);
+        break;
+      }
+      case AttrKind::kDims: {
+        const auto& list = std::get<std::vector<DimId>>(value);
+        e->u(list.size());
+        for (DimId d : list) e->u(dim(d));
+        break;
+      }
+      case AttrKind::kGraphs: {
+        const auto& list = std::get<std::vector<GraphId>>(value);
+        e->u(list.size());
+        for (GraphId g : list) e->u(graph_ids_.at(&context_.graph(g)));
+        break;
+      }
+      case AttrKind::kConstant:
+        e->u(constant(std::get<ConstantId>(value)));
+        break;
+    }
+  }
+
+  void graph(const Graph& g) {
+    const Numbering numbering(g);
+    Encoder& e = graphs_;
+    const std::vector<SymbolId> symbols = symbols_of(g);
+    e.u(symbols.size());
+    for (SymbolId s : symbols) e.u(string(context_.dims.symbol_name(s)));
+    e.u(g.inputs().size());
+    for (const Port& p : g.inputs()) {
+      const Type& t = g.type(p.value);
+      e.u(string(p.name));
+      e.u(string(context_.locs[g.producer_node(p.value).loc]));
+      e.u(static_cast<uint64_t>(t.dtype));
+      e.u(t.dims.size());
+      for (DimId d : t.dims) e.u(dim(d));
+    }
+    e.u(numbering.constants.size());
+    for (NodeId n : numbering.constants) {
+      e.u(constant(g.attrs(n).constant(AttrKey::value)));
+      e.u(string(context_.locs[g.node(n).loc]));
+    }
+    e.u(numbering.operations.size());
+    for (NodeId id : numbering.operations) {
+      const Node& n = g.node(id);
+      const uint32_t next =
+          n.num_results > 0 ? numbering.id[n.first_result.index] : 0;  // ops have results
+      e.u(string(name(n.op)));
+      e.u(attrs(n.attrs));
+      e.u(string(context_.locs[n.loc]));
+      e.u(n.num_operands);
+      for (ValueId v : g.operands(n)) e.u(next - numbering.id[v.index]);
+    }
+    e.u(g.outputs().size());
+    for (const Port& p : g.outputs()) {
+      e.u(string(p.name));
+      e.u(numbering.id[p.value.index]);
+    }
+    e.u(g.updates().size());
+    for (const Update& u : g.updates()) {
+      e.u(u.input);
+      e.u(u.output);
+    }
+  }
+
+  const Context& context_;
+  const std::function<void(std::string_view)>& sink_;
+  std::vector<const Graph*> order_;
+  std::unordered_map<const Graph*, size_t> graph_ids_;
+  std::vector<std::string> strings_;
+  std::unordered_map<std::string, uint32_t> string_ids_;
+  std::vector<uint32_t> dims_;
+  std::unordered_map<uint32_t, uint32_t> dim_ids_;
+  std::vector<const Constant*> constants_;
+  std::unordered_map<uint32_t, uint32_t> constant_ids_;
+  std::vector<std::string> attr_lists_;
+  std::unordered_map<uint32_t, uint32_t> attr_ids_;
+  Encoder graphs_;
+};
+
+class Reader {
+ public:
+  Reader(Context& context, const MappedFile& file, const std::string& file_name)
+      : context_(context), file_(file), name_(file_name) {}
+
+  std::unique_ptr<Graph> read() {
+    header();
+    read_strings();
+    read_dims();
+    read_constants();
+    read_attr_positions();
+    const size_t graphs = count();
+    if (graphs == 0) fail("holds no graph");
+    std::unique_ptr<Graph> last;
+    for (size_t i = 0; i < graphs; ++i) {
+      if (last) bodies_.push_back(context_.add_graph(std::move(last)));
+      last = graph();
+    }
+    // Also what tells a truncated file: the data section is found from the end.
+    if (align(at_) != data_begin_) fail("the graphs do not end where the data section begins");
+    return last;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    graph_error("not a valid binary graph: " + what, name_ + ": offset " + std::to_string(at_));
+  }
+  uint64_t u() {
+    uint64_t v = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (at_ >= file_.bytes.size()) fail("ends too early");
+      const auto b = std::to_integer<uint64_t>(file_.bytes[at_++]);
+      v |= (b & 0x7f) << shift;
+      if (b < 0x80) return v;
+    }
+    fail("a number is too long");
+  }
+  int64_t s() {
+    const uint64_t v = u();
+    return static_cast<int64_t>(v >> 1) ^ -static_cast<int64_t>(v & 1);
+  }
+  // A number of things that take at least one byte each in the rest of the file.
+  size_t count() {
+    const uint64_t n = u();
+    if (n > file_.bytes.size() - at_) fail("a count is larger than the file");
+    return n;
+  }
+  template <class T>
+  const T& pick(const std::vector<T>& list, const char* what) {
+    const uint64_t i = u();
+    if (i >= list.size()) fail(std::string("no such ") + what);
+    return list[i];
+  }
+  DType dtype() {
+    const uint64_t t = u();
+    if (t >= kNumDTypes) fail("no such dtype");
+    return static_cast<DType>(t);
+  }
+
+  void header() {
+    if (!is_binary(file_.bytes) || file_.bytes.size() < 16) fail("no header");
+    uint32_t version;
+    std::memcpy(&version, file_.bytes.data() + 8, 4);
+    if (version != kVersion) {
+      fail("version " + std::to_string(version) + " is not known to this gcomp (it reads 1)");
+    }
+    at_ = 16;
+  }
+
+  void read_strings() {
+    const size_t n = count();
+    for (size_t i = 0; i < n; ++i) {
+      const size_t size = count();
+      strings_.emplace_back(reinterpret_cast<const char*>(file_.bytes.data()) + at_, size);
+      at_ += size;
+    }
+  }
+
+  void read_dims() {
+    const size_t n = count();
+    for (size_t i = 0; i < n; ++i) dims_.push_back(context_.dims.parse(pick(strings_, "string")));
+  }
+
+  void read_constants() {
+    const size_t n = count();
+    for (size_t i = 0; i < n; ++i) {
+      Constant c;
+      c.dtype = dtype();
+      const size_t rank = count();
+      int64_t bytes = static_cast<int64_t>(byte_size(c.dtype));
+      for (size_t a = 0; a < rank; ++a) {
+        const auto d = static_cast<int64_t>(u());
+        if (d < 0 || __builtin_mul_overflow(bytes, d, &bytes)) fail("impossible shape");
+        c.shape.push_back(d);
+      }
+      const uint64_t begin = u();
+      const auto size = static_cast<uint64_t>(bytes);
+      if (begin % kAlignment != 0 || begin > file_.bytes.size() ||
+          size > file_.bytes.size() - begin) {
+        fail("a constant lies outside the file");
+      }
+      data_ranges_.emplace_back(begin, size);
+      c.owner = file_.owner;
+      constants_.push_back(std::move(c));
+    }
+    // The data section begins after the graphs, whose end is not known yet; it ends the file.
+    size_t end = 0;
+    for (const auto& [begin, size] : data_ranges_) end = std::max(end, begin + align(size));
+    if (end > file_.bytes.size()) fail("constants run past the end");
+    data_begin_ = file_.bytes.size() - end;
+    for (size_t i = 0; i < n; ++i) {
+      constants_[i].bytes =
+          file_.bytes.subspan(data_begin_ + data_ranges_[i].first, data_ranges_[i].second);
+      if (constants_[i].dtype == DType::kBool) {
+        for (std::byte b : constants_[i].bytes) {
+          if (std::to_integer<int>(b) > 1) fail("bool elements must be 0 or 1");
+        }
+      }
+    }
+  }
+
+  // Attribute lists may name nested graphs, which come later: remember where each begins.
+  void read_attr_positions() {
+    const size_t n = count();
+    for (size_t i = 0; i < n; ++i) {
+      attr_positions_.push_back(at_);
+      const size_t length = count();
+      for (size_t k = 0; k < length; ++k) attribute(/*skip_graphs=*/true);
+    }
+    attr_ids_.resize(n);
+  }
+
+  Attr attribute(bool skip_graphs) {
+    const std::string& text = pick(strings_, "string");
+    const auto key = parse_attr_key(text);
+    if (!key) fail("no attribute '" + text + "'");
+    const uint64_t kind = u();
+    switch (kind) {
+      case static_cast<uint64_t>(AttrKind::kInt):
+        return {*key, s()};
+      case static_cast<uint64_t>(AttrKind::kFloat): {
+        if (file_.bytes.size() - at_ < sizeof(double)) fail("ends too early");
+        double v;
+        std::memcpy(&v, file_.bytes.data() + at_, sizeof v);
+        at_ += sizeof v;
+        return {*key, v};
+      }
+      case static_cast<uint64_t>(AttrKind::kString):
+        return {*key, pick(strings_, "string")};
+      case static_cast<uint64_t>(AttrKind::kDType):
+        return {*key, dtype()};
+      case static_cast<uint64_t>(AttrKind::kInts): {
+        std::vector<int64_t> list(count());
+        for (int64_t& v : list) v = s();
+        return {*key, std::move(list)};
+      }
+      case static_cast<uint64_t>(AttrKind::kDims): {
+        std::vector<DimId> list(count());
+        for (DimId& d : list) d = pick(dims_, "extent");
+        return {*key, std::move(list)};
+      }
+      case static_cast<uint64_t>(AttrKind::kGraphs): {
+        std::vector<GraphId> list(count());
+        for (GraphId& g : list) {
+          if (skip_graphs) {
+            u();
+          } else {
+            g = pick(bodies_, "nested graph");
+          }
+        }
+        return {*key, std::move(list)};
+      }
+      case static_cast<uint64_t>(AttrKind::kConstant): {
+        const uint64_t i = u();
+        if (i >= constants_.size()) fail("no such constant");
+        return {*key, skip_graphs ? ConstantId() : constant_id(i)};
+      }
+      default:
+        fail("no such kind of attribute");
+    }
+  }
+
+  ConstantId constant_id(size_t i) {
+    if (constant_ids_.empty()) constant_ids_.resize(constants_.size());
+    if (!constant_ids_[i].valid()) constant_ids_[i] = context_.constants.intern(constants_[i]);
+    return constant_ids_[i];
+  }
+
+  AttrsId attrs() {
+    const uint64_t i = u();
+    if (i >= attr_ids_.size()) fail("no such attribute list");
+    if (attr_ids_[i].valid()) return attr_ids_[i];
+    const size_t resume = at_;
+    at_ = attr_positions_[i];
+    std::vector<Attr> list;
+    const size_t length = count();
+    for (size_t k = 0; k < length; ++k) {
+      list.push_back(attribute(/*skip_graphs=*/false));
+      for (size_t other = 0; other + 1 < list.size(); ++other) {
+        if (list[other].key == list.back().key) fail("an attribute occurs twice");
+      }
+    }
+    at_ = resume;
+    return attr_ids_[i] = context_.attrs.intern(std::move(list));
+  }
+
+  std::unique_ptr<Graph> graph() {
+    GraphBuilder builder(context_, GraphBuilder::Mode::kRaw);
+    std::vector<ValueId> values;
+    const size_t symbols = count();
+    for (size_t i = 0; i < symbols; ++i) context_.dims.symbol(pick(strings_, "string"));
+    const size_t inputs = count();
+    for (size_t i = 0; i < inputs; ++i) {
+      const std::string& name = pick(strings_, "string");
+      builder.set_loc(pick(strings_, "string"));
+      Type t;
+      t.dtype = dtype();
+      t.dims.resize(count());
+      for (DimId& d : t.dims) d = pick(dims_, "extent");
+      values.push_back(builder.input(name, t));
+    }
+    const size_t constants = count();
+    for (size_t i = 0; i < constants; ++i) {
+      const uint64_t c = u();
+      if (c >= constants_.size()) fail("no such constant");
+      builder.set_loc(pick(strings_, "string"));
+      values.push_back(builder.constant(constant_id(c)));
+    }
+    const size_t nodes = count();
+    for (size_t i = 0; i < nodes; ++i) node(&builder, &values);
+    const size_t outputs = count();
+    for (size_t i = 0; i < outputs; ++i) {
+      const std::string& name = pick(strings_, "string");
+      builder.output(name, pick(values, "value"));
+    }
+    const size_t updates = count();
+    for (size_t i = 0; i < updates; ++i) {
+      const uint64_t in = u(), out = u();
+      if (in >= inputs || out >= outputs) fail("no such input or output");
+      builder.update(static_cast<uint32_t>(in), static_cast<uint32_t>(out));
+    }
+    return builder.finish();
+  }
+
+  void node(GraphBuilder* builder, std::vector<ValueId>* values) {
+    const std::string& op_name = pick(strings_, "string");
+    Op op;
+    if (!parse_op(op_name, &op) || op == Op::input || op == Op::constant) {
+      fail("no op '" + op_name + "'");
+    }
+    const AttrsId list = attrs();
+    builder->set_loc(pick(strings_, "string"));
+    operands_.resize(count());
+    for (ValueId& v : operands_) {
+      const uint64_t back = u();
+      if (back == 0 || back > values->size()) fail("an operand is not defined before its use");
+      v = (*values)[values->size() - back];
+    }
+    const NodeId n = builder->node(op, operands_, list);
+    for (int r = 0; r < builder->graph().node(n).num_results; ++r) {
+      values->push_back(builder->result(n, r));
+    }
+  }
+
+  Context& context_;
+  const MappedFile& file_;
+  const std::string& name_;
+  size_t at_ = 0;
+  size_t data_begin_ = 0;
+  std::vector<std::string> strings_;
+  std::vector<DimId> dims_;
+  std::vector<Constant> constants_;
+  std::vector<ConstantId> constant_ids_;
+  std::vector<std::pair<size_t, size_t>> data_ranges_;
+  std::vector<size_t> attr_positions_;
+  std::vector<AttrsId> attr_ids_;
+  std::vector<GraphId> bodies_;
+  std::vector<ValueId> operands_;
+};
+
+}  // namespace
+
+bool is_binary(std::span<const std::byte> bytes) {
+  return bytes.size() >= kMagic.size() &&
+         std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
+}
+
+std::unique_ptr<Graph> read_binary(Context& context, const MappedFile& file,
+                                   const std::string& file_name) {
+  return Reader(context, file, file_name).read();
+}
+
+void write_binary(const Graph& graph, const std::function<void(std::string_view)>& sink) {
+  Writer(graph, sink).write();
+}
+
+}  // namespace gcomp::formats

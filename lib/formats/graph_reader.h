@@ -1,0 +1,76 @@
+#pragma once
+// Builds a graph from the elements of the JSON format, one at a time; nested graphs included.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "gcomp/formats/safetensors.h"
+#include "gcomp/ir/builder.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::formats {
+
+// Shared by a graph's reader and those of its nested graphs.
+struct JsonSource {
+  Context& context;
+  std::filesystem::path folder;
+  std::string file_name;
+  Diagnostics unknown_ops;
+  std::map<std::string, SafetensorsFile> weights;
+};
+
+class GraphReader {
+ public:
+  // `path`: JSON path of this graph, "" for the top.
+  GraphReader(JsonSource& source, std::string path);
+
+  // Elements of the lists, in the order of the format. `index` counts within the list.
+  void symbol(const nlohmann::json& j);
+  void input(const nlohmann::json& j, size_t index);
+  void constant(const nlohmann::json& j, size_t index);
+  void node_tree(const nlohmann::json& j, size_t index);  // with its nested graphs
+  void output(const nlohmann::json& j, size_t index);
+  void update(const nlohmann::json& j, size_t index);
+  std::unique_ptr<Graph> finish();
+
+ private:
+  void node(const nlohmann::json& j, size_t index, std::vector<GraphId> bodies);
+  void known_node(const nlohmann::json& j, const std::string& op_name, const std::string& place,
+                  std::vector<GraphId> bodies);
+  bool pseudo_node(const nlohmann::json& j, const std::string& op_name,
+                   std::span<const ValueId> operands, const std::string& place);
+  void begin_body(const nlohmann::json& j);
+  GraphId finish_body(const nlohmann::json& j);
+
+  std::string at(const char* list, size_t index) const;
+  [[noreturn]] void fail(const std::string& message, const std::string& place,
+                         std::string hint = "") const;
+  const nlohmann::json& field(const nlohmann::json& j, const char* key,
+                              const std::string& place) const;
+  ValueId lookup(const nlohmann::json& j, const std::string& place) const;
+  void define(const nlohmann::json& j, ValueId v, const std::string& place);
+  DType dtype(const nlohmann::json& j, const std::string& place) const;
+  DimId dim(const nlohmann::json& j, const std::string& place, std::vector<ValueId>* carriers);
+  std::vector<DimId> dims(const nlohmann::json& j, const std::string& place,
+                          std::vector<ValueId>* carriers);
+  std::vector<int64_t> integers(const nlohmann::json& j, const std::string& place) const;
+  AttrValue attribute(const AttrSpec& spec, const nlohmann::json& j, const std::string& place,
+                      std::vector<ValueId>* carriers);
+  std::vector<Attr> attributes(const OpInfo& row, const nlohmann::json& j, const std::string& place,
+                               std::vector<ValueId>* carriers);
+  Constant tensor(const nlohmann::json& j, const std::string& place);
+  std::vector<std::byte> numbers(const nlohmann::json& j, DType t, size_t count,
+                                 const std::string& place) const;
+
+  JsonSource& source_;
+  std::string path_;
+  GraphBuilder builder_;
+  std::unordered_map<uint64_t, ValueId> values_;  // the file's ids
+};
+
+}  // namespace gcomp::formats
