@@ -8,7 +8,7 @@
 namespace gcomp::formats {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -51,7 +51,7 @@ class Writer {
 
   std::string dim(const Graph& g, DimId d) const {
     const auto v = g.context().dims.constant_value(d);
-    return v ? std::to_string(*v) : quoted(g.context().dims.to_string(d));
+    return v ? std::to_string(*v) : json_string(g.context().dims.to_string(d));
   }
   std::string dims(const Graph& g, std::span<const DimId> list) const {
     return bracketed(list, [&](DimId d) { return dim(g, d); });
@@ -65,7 +65,7 @@ class Writer {
     sink_("{");
     if (!head.empty()) {
       sink_(head);
-      const auto name = [&](SymbolId s) { return quoted(g.context().dims.symbol_name(s)); };
+      const auto name = [&](SymbolId s) { return json_string(g.context().dims.symbol_name(s)); };
       sink_(bracketed(symbols_of(g), name) + ",\n");
     }
     sink_("\"inputs\": [");
@@ -73,7 +73,7 @@ class Writer {
       const Port& p = g.inputs()[i];
       const Type& t = g.type(p.value);
       sink_(std::string(i ? ",\n" : "\n") + "{\"id\": " + id(f, p.value) +
-            ", \"name\": " + quoted(p.name) + ", \"dtype\": \"" + std::string(name(t.dtype)) +
+            ", \"name\": " + json_string(p.name) + ", \"dtype\": \"" + std::string(name(t.dtype)) +
             "\", \"shape\": " + dims(g, t.dims) + "}");
     }
     sink_("],\n\"constants\": [");
@@ -91,7 +91,7 @@ class Writer {
     sink_("{\"id\": " + id(f, g.result(n)) + ", \"dtype\": \"" + std::string(name(c.dtype)) +
           "\", \"shape\": " + bracketed(c.shape, [](int64_t d) { return std::to_string(d); }));
     if (!options_.weights_file.empty() && c.bytes.size() >= options_.min_weight_bytes) {
-      sink_(", \"file\": {\"path\": " + quoted(options_.weights_file) + ", \"tensor\": \"c" +
+      sink_(", \"file\": {\"path\": " + json_string(options_.weights_file) + ", \"tensor\": \"c" +
             std::to_string(cid.index) + "\"}");
     } else if (c.num_elements() <= options_.max_inline_elements && text_is_exact(c)) {
       std::string data = "[";
@@ -108,7 +108,7 @@ class Writer {
 
   void location(const Graph& g, NodeId n) {
     const LocId loc = g.node(n).loc;
-    if (loc != LocTable::none()) sink_(", \"loc\": " + quoted(g.context().locs[loc]));
+    if (loc != LocTable::none()) sink_(", \"loc\": " + json_string(g.context().locs[loc]));
   }
 
   std::string attribute(const Graph& g, const AttrValue& value) const {
@@ -120,7 +120,7 @@ class Writer {
             element_text(make_splat(DType::kFloat64, {}, std::get<double>(value)), 0));
       }
       case AttrKind::kString:
-        return quoted(std::get<std::string>(value));
+        return json_string(std::get<std::string>(value));
       case AttrKind::kDType:
         return "\"" + std::string(name(std::get<DType>(value))) + "\"";
       case AttrKind::kInts:
@@ -190,7 +190,7 @@ class Writer {
     sink_("],\n\"outputs\": [");
     for (size_t i = 0; i < g.outputs().size(); ++i) {
       const Port& p = g.outputs()[i];
-      sink_(std::string(i ? ",\n" : "\n") + "{\"name\": " + quoted(p.name) +
+      sink_(std::string(i ? ",\n" : "\n") + "{\"name\": " + json_string(p.name) +
             ", \"id\": " + id(f, p.value) + "}");
     }
     sink_("]");
