@@ -27,9 +27,7 @@ constexpr std::string_view kMagic = "GCOMPBIN";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kAlignment = 64;
 
-size_t align(size_t n) {
-  return (n + kAlignment - 1) / kAlignment * kAlignment;
-}
+size_t align(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 
 class Encoder {
  public:
@@ -150,18 +148,12 @@ class Writer {
 
   void attribute(Encoder* e, const AttrValue& value) {
     switch (value.kind()) {
-      case AttrKind::kInt:
-        e->s(std::get<int64_t>(value));
-        break;
+      case AttrKind::kInt: e->s(std::get<int64_t>(value)); break;
       case AttrKind::kFloat:
         e->raw({reinterpret_cast<const char*>(&std::get<double>(value)), sizeof(double)});
         break;
-      case AttrKind::kString:
-        e->u(string(std::get<std::string>(value)));
-        break;
-      case AttrKind::kDType:
-        e->u(static_cast<uint64_t>(std::get<DType>(value)));
-        break;
+      case AttrKind::kString: e->u(string(std::get<std::string>(value))); break;
+      case AttrKind::kDType: e->u(static_cast<uint64_t>(std::get<DType>(value))); break;
       case AttrKind::kInts: {
         const auto& list = std::get<std::vector<int64_t>>(value);
         e->u(list.size());
@@ -180,9 +172,7 @@ class Writer {
         for (GraphId g : list) e->u(graph_ids_.at(&context_.graph(g)));
         break;
       }
-      case AttrKind::kConstant:
-        e->u(constant(std::get<ConstantId>(value)));
-        break;
+      case AttrKind::kConstant: e->u(constant(std::get<ConstantId>(value))); break;
     }
   }
 
@@ -382,8 +372,7 @@ class Reader {
     if (!key) fail("no attribute '" + text + "'");
     const uint64_t kind = u();
     switch (kind) {
-      case static_cast<uint64_t>(AttrKind::kInt):
-        return {*key, s()};
+      case static_cast<uint64_t>(AttrKind::kInt): return {*key, s()};
       case static_cast<uint64_t>(AttrKind::kFloat): {
         if (file_.bytes.size() - at_ < sizeof(double)) fail("ends too early");
         double v;
@@ -391,10 +380,8 @@ class Reader {
         at_ += sizeof v;
         return {*key, v};
       }
-      case static_cast<uint64_t>(AttrKind::kString):
-        return {*key, pick(strings_, "string")};
-      case static_cast<uint64_t>(AttrKind::kDType):
-        return {*key, dtype()};
+      case static_cast<uint64_t>(AttrKind::kString): return {*key, pick(strings_, "string")};
+      case static_cast<uint64_t>(AttrKind::kDType): return {*key, dtype()};
       case static_cast<uint64_t>(AttrKind::kInts): {
         std::vector<int64_t> list(count());
         for (int64_t& v : list) v = s();
@@ -421,8 +408,7 @@ class Reader {
         if (i >= constants_.size()) fail("no such constant");
         return {*key, skip_graphs ? ConstantId() : constant_id(i)};
       }
-      default:
-        fail("no such kind of attribute");
+      default: fail("no such kind of attribute");
     }
   }
 

@@ -14,6 +14,10 @@ std::string kind_of(const json& j) {
   return j.is_object() ? "an object" : j.is_array() ? "a list" : std::string("a ") + j.type_name();
 }
 
+std::string at(const char* list, size_t index) {
+  return std::string(list) + "[" + std::to_string(index) + "]";
+}
+
 // Small integers only: what fits int64.
 bool is_integer(const json& j) {
   return j.is_number_integer() &&
@@ -34,16 +38,30 @@ const json* bodies_of(const json& node) {
 
 }  // namespace
 
-GraphReader::GraphReader(JsonSource& source, std::string path)
-    : source_(source), path_(std::move(path)), builder_(source.context, GraphBuilder::Mode::kRaw) {}
+GraphReader::GraphReader(JsonSource& source)
+    : source_(source), builder_(source.context, GraphBuilder::Mode::kRaw) {}
 
-std::string GraphReader::at(const char* list, size_t index) const {
-  return path_ + list + "[" + std::to_string(index) + "]";
+GraphReader::GraphReader(const GraphReader& parent, size_t node, size_t body)
+    : source_(parent.source_),
+      parent_(&parent),
+      node_in_parent_(node),
+      body_in_node_(body),
+      builder_(parent.source_.context, GraphBuilder::Mode::kRaw) {}
+
+std::string GraphReader::path() const {
+  std::vector<const GraphReader*> outer;
+  for (const GraphReader* r = this; r->parent_ != nullptr; r = r->parent_) outer.push_back(r);
+  std::string text;
+  for (size_t i = outer.size(); i-- > 0;) {
+    text += at("nodes", outer[i]->node_in_parent_) + ".attrs." +
+            at("bodies", outer[i]->body_in_node_) + ".";
+  }
+  return text;
 }
 
 void GraphReader::fail(const std::string& message, const std::string& place,
                        std::string hint) const {
-  graph_error(message, source_.file_name + ": " + place, std::move(hint));
+  graph_error(message, source_.file_name + ": " + path() + place, std::move(hint));
 }
 
 const json& GraphReader::field(const json& j, const char* key, const std::string& place) const {
@@ -115,7 +133,7 @@ std::vector<int64_t> GraphReader::integers(const json& j, const std::string& pla
 }
 
 void GraphReader::symbol(const json& j) {
-  if (!j.is_string()) fail("expected a name, found " + kind_of(j), path_ + "symbols");
+  if (!j.is_string()) fail("expected a name, found " + kind_of(j), "symbols");
   builder_.dims().symbol(j.get_ref<const std::string&>());
 }
 
@@ -231,15 +249,11 @@ AttrValue GraphReader::attribute(const AttrSpec& spec, const json& j, const std:
     case AttrKind::kString:
       if (j.is_string()) return j.get<std::string>();
       break;
-    case AttrKind::kDType:
-      return dtype(j, place);
-    case AttrKind::kInts:
-      return integers(j, place);
-    case AttrKind::kDims:
-      return dims(j, place, carriers);
+    case AttrKind::kDType: return dtype(j, place);
+    case AttrKind::kInts: return integers(j, place);
+    case AttrKind::kDims: return dims(j, place, carriers);
     case AttrKind::kGraphs:
-    case AttrKind::kConstant:
-      break;
+    case AttrKind::kConstant: break;
   }
   fail("expected a value of kind " + std::string(name(spec.kind)) + ", found " + kind_of(j), place);
 }
@@ -342,12 +356,13 @@ void GraphReader::node(const json& j, size_t index, std::vector<GraphId> bodies)
   const bool made_elsewhere = op_name == "input" || op_name == "constant";
   if (!pseudo && (made_elsewhere || !parse_op(op_name, &parsed))) {
     const std::string near = suggest(op_name, all_op_names());
-    source_.unknown_ops.error(
-        {made_elsewhere ? "op '" + op_name + "' belongs in the list \"" + op_name + "s\""
-                        : "no op '" + op_name + "'",
-         source_.file_name + ": " + place + (named ? " (" + loc->get<std::string>() + ")" : ""),
-         near.empty() || made_elsewhere ? "`gcomp list ops` shows all"
-                                        : "did you mean '" + near + "'?"});
+    source_.unknown_ops.error({made_elsewhere
+                                   ? "op '" + op_name + "' belongs in the list \"" + op_name + "s\""
+                                   : "no op '" + op_name + "'",
+                               source_.file_name + ": " + path() + place +
+                                   (named ? " (" + loc->get<std::string>() + ")" : ""),
+                               near.empty() || made_elsewhere ? "`gcomp list ops` shows all"
+                                                              : "did you mean '" + near + "'?"});
   }
   // After an unknown op values are missing: go on only to find the other unknown ops.
   if (source_.unknown_ops.any()) return;
@@ -359,7 +374,7 @@ void GraphReader::node(const json& j, size_t index, std::vector<GraphId> bodies)
     std::vector<Diagnostic> located = e.diagnostics();
     for (Diagnostic& d : located) {
       if (d.place.starts_with(source_.file_name)) continue;
-      d.place = source_.file_name + ": " + place + (named ? " (" + d.place + ")" : "");
+      d.place = source_.file_name + ": " + path() + place + (named ? " (" + d.place + ")" : "");
     }
     throw UserError(e.code(), std::move(located));
   }
@@ -367,7 +382,7 @@ void GraphReader::node(const json& j, size_t index, std::vector<GraphId> bodies)
 
 void GraphReader::begin_body(const json& j) {
   for (const char* key : {"inputs", "constants", "nodes", "outputs"}) {
-    if (!field(j, key, path_).is_array()) fail("expected a list", path_ + key);
+    if (!field(j, key, "").is_array()) fail("expected a list", key);
   }
   for (size_t i = 0; i < j["inputs"].size(); ++i) input(j["inputs"][i], i);
   for (size_t i = 0; i < j["constants"].size(); ++i) constant(j["constants"][i], i);
@@ -408,9 +423,7 @@ void GraphReader::node_tree(const json& root, size_t root_index) {
         top.body.reset();
       }
     } else if (bodies != nullptr && which < bodies->size()) {
-      top.body = std::make_unique<GraphReader>(
-          source_,
-          top.reader->at("nodes", top.index) + ".attrs.bodies[" + std::to_string(which) + "].");
+      top.body = std::make_unique<GraphReader>(*top.reader, top.index, which);
       top.next_node = 0;
       top.body->begin_body((*bodies)[which]);
     } else {

@@ -26,8 +26,9 @@ struct JsonSource {
 
 class GraphReader {
  public:
-  // `path`: JSON path of this graph, "" for the top.
-  GraphReader(JsonSource& source, std::string path);
+  explicit GraphReader(JsonSource& source);
+  // The reader of nested graph `body` of node `node` of `parent`'s graph.
+  GraphReader(const GraphReader& parent, size_t node, size_t body);
 
   // Elements of the lists, in the order of the format. `index` counts within the list.
   void symbol(const nlohmann::json& j);
@@ -47,7 +48,7 @@ class GraphReader {
   void begin_body(const nlohmann::json& j);
   GraphId finish_body(const nlohmann::json& j);
 
-  std::string at(const char* list, size_t index) const;
+  std::string path() const;  // JSON path of this graph, "" for the top; built only for errors
   [[noreturn]] void fail(const std::string& message, const std::string& place,
                          std::string hint = "") const;
   const nlohmann::json& field(const nlohmann::json& j, const char* key,
@@ -68,7 +69,9 @@ class GraphReader {
                                  const std::string& place) const;
 
   JsonSource& source_;
-  std::string path_;
+  const GraphReader* parent_ = nullptr;
+  size_t node_in_parent_ = 0;
+  size_t body_in_node_ = 0;
   GraphBuilder builder_;
   std::unordered_map<uint64_t, ValueId> values_;  // the file's ids
 };

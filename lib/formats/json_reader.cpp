@@ -17,7 +17,7 @@ constexpr bool kRequired[] = {true, false, false, true, true, true, true, false}
 // Parser events in; one complete element of a top-level list at a time out, to the GraphReader.
 class StreamingHandler : public nlohmann::json_sax<json> {
  public:
-  explicit StreamingHandler(JsonSource& source) : source_(source), reader_(source, "") {}
+  explicit StreamingHandler(JsonSource& source) : source_(source), reader_(source) {}
 
   bool null() override { return value(nullptr); }
   bool boolean(bool v) override { return value(v); }
@@ -133,26 +133,13 @@ class StreamingHandler : public nlohmann::json_sax<json> {
       return;
     }
     switch (key_) {
-      case kSymbols:
-        reader_.symbol(v);
-        break;
-      case kInputs:
-        reader_.input(v, index_);
-        break;
-      case kConstants:
-        reader_.constant(v, index_);
-        break;
-      case kNodes:
-        reader_.node_tree(v, index_);
-        break;
-      case kOutputs:
-        reader_.output(v, index_);
-        break;
-      case kUpdates:
-        reader_.update(v, index_);
-        break;
-      default:
-        fail(std::string("\"") + kKeyNames[key_] + "\" must not be a list");
+      case kSymbols: reader_.symbol(v); break;
+      case kInputs: reader_.input(v, index_); break;
+      case kConstants: reader_.constant(v, index_); break;
+      case kNodes: reader_.node_tree(v, index_); break;
+      case kOutputs: reader_.output(v, index_); break;
+      case kUpdates: reader_.update(v, index_); break;
+      default: fail(std::string("\"") + kKeyNames[key_] + "\" must not be a list");
     }
     ++index_;
   }

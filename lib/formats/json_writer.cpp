@@ -113,24 +113,19 @@ class Writer {
 
   std::string attribute(const Graph& g, const AttrValue& value) const {
     switch (value.kind()) {
-      case AttrKind::kInt:
-        return std::to_string(std::get<int64_t>(value));
+      case AttrKind::kInt: return std::to_string(std::get<int64_t>(value));
       case AttrKind::kFloat: {
         return number_or_text(
             element_text(make_splat(DType::kFloat64, {}, std::get<double>(value)), 0));
       }
-      case AttrKind::kString:
-        return json_string(std::get<std::string>(value));
-      case AttrKind::kDType:
-        return "\"" + std::string(name(std::get<DType>(value))) + "\"";
+      case AttrKind::kString: return json_string(std::get<std::string>(value));
+      case AttrKind::kDType: return "\"" + std::string(name(std::get<DType>(value))) + "\"";
       case AttrKind::kInts:
         return bracketed(std::get<std::vector<int64_t>>(value),
                          [](int64_t v) { return std::to_string(v); });
-      case AttrKind::kDims:
-        return dims(g, std::get<std::vector<DimId>>(value));
+      case AttrKind::kDims: return dims(g, std::get<std::vector<DimId>>(value));
       case AttrKind::kGraphs:
-      case AttrKind::kConstant:
-        break;
+      case AttrKind::kConstant: break;
     }
     return "null";
   }

@@ -1,0 +1,148 @@
+#include <doctest/doctest.h>
+
+#include "gcomp/formats/binary.h"
+#include "gcomp/formats/json.h"
+#include "gcomp/support/error.h"
+
+using namespace gcomp;
+
+namespace {
+
+// Every kind of list, pseudo-ops, an extent taken from a value, a nested graph.
+constexpr const char* kText = R"({"version": 1, "symbols": ["N"],
+"inputs": [{"id": 0, "name": "x", "dtype": "float64", "shape": ["N", 3]},
+           {"id": 1, "name": "n", "dtype": "int64", "shape": []},
+           {"id": 2, "name": "p", "dtype": "bool", "shape": []}],
+"constants": [{"id": 7, "dtype": "float32", "shape": [2], "data": [0.1, "-inf"]},
+              {"id": 8, "dtype": "int64", "shape": [2],
+               "data": [9223372036854775807, -9223372036854775808]},
+              {"id": 9, "dtype": "float64", "shape": [], "data": [-0.0]}],
+"nodes": [
+{"op": "shape_of", "in": [0], "out": [20]},
+{"op": "broadcast_like", "in": [9, 0], "out": [21], "attrs": {"axes": []}},
+{"op": "add", "in": [0, 21], "out": [22], "loc": "sum"},
+{"op": "reshape", "in": [22], "out": [23], "attrs": {"shape": ["3*N"]}},
+{"op": "slice", "in": [23], "out": [24],
+ "attrs": {"starts": [0], "shape": [{"value": 1, "index": 0}], "strides": [1]}},
+{"op": "cond", "in": [2, 9], "out": [25], "attrs": {"bodies": [
+ {"inputs": [{"id": 0, "name": "a", "dtype": "float64", "shape": []}], "constants": [],
+  "nodes": [{"op": "exp", "in": [0], "out": [1]}], "outputs": [{"name": "r", "id": 1}]},
+ {"inputs": [{"id": 0, "name": "a", "dtype": "float64", "shape": []}], "constants": [],
+  "nodes": [], "outputs": [{"name": "r", "id": 0}]}]}}
+],
+"outputs": [{"name": "y", "id": 24}, {"name": "s", "id": 20}, {"name": "c", "id": 25},
+            {"name": "k", "id": 7}, {"name": "big", "id": 8}]})";
+
+std::string to_json(const Graph& g) {
+  std::string text;
+  formats::write_json(g, {}, [&](std::string_view s) { text += s; });
+  return text;
+}
+
+MappedFile in_memory(std::string_view text) {
+  auto owner = std::make_shared<std::string>(text);
+  return {std::as_bytes(std::span(*owner)), owner};
+}
+
+std::string to_binary(const Graph& g) {
+  std::string bytes;
+  formats::write_binary(g, [&](std::string_view s) { bytes += s; });
+  return bytes;
+}
+
+// Builds a fresh context each time, as another process would.
+std::string json_again(std::string_view text) {
+  Context c;
+  return to_json(*formats::read_json(c, text, ".", "test.json"));
+}
+
+std::string error_of(std::string_view text) {
+  try {
+    json_again(text);
+  } catch (const UserError& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("JSON is a fixed point after one reading, and exact through the binary form") {
+  const std::string once = json_again(kText);
+  CHECK(json_again(once) == once);
+  Context c;
+  const auto graph = formats::read_json(c, once, ".", "test.json");
+  const std::string bytes = to_binary(*graph);
+  Context d;
+  const auto back = formats::read_binary(d, in_memory(bytes), "test.gcb");
+  CHECK(to_json(*back) == once);
+  CHECK(to_binary(*back) == bytes);
+  // 64-bit extremes, negative zero and infinities survive as written.
+  CHECK(once.find("[9223372036854775807, -9223372036854775808]") != std::string::npos);
+  CHECK(once.find("[0.1, \"-inf\"]") != std::string::npos);
+  CHECK(once.find("[-0.0]") != std::string::npos);
+}
+
+TEST_CASE("every truncation is a clear error") {
+  const std::string text = json_again(kText);
+  const size_t meaningful = text.find_last_of('}');
+  for (size_t n = 0; n < meaningful; ++n) {
+    Context c;
+    CHECK_THROWS_AS(formats::read_json(c, std::string_view(text).substr(0, n), ".", "t"),
+                    UserError);
+  }
+  Context c;
+  const std::string bytes = to_binary(*formats::read_json(c, text, ".", "t"));
+  for (size_t n = 0; n < bytes.size(); ++n) {
+    Context d;
+    CHECK_THROWS_AS(formats::read_binary(d, in_memory(bytes.substr(0, n)), "t"), UserError);
+  }
+}
+
+TEST_CASE("mistakes are named with their place and cure") {
+  const auto graph = [](const std::string& nodes) {
+    return R"({"version": 1, "inputs": [{"id": 0, "name": "x", "dtype": "float32", "shape": [2]}],
+              "constants": [], "nodes": [)" +
+           nodes + R"(], "outputs": [{"name": "y", "id": 0}]})";
+  };
+  CHECK(error_of(
+            graph(R"({"op": "exq", "in": [0], "out": [1]}, {"op": "sim", "in": [0], "out": [2]})"))
+            .find("did you mean 'exp'?") != std::string::npos);
+  const std::string both = error_of(
+      graph(R"({"op": "qqqqq", "in": [0], "out": [1]}, {"op": "zzzzz", "in": [1], "out": [2]})"));
+  CHECK(both.find("nodes[0]") != std::string::npos);
+  CHECK(both.find("nodes[1]") != std::string::npos);
+  const std::string forward = error_of(
+      graph(R"({"op": "exp", "in": [5], "out": [1]}, {"op": "exp", "in": [0], "out": [5]})"));
+  CHECK(forward.find("test.json: nodes[0].in[0]: value 5 is not defined before its use") !=
+        std::string::npos);
+  CHECK(error_of(graph(R"({"op": "reshape", "in": [0], "out": [1], "attrs": {"shap": [2]}})"))
+            .find("did you mean 'shape'?") != std::string::npos);
+  CHECK(error_of(graph(R"({"op": "exp", "in": [0], "out": [0]})")).find("defined twice") !=
+        std::string::npos);
+  CHECK(error_of(R"({"symbols": []})").find("\"version\" must come first") != std::string::npos);
+  CHECK(error_of(R"({"version": 2})").find("version 2 is not known") != std::string::npos);
+  CHECK(error_of("[]").find("not a JSON object") != std::string::npos);
+}
+
+TEST_CASE("deeply nested graphs are read and written without recursion") {
+  constexpr int kDepth = 20000;
+  const std::string input = R"("inputs": [{"id": 0, "name": "p", "dtype": "bool", "shape": []}],
+                               "constants": [], "nodes": [)";
+  std::string text = "{\"version\": 1, " + input;
+  const std::string flat =
+      "{" + input +
+      R"({"op": "bit_not", "in": [0], "out": [1]}], "outputs": [{"name": "r", "id": 1}]})";
+  for (int i = 0; i < kDepth; ++i) {
+    text +=
+        R"({"op": "cond", "in": [0, 0], "out": [1], "attrs": {"bodies": [)" + flat + ", {" + input;
+  }
+  text += R"({"op": "bit_not", "in": [0], "out": [1]})";
+  for (int i = 0; i < kDepth; ++i) text += R"(], "outputs": [{"name": "r", "id": 1}]}]}})";
+  text += R"(], "outputs": [{"name": "r", "id": 1}]})";
+  Context c;
+  const auto graph = formats::read_json(c, text, ".", "deep.json");
+  const std::string bytes = to_binary(*graph);
+  Context d;
+  CHECK(to_json(*formats::read_binary(d, in_memory(bytes), "deep.gcb")) == to_json(*graph));
+}
