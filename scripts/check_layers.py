@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "llvm": {"codegen", "artifact"},
     "lld": {"artifact"},
     "Eigen": {"runtime"},
-    "boost": {"runtime"},
+    "boost": {"interp", "runtime"},
     "CLI": {"tools"},
 }
 

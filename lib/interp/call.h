@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "gcomp/interp/tensor.h"
-#include "gcomp/ir/op.h"
+#include "gcomp/ir/graph.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::interp {
@@ -49,8 +49,8 @@ Function function_of(Op op);
 
 // ---- Tensors ----
 int64_t count(const Shape& shape);
-std::string to_string(const Shape& shape);         // "[2, 3]"
-Tensor make_tensor(DType dtype, Shape shape);      // zeros; RunFailure if an extent is negative
+std::string to_string(const Shape& shape);            // "[2, 3]"
+Tensor make_tensor(DType dtype, Shape shape);         // zeros; RunFailure if an extent is negative
 std::vector<int64_t> strides_of(const Shape& shape);  // row-major, in elements
 
 inline Results one(Tensor t) {
@@ -103,32 +103,19 @@ struct Tag {
 template <class F>
 void with_type(DType t, F&& f) {
   switch (t) {
-    case DType::kBool:
-      return f(Tag<bool>{});
-    case DType::kInt8:
-      return f(Tag<int8_t>{});
-    case DType::kInt16:
-      return f(Tag<int16_t>{});
-    case DType::kInt32:
-      return f(Tag<int32_t>{});
-    case DType::kInt64:
-      return f(Tag<int64_t>{});
-    case DType::kUInt8:
-      return f(Tag<uint8_t>{});
-    case DType::kUInt16:
-      return f(Tag<uint16_t>{});
-    case DType::kUInt32:
-      return f(Tag<uint32_t>{});
-    case DType::kUInt64:
-      return f(Tag<uint64_t>{});
-    case DType::kFloat16:
-      return f(Tag<Half>{});
-    case DType::kBFloat16:
-      return f(Tag<BFloat16>{});
-    case DType::kFloat32:
-      return f(Tag<float>{});
-    case DType::kFloat64:
-      return f(Tag<double>{});
+    case DType::kBool: return f(Tag<bool>{});
+    case DType::kInt8: return f(Tag<int8_t>{});
+    case DType::kInt16: return f(Tag<int16_t>{});
+    case DType::kInt32: return f(Tag<int32_t>{});
+    case DType::kInt64: return f(Tag<int64_t>{});
+    case DType::kUInt8: return f(Tag<uint8_t>{});
+    case DType::kUInt16: return f(Tag<uint16_t>{});
+    case DType::kUInt32: return f(Tag<uint32_t>{});
+    case DType::kUInt64: return f(Tag<uint64_t>{});
+    case DType::kFloat16: return f(Tag<Half>{});
+    case DType::kBFloat16: return f(Tag<BFloat16>{});
+    case DType::kFloat32: return f(Tag<float>{});
+    case DType::kFloat64: return f(Tag<double>{});
   }
 }
 

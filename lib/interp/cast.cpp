@@ -14,7 +14,8 @@ namespace {
 double to_double_for_narrowing(long double x) {
   double nearest = static_cast<double>(x);
   if (static_cast<long double>(nearest) == x) return nearest;
-  if (std::fabs(static_cast<long double>(nearest)) > std::fabs(x)) nearest = std::nextafter(nearest, 0.0);
+  if (std::fabs(static_cast<long double>(nearest)) > std::fabs(x))
+    nearest = std::nextafter(nearest, 0.0);
   uint64_t bits = std::bit_cast<uint64_t>(nearest);
   return std::bit_cast<double>(bits | 1u);
 }

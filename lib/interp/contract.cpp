@@ -212,12 +212,8 @@ Results eval_matmul(const Call& c) {
   return one(std::move(y));
 }
 
-Results eval_conv(const Call& c) {
-  return run_conv(c, false);
-}
+Results eval_conv(const Call& c) { return run_conv(c, false); }
 
-Results eval_conv_transpose(const Call& c) {
-  return run_conv(c, true);
-}
+Results eval_conv_transpose(const Call& c) { return run_conv(c, true); }
 
 }  // namespace gcomp::interp

@@ -10,14 +10,10 @@ Function function_of(Op op) {
     case Op::constant:
     case Op::bind_dims:
     case Op::cond:
-    case Op::loop:
-      return nullptr;  // they need the evaluator's state
-    case Op::iota:
-      return eval_iota;
-    case Op::dims:
-      return eval_dims;
-    case Op::cast:
-      return eval_cast;
+    case Op::loop: return nullptr;  // they need the evaluator's state
+    case Op::iota: return eval_iota;
+    case Op::dims: return eval_dims;
+    case Op::cast: return eval_cast;
     case Op::neg:
     case Op::abs:
     case Op::sign:
@@ -26,8 +22,7 @@ Function function_of(Op op) {
     case Op::round:
     case Op::trunc:
     case Op::sqrt:
-    case Op::bit_not:
-      return eval_unary;
+    case Op::bit_not: return eval_unary;
     case Op::exp:
     case Op::exp2:
     case Op::expm1:
@@ -56,11 +51,9 @@ Function function_of(Op op) {
     case Op::trigamma:
     case Op::sigmoid:
     case Op::softplus:
-    case Op::log1mexp:
-      return eval_real;
+    case Op::log1mexp: return eval_real;
     case Op::is_nan:
-    case Op::is_inf:
-      return eval_test;
+    case Op::is_inf: return eval_test;
     case Op::add:
     case Op::sub:
     case Op::mul:
@@ -76,76 +69,47 @@ Function function_of(Op op) {
     case Op::bit_or:
     case Op::bit_xor:
     case Op::shl:
-    case Op::shr:
-      return eval_binary;
+    case Op::shr: return eval_binary;
     case Op::eq:
     case Op::ne:
     case Op::lt:
     case Op::le:
     case Op::gt:
-    case Op::ge:
-      return eval_compare;
-    case Op::where:
-      return eval_where;
-    case Op::reshape:
-      return eval_reshape;
-    case Op::broadcast:
-      return eval_broadcast;
-    case Op::transpose:
-      return eval_transpose;
-    case Op::slice:
-      return eval_slice;
-    case Op::pad:
-      return eval_pad;
-    case Op::concat:
-      return eval_concat;
-    case Op::reverse:
-      return eval_reverse;
-    case Op::specify_shape:
-      return eval_specify_shape;
-    case Op::gather:
-      return eval_gather;
-    case Op::gather_elements:
-      return eval_gather_elements;
-    case Op::gather_nd:
-      return eval_gather_nd;
-    case Op::scatter_elements:
-      return eval_scatter_elements;
-    case Op::scatter_nd:
-      return eval_scatter_nd;
+    case Op::ge: return eval_compare;
+    case Op::where: return eval_where;
+    case Op::reshape: return eval_reshape;
+    case Op::broadcast: return eval_broadcast;
+    case Op::transpose: return eval_transpose;
+    case Op::slice: return eval_slice;
+    case Op::pad: return eval_pad;
+    case Op::concat: return eval_concat;
+    case Op::reverse: return eval_reverse;
+    case Op::specify_shape: return eval_specify_shape;
+    case Op::gather: return eval_gather;
+    case Op::gather_elements: return eval_gather_elements;
+    case Op::gather_nd: return eval_gather_nd;
+    case Op::scatter_elements: return eval_scatter_elements;
+    case Op::scatter_nd: return eval_scatter_nd;
     case Op::reduce_sum:
     case Op::reduce_prod:
     case Op::reduce_max:
-    case Op::reduce_min:
-      return eval_reduce;
+    case Op::reduce_min: return eval_reduce;
     case Op::reduce_and:
-    case Op::reduce_or:
-      return eval_reduce_bool;
+    case Op::reduce_or: return eval_reduce_bool;
     case Op::argmax:
-    case Op::argmin:
-      return eval_arg;
+    case Op::argmin: return eval_arg;
     case Op::cumsum:
-    case Op::cumprod:
-      return eval_scan;
-    case Op::matmul:
-      return eval_matmul;
-    case Op::conv:
-      return eval_conv;
-    case Op::conv_transpose:
-      return eval_conv_transpose;
+    case Op::cumprod: return eval_scan;
+    case Op::matmul: return eval_matmul;
+    case Op::conv: return eval_conv;
+    case Op::conv_transpose: return eval_conv_transpose;
     case Op::window_max:
-    case Op::window_sum:
-      return eval_window;
-    case Op::window_argmax:
-      return eval_window_argmax;
-    case Op::sort:
-      return eval_sort;
-    case Op::top_k:
-      return eval_top_k;
-    case Op::nonzero:
-      return eval_nonzero;
-    case Op::check:
-      return eval_check;
+    case Op::window_sum: return eval_window;
+    case Op::window_argmax: return eval_window_argmax;
+    case Op::sort: return eval_sort;
+    case Op::top_k: return eval_top_k;
+    case Op::nonzero: return eval_nonzero;
+    case Op::check: return eval_check;
   }
   GCOMP_CHECK(false, "unknown op");
 }

@@ -87,38 +87,22 @@ template <class W>
 W integer_binary(Op op, W x, W y, int bits) {
   const auto ux = static_cast<uint64_t>(x), uy = static_cast<uint64_t>(y);
   switch (op) {
-    case Op::add:
-      return static_cast<W>(ux + uy);
-    case Op::sub:
-      return static_cast<W>(ux - uy);
-    case Op::mul:
-      return wrap_mul(x, y);
-    case Op::div:
-      return divide(x, y);
-    case Op::floor_div:
-      return floor_divide(x, y);
-    case Op::mod:
-      return modulo(x, y);
-    case Op::rem:
-      return remainder(x, y);
-    case Op::pow:
-      return power(x, y);
-    case Op::min:
-      return smaller(x, y);
-    case Op::max:
-      return larger(x, y);
-    case Op::bit_and:
-      return x & y;
-    case Op::bit_or:
-      return x | y;
-    case Op::bit_xor:
-      return x ^ y;
-    case Op::shl:
-      return shift_left(x, y, bits);
-    case Op::shr:
-      return shift_right(x, y, bits);
-    default:
-      GCOMP_CHECK(false, "not an integer op of two operands");
+    case Op::add: return static_cast<W>(ux + uy);
+    case Op::sub: return static_cast<W>(ux - uy);
+    case Op::mul: return wrap_mul(x, y);
+    case Op::div: return divide(x, y);
+    case Op::floor_div: return floor_divide(x, y);
+    case Op::mod: return modulo(x, y);
+    case Op::rem: return remainder(x, y);
+    case Op::pow: return power(x, y);
+    case Op::min: return smaller(x, y);
+    case Op::max: return larger(x, y);
+    case Op::bit_and: return x & y;
+    case Op::bit_or: return x | y;
+    case Op::bit_xor: return x ^ y;
+    case Op::shl: return shift_left(x, y, bits);
+    case Op::shr: return shift_right(x, y, bits);
+    default: GCOMP_CHECK(false, "not an integer op of two operands");
   }
 }
 
@@ -147,90 +131,57 @@ template <class C>
 C float_binary(Op op, C x, C y) {
   using Wide = std::conditional_t<std::is_same_v<C, float>, double, long double>;
   switch (op) {
-    case Op::add:
-      return x + y;
-    case Op::sub:
-      return x - y;
-    case Op::mul:
-      return x * y;
-    case Op::div:
-      return x / y;
-    case Op::floor_div:
-      return float_floor_divide(x, y);
-    case Op::mod:
-      return float_modulo(x, y);
-    case Op::rem:
-      return std::fmod(x, y);
-    case Op::pow:
-      return static_cast<C>(std::pow(static_cast<Wide>(x), static_cast<Wide>(y)));
-    case Op::atan2:
-      return static_cast<C>(std::atan2(static_cast<Wide>(x), static_cast<Wide>(y)));
-    case Op::min:
-      return smaller(x, y);
-    case Op::max:
-      return larger(x, y);
-    default:
-      GCOMP_CHECK(false, "not a float op of two operands");
+    case Op::add: return x + y;
+    case Op::sub: return x - y;
+    case Op::mul: return x * y;
+    case Op::div: return x / y;
+    case Op::floor_div: return float_floor_divide(x, y);
+    case Op::mod: return float_modulo(x, y);
+    case Op::rem: return std::fmod(x, y);
+    case Op::pow: return static_cast<C>(std::pow(static_cast<Wide>(x), static_cast<Wide>(y)));
+    case Op::atan2: return static_cast<C>(std::atan2(static_cast<Wide>(x), static_cast<Wide>(y)));
+    case Op::min: return smaller(x, y);
+    case Op::max: return larger(x, y);
+    default: GCOMP_CHECK(false, "not a float op of two operands");
   }
 }
 
 template <class C>
 bool compare(Op op, C x, C y) {
   switch (op) {
-    case Op::eq:
-      return x == y;
-    case Op::ne:
-      return x != y;
-    case Op::lt:
-      return x < y;
-    case Op::le:
-      return x <= y;
-    case Op::gt:
-      return x > y;
-    case Op::ge:
-      return x >= y;
-    default:
-      GCOMP_CHECK(false, "not a comparison");
+    case Op::eq: return x == y;
+    case Op::ne: return x != y;
+    case Op::lt: return x < y;
+    case Op::le: return x <= y;
+    case Op::gt: return x > y;
+    case Op::ge: return x >= y;
+    default: GCOMP_CHECK(false, "not a comparison");
   }
 }
 
 template <class W>
 W integer_unary(Op op, W x) {
   switch (op) {
-    case Op::neg:
-      return wrap_neg(x);
-    case Op::abs:
-      return x < 0 ? wrap_neg(x) : x;
-    case Op::sign:
-      return static_cast<W>((x > 0) - (x < 0));
-    case Op::bit_not:
-      return ~x;
-    default:
-      GCOMP_CHECK(false, "not an integer op of one operand");
+    case Op::neg: return wrap_neg(x);
+    case Op::abs: return x < 0 ? wrap_neg(x) : x;
+    case Op::sign: return static_cast<W>((x > 0) - (x < 0));
+    case Op::bit_not: return ~x;
+    default: GCOMP_CHECK(false, "not an integer op of one operand");
   }
 }
 
 template <class C>
 C float_unary(Op op, C x) {
   switch (op) {
-    case Op::neg:
-      return -x;
-    case Op::abs:
-      return std::fabs(x);
-    case Op::sign:
-      return std::isnan(x) ? x : static_cast<C>((x > 0) - (x < 0));
-    case Op::floor:
-      return std::floor(x);
-    case Op::ceil:
-      return std::ceil(x);
-    case Op::round:
-      return std::nearbyint(x);  // halves to even, in the default rounding mode
-    case Op::trunc:
-      return std::trunc(x);
-    case Op::sqrt:
-      return std::sqrt(x);
-    default:
-      GCOMP_CHECK(false, "not a float op of one operand");
+    case Op::neg: return -x;
+    case Op::abs: return std::fabs(x);
+    case Op::sign: return std::isnan(x) ? x : static_cast<C>((x > 0) - (x < 0));
+    case Op::floor: return std::floor(x);
+    case Op::ceil: return std::ceil(x);
+    case Op::round: return std::nearbyint(x);  // halves to even, in the default rounding mode
+    case Op::trunc: return std::trunc(x);
+    case Op::sqrt: return std::sqrt(x);
+    default: GCOMP_CHECK(false, "not a float op of one operand");
   }
 }
 

@@ -63,7 +63,7 @@ struct LoopState {
   int64_t iteration = 0;
   int64_t limit = 0;
   bool go_on = false;
-  size_t carried = 0;              // the first of `values`; the others are captures
+  size_t carried = 0;  // the first of `values`; the others are captures
   std::vector<Value> values;
   std::vector<Stacked> stacked;
 };
@@ -73,13 +73,11 @@ struct Frame {
   const Plan* plan;
   std::vector<Value> values;
   std::vector<uint32_t> uses_left;
-  size_t next = 0;           // the node to evaluate, or the cond or loop that waits for the frame above
+  size_t next = 0;  // the node to evaluate, or the cond or loop that waits for the frame above
   std::optional<LoopState> loop;  // if that is a loop
 };
 
-Value share(Tensor t) {
-  return std::make_shared<const Tensor>(std::move(t));
-}
+Value share(Tensor t) { return std::make_shared<const Tensor>(std::move(t)); }
 
 std::string place_of(const Graph& g, size_t node) {
   const Node& n = g.nodes()[node];
@@ -137,11 +135,11 @@ class Evaluator {
     frame->uses_left = frame->plan->uses;
     const std::vector<Port>& ports = graph.inputs();
     if (inputs.size() != ports.size()) {
-      throw UserError(ExitCode::kRun, {.message = "the graph has " + std::to_string(ports.size()) +
-                                                  " inputs; " + std::to_string(inputs.size()) +
-                                                  " were given",
-                                       .place = "",
-                                       .hint = ""});
+      throw UserError(ExitCode::kRun,
+                      {.message = "the graph has " + std::to_string(ports.size()) + " inputs; " +
+                                  std::to_string(inputs.size()) + " were given",
+                       .place = "",
+                       .hint = ""});
     }
     std::vector<const Tensor*> tensors;
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -153,7 +151,8 @@ class Evaluator {
     try {
       symbols_.bind_inputs(graph, tensors);
     } catch (const RunFailure& e) {
-      const std::string place = frames_.empty() ? "" : place_of(*frames_.back()->graph, frames_.back()->next);
+      const std::string place =
+          frames_.empty() ? "" : place_of(*frames_.back()->graph, frames_.back()->next);
       throw UserError(ExitCode::kRun, {.message = e.what(), .place = place, .hint = ""});
     }
     for (size_t i = 0; i < inputs.size(); ++i) {  // an unused input is freed at once
@@ -174,11 +173,10 @@ class Evaluator {
     const bool sized = static_cast<int64_t>(t.bytes.size()) ==
                        t.num_elements() * static_cast<int64_t>(byte_size(t.dtype));
     if (t.dtype == type.dtype && t.rank() == type.rank() && sized) return;
-    throw UserError(ExitCode::kRun,
-                    {.message = "input '" + port.name + "' is " + to_string(t) + "; it must be " +
-                                to_string(graph.context(), type),
-                     .place = "",
-                     .hint = sized ? "" : "the bytes do not match the extents"});
+    throw UserError(ExitCode::kRun, {.message = "input '" + port.name + "' is " + to_string(t) +
+                                                "; it must be " + to_string(graph.context(), type),
+                                     .place = "",
+                                     .hint = sized ? "" : "the bytes do not match the extents"});
   }
 
   std::vector<Value> take_outputs(const Frame& frame) {
@@ -199,9 +197,8 @@ class Evaluator {
   // ---- Nodes ----
 
   [[noreturn]] static void fail(const Frame& frame, const std::string& message) {
-    throw UserError(ExitCode::kRun, {.message = message,
-                                     .place = place_of(*frame.graph, frame.next),
-                                     .hint = ""});
+    throw UserError(ExitCode::kRun,
+                    {.message = message, .place = place_of(*frame.graph, frame.next), .hint = ""});
   }
 
   void step(Frame& frame) {
@@ -223,15 +220,12 @@ class Evaluator {
     const Attrs attrs = frame.graph->attrs(node);
     switch (node.op) {
       case Op::constant:
-        return finish(frame, one_value(from_constant(context_.constants[attrs.constant(AttrKey::value)])));
-      case Op::bind_dims:
-        return bind_dims(frame, node, attrs);
-      case Op::cond:
-        return begin_cond(frame, node, attrs);
-      case Op::loop:
-        return begin_loop(frame, node, attrs);
-      default:
-        break;
+        return finish(frame,
+                      one_value(from_constant(context_.constants[attrs.constant(AttrKey::value)])));
+      case Op::bind_dims: return bind_dims(frame, node, attrs);
+      case Op::cond: return begin_cond(frame, node, attrs);
+      case Op::loop: return begin_loop(frame, node, attrs);
+      default: break;
     }
     std::vector<const Tensor*> operands;
     for (ValueId v : frame.graph->operands(node)) operands.push_back(frame.values[v.index].get());
@@ -267,8 +261,9 @@ class Evaluator {
   }
 
   void check_extents(const Graph& g, const Node& node, const Type& type, const Tensor& t) {
-    GCOMP_CHECK(t.dtype == type.dtype && t.rank() == type.rank(),
-                "the evaluator's result is not of the inferred type: " + std::string(name(node.op)));
+    GCOMP_CHECK(
+        t.dtype == type.dtype && t.rank() == type.rank(),
+        "the evaluator's result is not of the inferred type: " + std::string(name(node.op)));
     for (size_t a = 0; a < type.dims.size(); ++a) {
       const DimId d = type.dims[a];
       if (defines(node, g, d)) {
@@ -295,7 +290,8 @@ class Evaluator {
   std::vector<Value> operand_values(const Frame& frame, const Node& node, size_t from) const {
     std::vector<Value> values;
     const auto operands = frame.graph->operands(node);
-    for (size_t i = from; i < operands.size(); ++i) values.push_back(frame.values[operands[i].index]);
+    for (size_t i = from; i < operands.size(); ++i)
+      values.push_back(frame.values[operands[i].index]);
     return values;
   }
 
@@ -339,8 +335,8 @@ class Evaluator {
     std::vector<Value> results(loop.values.begin(),
                                loop.values.begin() + static_cast<ptrdiff_t>(loop.carried));
     for (size_t s = 0; s < loop.stacked.size(); ++s) {
-      const Type& type =
-          frame.graph->type(frame.graph->result(NodeId(frame.next), static_cast<int>(loop.carried + s)));
+      const Type& type = frame.graph->type(
+          frame.graph->result(NodeId(frame.next), static_cast<int>(loop.carried + s)));
       if (!loop.stacked[s].all) loop.stacked[s].all = stack_of_none(frame, node, type);
       results.push_back(share(std::move(*loop.stacked[s].all)));
     }

@@ -13,17 +13,15 @@ namespace gcomp::interp {
 namespace {
 
 namespace policies = boost::math::policies;
-using NoThrow = policies::policy<
-    policies::domain_error<policies::ignore_error>, policies::pole_error<policies::ignore_error>,
-    policies::overflow_error<policies::ignore_error>,
-    policies::evaluation_error<policies::ignore_error>>;
+using NoThrow = policies::policy<policies::domain_error<policies::ignore_error>,
+                                 policies::pole_error<policies::ignore_error>,
+                                 policies::overflow_error<policies::ignore_error>,
+                                 policies::evaluation_error<policies::ignore_error>>;
 
 constexpr long double kInf = std::numeric_limits<long double>::infinity();
 constexpr long double kNaN = std::numeric_limits<long double>::quiet_NaN();
 
-bool is_negative_integer(long double x) {
-  return x < 0 && std::floor(x) == x;
-}
+bool is_negative_integer(long double x) { return x < 0 && std::floor(x) == x; }
 
 // exp(x^2) with the rounding error of the square put back.
 long double exp_of_square(long double x) {
@@ -87,66 +85,36 @@ W log1mexp(W x) {
 template <class W>
 W apply(Op op, W x) {
   switch (op) {
-    case Op::exp:
-      return std::exp(x);
-    case Op::exp2:
-      return std::exp2(x);
-    case Op::expm1:
-      return std::expm1(x);
-    case Op::log:
-      return std::log(x);
-    case Op::log2:
-      return std::log2(x);
-    case Op::log10:
-      return std::log10(x);
-    case Op::log1p:
-      return std::log1p(x);
-    case Op::sin:
-      return std::sin(x);
-    case Op::cos:
-      return std::cos(x);
-    case Op::tan:
-      return std::tan(x);
-    case Op::asin:
-      return std::asin(x);
-    case Op::acos:
-      return std::acos(x);
-    case Op::atan:
-      return std::atan(x);
-    case Op::sinh:
-      return std::sinh(x);
-    case Op::cosh:
-      return std::cosh(x);
-    case Op::tanh:
-      return std::tanh(x);
-    case Op::asinh:
-      return std::asinh(x);
-    case Op::acosh:
-      return std::acosh(x);
-    case Op::atanh:
-      return std::atanh(x);
-    case Op::erf:
-      return std::erf(x);
-    case Op::erfc:
-      return std::erfc(x);
-    case Op::erfcx:
-      return static_cast<W>(erfcx(x));
-    case Op::erfinv:
-      return static_cast<W>(erfinv(x));
-    case Op::lgamma:
-      return std::lgamma(x);
-    case Op::digamma:
-      return static_cast<W>(digamma(x));
-    case Op::trigamma:
-      return static_cast<W>(trigamma(x));
-    case Op::sigmoid:
-      return sigmoid(x);
-    case Op::softplus:
-      return softplus(x);
-    case Op::log1mexp:
-      return log1mexp(x);
-    default:
-      GCOMP_CHECK(false, "not a function of one real number");
+    case Op::exp: return std::exp(x);
+    case Op::exp2: return std::exp2(x);
+    case Op::expm1: return std::expm1(x);
+    case Op::log: return std::log(x);
+    case Op::log2: return std::log2(x);
+    case Op::log10: return std::log10(x);
+    case Op::log1p: return std::log1p(x);
+    case Op::sin: return std::sin(x);
+    case Op::cos: return std::cos(x);
+    case Op::tan: return std::tan(x);
+    case Op::asin: return std::asin(x);
+    case Op::acos: return std::acos(x);
+    case Op::atan: return std::atan(x);
+    case Op::sinh: return std::sinh(x);
+    case Op::cosh: return std::cosh(x);
+    case Op::tanh: return std::tanh(x);
+    case Op::asinh: return std::asinh(x);
+    case Op::acosh: return std::acosh(x);
+    case Op::atanh: return std::atanh(x);
+    case Op::erf: return std::erf(x);
+    case Op::erfc: return std::erfc(x);
+    case Op::erfcx: return static_cast<W>(erfcx(x));
+    case Op::erfinv: return static_cast<W>(erfinv(x));
+    case Op::lgamma: return std::lgamma(x);
+    case Op::digamma: return static_cast<W>(digamma(x));
+    case Op::trigamma: return static_cast<W>(trigamma(x));
+    case Op::sigmoid: return sigmoid(x);
+    case Op::softplus: return softplus(x);
+    case Op::log1mexp: return log1mexp(x);
+    default: GCOMP_CHECK(false, "not a function of one real number");
   }
 }
 

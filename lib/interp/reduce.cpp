@@ -136,8 +136,10 @@ Results eval_arg(const Call& c) {
       for (int64_t i = 0; i < lanes.inner; ++i) {
         int64_t best = 0;
         for (int64_t k = 1; k < lanes.extent; ++k) {
-          const auto value = load(data[lanes.at(o, k, i)]), champion = load(data[lanes.at(o, best, i)]);
-          const bool better = last ? !preferred(max, champion, value) : preferred(max, value, champion);
+          const auto value = load(data[lanes.at(o, k, i)]),
+                     champion = load(data[lanes.at(o, best, i)]);
+          const bool better =
+              last ? !preferred(max, champion, value) : preferred(max, value, champion);
           if (better) best = k;
         }
         y.data<int64_t>()[o * lanes.inner + i] = best;

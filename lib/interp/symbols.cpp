@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "call.h"
+#include "gcomp/ir/infer.h"
 
 namespace gcomp::interp {
 
@@ -64,8 +65,8 @@ void Symbols::settle(const Equation& e, const Graph& graph) {
 void Symbols::solve(const Equation& e, const Graph& graph) {
   const DimExpr& expr = dims_.expr(e.expression);
   const auto cannot = [&] {
-    throw RunFailure("input '" + graph.inputs()[e.input].name + "': the extents given do not determine " +
-                     dims_.to_string(e.expression));
+    throw RunFailure("input '" + graph.inputs()[e.input].name +
+                     "': the extents given do not determine " + dims_.to_string(e.expression));
   };
   if (expr.kind != DimKind::kSum) cannot();
   int64_t rest = e.value - expr.value;

@@ -12,7 +12,8 @@ namespace gcomp::interp {
 
 class Symbols {
  public:
-  explicit Symbols(const DimTable& dims) : dims_(dims), values_(dims.num_symbols()), scope_of_(values_.size(), 0) {}
+  explicit Symbols(const DimTable& dims)
+      : dims_(dims), values_(dims.num_symbols()), scope_of_(values_.size(), 0) {}
 
   // Enters a nested scope, in which nothing is bound; leaving restores what was before.
   void enter();

@@ -6,9 +6,7 @@
 
 namespace gcomp::interp {
 
-int64_t Tensor::num_elements() const {
-  return count(shape);
-}
+int64_t Tensor::num_elements() const { return count(shape); }
 
 Tensor from_constant(const Constant& c) {
   return {c.dtype, c.shape, {c.bytes.begin(), c.bytes.end()}};
@@ -18,9 +16,7 @@ Constant to_constant(Tensor t) {
   return make_constant(t.dtype, std::move(t.shape), std::move(t.bytes));
 }
 
-std::string to_string(const Tensor& t) {
-  return std::string(name(t.dtype)) + to_string(t.shape);
-}
+std::string to_string(const Tensor& t) { return std::string(name(t.dtype)) + to_string(t.shape); }
 
 int64_t count(const Shape& shape) {
   int64_t n = 1;
