@@ -1,1 +1,46 @@
+// The evaluator's frame: inputs, symbols, nested graphs, size. The ops themselves are compared with NumPy
+// in test/interp/test_numpy.py.
+
 #include <doctest/doctest.h>
+
+#include "gcomp/interp/evaluate.h"
+#include "gcomp/ir/builder.h"
+#include "gcomp/support/error.h"
+
+using namespace gcomp;
+using interp::Tensor;
+
+namespace {
+
+template <class T>
+Tensor tensor(DType dtype, std::vector<int64_t> shape, std::vector<T> values) {
+  Tensor t{dtype, std::move(shape), {}};
+  t.bytes.resize(values.size() * sizeof(T));
+  std::copy(values.begin(), values.end(), t.data<T>());
+  return t;
+}
+
+Tensor floats(std::vector<int64_t> shape, std::vector<float> values) {
+  return tensor(DType::kFloat32, std::move(shape), std::move(values));
+}
+
+template <class T>
+std::vector<T> elements(const Tensor& t) {
+  return {t.data<T>(), t.data<T>() + t.num_elements()};
+}
+
+}  // namespace
+
+TEST_CASE("an input is doubled") {
+  Context context;
+  GraphBuilder b(context, GraphBuilder::Mode::kRaw);
+  const DimId n = context.dims.symbol("N");
+  const ValueId x = b.input("x", {DType::kFloat32, {n}});
+  b.output("y", b.value(Op::add, {x, x}));
+  const auto graph = b.finish();
+  const std::vector<Tensor> in = {floats({3}, {1, 2, 3})};
+  const auto out = interp::evaluate(*graph, in);
+  REQUIRE(out.size() == 1);
+  CHECK(out[0].shape == std::vector<int64_t>{3});
+  CHECK(elements<float>(out[0]) == std::vector<float>{2, 4, 6});
+}
