@@ -73,13 +73,9 @@ const std::vector<T>& get_list(const Attrs& attrs, AttrKey key) {
 
 }  // namespace
 
-std::string_view name(AttrKey key) {
-  return kKeyNames[static_cast<size_t>(key)];
-}
+std::string_view name(AttrKey key) { return kKeyNames[static_cast<size_t>(key)]; }
 
-std::string_view name(AttrKind kind) {
-  return kKindNames[static_cast<size_t>(kind)];
-}
+std::string_view name(AttrKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
 
 std::optional<AttrKey> parse_attr_key(std::string_view s) {
   const auto* found = std::find(std::begin(kKeyNames), std::end(kKeyNames), s);
@@ -99,9 +95,7 @@ const AttrValue* Attrs::find(AttrKey key) const {
   return nullptr;
 }
 
-int64_t Attrs::integer(AttrKey key) const {
-  return get<int64_t>(*this, key);
-}
+int64_t Attrs::integer(AttrKey key) const { return get<int64_t>(*this, key); }
 
 int64_t Attrs::integer_or(AttrKey key, int64_t absent) const {
   return has(key) ? get<int64_t>(*this, key) : absent;
@@ -115,29 +109,19 @@ std::string Attrs::string_or(AttrKey key, std::string absent) const {
   return has(key) ? get<std::string>(*this, key) : absent;
 }
 
-DType Attrs::dtype(AttrKey key) const {
-  return get<DType>(*this, key);
-}
+DType Attrs::dtype(AttrKey key) const { return get<DType>(*this, key); }
 
-const std::vector<int64_t>& Attrs::ints(AttrKey key) const {
-  return get_list<int64_t>(*this, key);
-}
+const std::vector<int64_t>& Attrs::ints(AttrKey key) const { return get_list<int64_t>(*this, key); }
 
-const std::vector<DimId>& Attrs::dims(AttrKey key) const {
-  return get_list<DimId>(*this, key);
-}
+const std::vector<DimId>& Attrs::dims(AttrKey key) const { return get_list<DimId>(*this, key); }
 
 const std::vector<GraphId>& Attrs::graphs(AttrKey key) const {
   return get_list<GraphId>(*this, key);
 }
 
-ConstantId Attrs::constant(AttrKey key) const {
-  return get<ConstantId>(*this, key);
-}
+ConstantId Attrs::constant(AttrKey key) const { return get<ConstantId>(*this, key); }
 
-AttrTable::AttrTable() {
-  lists_.emplace_back();
-}
+AttrTable::AttrTable() { lists_.emplace_back(); }
 
 AttrsId AttrTable::intern(std::vector<Attr> list) {
   if (list.empty()) return none();

@@ -17,9 +17,7 @@ size_t hash_node(Op op, std::span<const ValueId> operands, AttrsId attrs) {
 }
 
 // Equal inputs are different inputs; everything else is pure and may be shared.
-bool can_share(Op op) {
-  return op != Op::input && !has_trait(op, kDefinesDims);
-}
+bool can_share(Op op) { return op != Op::input && !has_trait(op, kDefinesDims); }
 
 // 0, 1, ..., n-1 shifted right by `offset`.
 std::vector<int64_t> right_aligned_axes(size_t n, size_t rank) {
@@ -35,9 +33,7 @@ GraphBuilder::GraphBuilder(Context& context, Mode mode)
   if (mode_ == Mode::kInterned) intern_table_.resize(64);
 }
 
-std::unique_ptr<Graph> GraphBuilder::finish() {
-  return std::move(graph_);
-}
+std::unique_ptr<Graph> GraphBuilder::finish() { return std::move(graph_); }
 
 ValueId GraphBuilder::input(std::string name, const Type& t) {
   const AttrsId attrs =
@@ -157,13 +153,9 @@ ValueId GraphBuilder::value(Op op, std::span<const ValueId> operands, std::vecto
   return graph_->result(n);
 }
 
-ValueId GraphBuilder::scalar(DType t, double v) {
-  return constant(make_splat(t, {}, v));
-}
+ValueId GraphBuilder::scalar(DType t, double v) { return constant(make_splat(t, {}, v)); }
 
-ValueId GraphBuilder::scalar_int(DType t, int64_t v) {
-  return constant(make_scalar_int(t, v));
-}
+ValueId GraphBuilder::scalar_int(DType t, int64_t v) { return constant(make_scalar_int(t, v)); }
 
 ValueId GraphBuilder::int64s(std::span<const int64_t> values) {
   return constant(make_int64s(values));

@@ -20,32 +20,19 @@ T load(const Constant& c, int64_t i) {
 template <class To>
 To convert(const Constant& c, int64_t i) {
   switch (c.dtype) {
-    case DType::kBool:
-      return static_cast<To>(load<uint8_t>(c, i) != 0);
-    case DType::kInt8:
-      return static_cast<To>(load<int8_t>(c, i));
-    case DType::kInt16:
-      return static_cast<To>(load<int16_t>(c, i));
-    case DType::kInt32:
-      return static_cast<To>(load<int32_t>(c, i));
-    case DType::kInt64:
-      return static_cast<To>(load<int64_t>(c, i));
-    case DType::kUInt8:
-      return static_cast<To>(load<uint8_t>(c, i));
-    case DType::kUInt16:
-      return static_cast<To>(load<uint16_t>(c, i));
-    case DType::kUInt32:
-      return static_cast<To>(load<uint32_t>(c, i));
-    case DType::kUInt64:
-      return static_cast<To>(load<uint64_t>(c, i));
-    case DType::kFloat16:
-      return static_cast<To>(half_to_float(load<uint16_t>(c, i)));
-    case DType::kBFloat16:
-      return static_cast<To>(bfloat16_to_float(load<uint16_t>(c, i)));
-    case DType::kFloat32:
-      return static_cast<To>(load<float>(c, i));
-    case DType::kFloat64:
-      return static_cast<To>(load<double>(c, i));
+    case DType::kBool: return static_cast<To>(load<uint8_t>(c, i) != 0);
+    case DType::kInt8: return static_cast<To>(load<int8_t>(c, i));
+    case DType::kInt16: return static_cast<To>(load<int16_t>(c, i));
+    case DType::kInt32: return static_cast<To>(load<int32_t>(c, i));
+    case DType::kInt64: return static_cast<To>(load<int64_t>(c, i));
+    case DType::kUInt8: return static_cast<To>(load<uint8_t>(c, i));
+    case DType::kUInt16: return static_cast<To>(load<uint16_t>(c, i));
+    case DType::kUInt32: return static_cast<To>(load<uint32_t>(c, i));
+    case DType::kUInt64: return static_cast<To>(load<uint64_t>(c, i));
+    case DType::kFloat16: return static_cast<To>(half_to_float(load<uint16_t>(c, i)));
+    case DType::kBFloat16: return static_cast<To>(bfloat16_to_float(load<uint16_t>(c, i)));
+    case DType::kFloat32: return static_cast<To>(load<float>(c, i));
+    case DType::kFloat64: return static_cast<To>(load<double>(c, i));
   }
   return To{};
 }
@@ -62,45 +49,19 @@ template <class U>
 std::vector<std::byte> element_bytes(DType dtype, U value) {
   std::vector<std::byte> b;
   switch (dtype) {
-    case DType::kBool:
-      append(&b, static_cast<uint8_t>(value != 0));
-      break;
-    case DType::kInt8:
-      append(&b, static_cast<int8_t>(value));
-      break;
-    case DType::kInt16:
-      append(&b, static_cast<int16_t>(value));
-      break;
-    case DType::kInt32:
-      append(&b, static_cast<int32_t>(value));
-      break;
-    case DType::kInt64:
-      append(&b, static_cast<int64_t>(value));
-      break;
-    case DType::kUInt8:
-      append(&b, static_cast<uint8_t>(value));
-      break;
-    case DType::kUInt16:
-      append(&b, static_cast<uint16_t>(value));
-      break;
-    case DType::kUInt32:
-      append(&b, static_cast<uint32_t>(value));
-      break;
-    case DType::kUInt64:
-      append(&b, static_cast<uint64_t>(value));
-      break;
-    case DType::kFloat16:
-      append(&b, double_to_half(static_cast<double>(value)));
-      break;
-    case DType::kBFloat16:
-      append(&b, double_to_bfloat16(static_cast<double>(value)));
-      break;
-    case DType::kFloat32:
-      append(&b, static_cast<float>(value));
-      break;
-    case DType::kFloat64:
-      append(&b, static_cast<double>(value));
-      break;
+    case DType::kBool: append(&b, static_cast<uint8_t>(value != 0)); break;
+    case DType::kInt8: append(&b, static_cast<int8_t>(value)); break;
+    case DType::kInt16: append(&b, static_cast<int16_t>(value)); break;
+    case DType::kInt32: append(&b, static_cast<int32_t>(value)); break;
+    case DType::kInt64: append(&b, static_cast<int64_t>(value)); break;
+    case DType::kUInt8: append(&b, static_cast<uint8_t>(value)); break;
+    case DType::kUInt16: append(&b, static_cast<uint16_t>(value)); break;
+    case DType::kUInt32: append(&b, static_cast<uint32_t>(value)); break;
+    case DType::kUInt64: append(&b, static_cast<uint64_t>(value)); break;
+    case DType::kFloat16: append(&b, double_to_half(static_cast<double>(value))); break;
+    case DType::kBFloat16: append(&b, double_to_bfloat16(static_cast<double>(value))); break;
+    case DType::kFloat32: append(&b, static_cast<float>(value)); break;
+    case DType::kFloat64: append(&b, static_cast<double>(value)); break;
   }
   return b;
 }
@@ -126,13 +87,9 @@ int64_t Constant::num_elements() const {
   return n;
 }
 
-double Constant::as_double(int64_t i) const {
-  return convert<double>(*this, i);
-}
+double Constant::as_double(int64_t i) const { return convert<double>(*this, i); }
 
-int64_t Constant::as_int(int64_t i) const {
-  return convert<int64_t>(*this, i);
-}
+int64_t Constant::as_int(int64_t i) const { return convert<int64_t>(*this, i); }
 
 Constant make_constant(DType dtype, std::vector<int64_t> shape, std::vector<std::byte> bytes) {
   Constant c;
@@ -209,13 +166,9 @@ uint16_t float_to_bfloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-uint16_t double_to_half(double value) {
-  return float_to_half(round_to_odd(value));
-}
+uint16_t double_to_half(double value) { return float_to_half(round_to_odd(value)); }
 
-uint16_t double_to_bfloat16(double value) {
-  return float_to_bfloat16(round_to_odd(value));
-}
+uint16_t double_to_bfloat16(double value) { return float_to_bfloat16(round_to_odd(value)); }
 
 ConstantId ConstantPool::intern(Constant c) {
   size_t h = hash_combine(static_cast<size_t>(c.dtype), c.shape.size());

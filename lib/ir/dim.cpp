@@ -279,9 +279,7 @@ DimId DimTable::floor_div(DimId a, DimId b) {
   return binary(DimKind::kFloorDiv, a, b);
 }
 
-DimId DimTable::ceil_div(DimId a, DimId b) {
-  return floor_div(add(a, sub(b, constant(1))), b);
-}
+DimId DimTable::ceil_div(DimId a, DimId b) { return floor_div(add(a, sub(b, constant(1))), b); }
 
 DimId DimTable::mod(DimId a, DimId b) {
   const auto x = constant_value(a), y = constant_value(b);
@@ -313,10 +311,8 @@ DimTable::Bounds DimTable::compute_bounds(const DimExpr& e) const {
   const auto lo = [&](size_t i) { return bounds_[e.operands[i].index].first; };
   const auto hi = [&](size_t i) { return bounds_[e.operands[i].index].second; };
   switch (e.kind) {
-    case DimKind::kConst:
-      return {e.value, e.value};
-    case DimKind::kSymbol:
-      return {0, std::nullopt};
+    case DimKind::kConst: return {e.value, e.value};
+    case DimKind::kSymbol: return {0, std::nullopt};
     case DimKind::kSum: {
       O low = e.value, high = e.value;
       for (size_t i = 0; i < e.operands.size(); ++i) {
@@ -345,8 +341,7 @@ DimTable::Bounds DimTable::compute_bounds(const DimExpr& e) const {
       if (hi(0)) high = *hi(0) < 0 ? 0 : floor_divide(*hi(0), std::max<int64_t>(1, *divisor_low));
       return {low, high};
     }
-    case DimKind::kMod:
-      return {std::nullopt, std::nullopt};
+    case DimKind::kMod: return {std::nullopt, std::nullopt};
     case DimKind::kMin: {
       O high = hi(0) && hi(1) ? std::min(*hi(0), *hi(1)) : (hi(0) ? hi(0) : hi(1));
       return {lo(0) && lo(1) ? O(std::min(*lo(0), *lo(1))) : std::nullopt, high};
@@ -397,8 +392,7 @@ int64_t DimTable::evaluate(DimId root, std::span<const int64_t> values) const {
     const auto operand = [&](size_t i) { return result.at(e.operands[i].index); };
     int64_t v = e.value;
     switch (e.kind) {
-      case DimKind::kConst:
-        break;
+      case DimKind::kConst: break;
       case DimKind::kSymbol:
         GCOMP_CHECK(e.symbol.index < values.size(), "unbound symbol");
         v = values[e.symbol.index];
@@ -412,18 +406,10 @@ int64_t DimTable::evaluate(DimId root, std::span<const int64_t> values) const {
         v = 1;
         for (size_t i = 0; i < e.operands.size(); ++i) v = wrap_mul(v, operand(i));
         break;
-      case DimKind::kFloorDiv:
-        v = floor_divide(operand(0), operand(1));
-        break;
-      case DimKind::kMod:
-        v = floor_mod(operand(0), operand(1));
-        break;
-      case DimKind::kMin:
-        v = std::min(operand(0), operand(1));
-        break;
-      case DimKind::kMax:
-        v = std::max(operand(0), operand(1));
-        break;
+      case DimKind::kFloorDiv: v = floor_divide(operand(0), operand(1)); break;
+      case DimKind::kMod: v = floor_mod(operand(0), operand(1)); break;
+      case DimKind::kMin: v = std::min(operand(0), operand(1)); break;
+      case DimKind::kMax: v = std::max(operand(0), operand(1)); break;
     }
     result[d.index] = v;
   }
@@ -437,8 +423,7 @@ DimId DimTable::substitute(DimId root, std::span<const DimId> replacement) {
     const auto operand = [&](size_t i) { return result.at(e.operands[i].index); };
     DimId v = d;
     switch (e.kind) {
-      case DimKind::kConst:
-        break;
+      case DimKind::kConst: break;
       case DimKind::kSymbol:
         if (e.symbol.index < replacement.size() && replacement[e.symbol.index].valid()) {
           v = replacement[e.symbol.index];
@@ -454,18 +439,10 @@ DimId DimTable::substitute(DimId root, std::span<const DimId> replacement) {
         v = constant(1);
         for (size_t i = 0; i < e.operands.size(); ++i) v = mul(v, operand(i));
         break;
-      case DimKind::kFloorDiv:
-        v = floor_div(operand(0), operand(1));
-        break;
-      case DimKind::kMod:
-        v = mod(operand(0), operand(1));
-        break;
-      case DimKind::kMin:
-        v = min(operand(0), operand(1));
-        break;
-      case DimKind::kMax:
-        v = max(operand(0), operand(1));
-        break;
+      case DimKind::kFloorDiv: v = floor_div(operand(0), operand(1)); break;
+      case DimKind::kMod: v = mod(operand(0), operand(1)); break;
+      case DimKind::kMin: v = min(operand(0), operand(1)); break;
+      case DimKind::kMax: v = max(operand(0), operand(1)); break;
     }
     result[d.index] = v;
   }

@@ -126,12 +126,8 @@ std::string DimTable::to_string(DimId root) const {
     const DimExpr& e = expr(d);
     std::string s;
     switch (e.kind) {
-      case DimKind::kConst:
-        s = std::to_string(e.value);
-        break;
-      case DimKind::kSymbol:
-        s = symbol_name(e.symbol);
-        break;
+      case DimKind::kConst: s = std::to_string(e.value); break;
+      case DimKind::kSymbol: s = symbol_name(e.symbol); break;
       case DimKind::kSum:
         for (size_t i = 0; i < e.operands.size(); ++i) {
           const int64_t c = e.coefficients[i];
@@ -147,12 +143,8 @@ std::string DimTable::to_string(DimId root) const {
       case DimKind::kProduct:
         for (size_t i = 0; i < e.operands.size(); ++i) s += (i ? "*" : "") + atom(e.operands[i]);
         break;
-      case DimKind::kFloorDiv:
-        s = atom(e.operands[0]) + " // " + atom(e.operands[1]);
-        break;
-      case DimKind::kMod:
-        s = atom(e.operands[0]) + " % " + atom(e.operands[1]);
-        break;
+      case DimKind::kFloorDiv: s = atom(e.operands[0]) + " // " + atom(e.operands[1]); break;
+      case DimKind::kMod: s = atom(e.operands[0]) + " % " + atom(e.operands[1]); break;
       case DimKind::kMin:
       case DimKind::kMax:
         s = std::string(e.kind == DimKind::kMin ? "min(" : "max(") + text.at(e.operands[0].index) +
@@ -164,8 +156,6 @@ std::string DimTable::to_string(DimId root) const {
   return text.at(root.index);
 }
 
-DimId DimTable::parse(std::string_view text) {
-  return Parser(*this, text).parse();
-}
+DimId DimTable::parse(std::string_view text) { return Parser(*this, text).parse(); }
 
 }  // namespace gcomp

@@ -22,16 +22,11 @@ std::optional<int64_t> small_length(const DimTable& dims, const Type& t) {
 
 std::optional<DimId> combine(DimTable& dims, Op op, DimId a, DimId b) {
   switch (op) {
-    case Op::add:
-      return dims.add(a, b);
-    case Op::sub:
-      return dims.sub(a, b);
-    case Op::mul:
-      return dims.mul(a, b);
-    case Op::min:
-      return dims.min(a, b);
-    case Op::max:
-      return dims.max(a, b);
+    case Op::add: return dims.add(a, b);
+    case Op::sub: return dims.sub(a, b);
+    case Op::mul: return dims.mul(a, b);
+    case Op::min: return dims.min(a, b);
+    case Op::max: return dims.max(a, b);
     case Op::div: {  // truncation is the floor where both are known not to be negative
       const bool nonnegative = dims.lower_bound(a).value_or(-1) >= 0;
       const bool positive = dims.lower_bound(b).value_or(-1) >= 1;
@@ -44,8 +39,7 @@ std::optional<DimId> combine(DimTable& dims, Op op, DimId a, DimId b) {
     case Op::mod:
       if (dims.lower_bound(b).value_or(-1) >= 1) return dims.mod(a, b);
       return std::nullopt;
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 
@@ -69,20 +63,13 @@ std::optional<bool> compare(const DimTable& dims, Op op, DimId difference) {
   };
   const auto inverse = [](std::optional<bool> b) { return b ? std::optional<bool>(!*b) : b; };
   switch (op) {
-    case Op::lt:
-      return negative();
-    case Op::gt:
-      return positive();
-    case Op::le:
-      return inverse(positive());
-    case Op::ge:
-      return inverse(negative());
-    case Op::eq:
-      return zero();
-    case Op::ne:
-      return inverse(zero());
-    default:
-      return std::nullopt;
+    case Op::lt: return negative();
+    case Op::gt: return positive();
+    case Op::le: return inverse(positive());
+    case Op::ge: return inverse(negative());
+    case Op::eq: return zero();
+    case Op::ne: return inverse(zero());
+    default: return std::nullopt;
   }
 }
 
@@ -157,22 +144,18 @@ std::optional<std::vector<DimId>> GraphBuilder::compute_dim_values(ValueId v) {
       for (int64_t i = 0; i < *length; ++i) values.push_back(dims().constant(c.as_int(i)));
       return values;
     }
-    case Op::dims:
-      return attrs.dims(AttrKey::values);
-    case Op::bind_dims:
-      return attrs.dims(AttrKey::symbols);
+    case Op::dims: return attrs.dims(AttrKey::values);
+    case Op::bind_dims: return attrs.dims(AttrKey::symbols);
     case Op::cast:
       // Narrowing wraps, which an extent does not; from float the value is not exact.
       if (!is_int(type(operands[0]).dtype) || byte_size(t.dtype) < 4) return std::nullopt;
       return known(0);
     case Op::reshape:
-    case Op::specify_shape:
-      return known(0);
+    case Op::specify_shape: return known(0);
     case Op::broadcast:
       if (!known(0) || known(0)->size() != 1) return std::nullopt;
       return std::vector<DimId>(*length, known(0)->front());
-    case Op::slice:
-      return known(0) ? pick_slice(dims(), *known(0), attrs) : std::nullopt;
+    case Op::slice: return known(0) ? pick_slice(dims(), *known(0), attrs) : std::nullopt;
     case Op::concat: {
       std::vector<DimId> values;
       for (size_t i = 0; i < operands.size(); ++i) {
@@ -218,8 +201,7 @@ std::optional<std::vector<DimId>> GraphBuilder::compute_dim_values(ValueId v) {
       }
       return values;
     }
-    default:
-      break;
+    default: break;
   }
   if (operands.size() != 2 || !known(0) || !known(1) || known(0)->size() != known(1)->size()) {
     return std::nullopt;

@@ -26,13 +26,9 @@ constexpr std::array<Row, kNumDTypes> kRows = {{{"bool", 1},
 
 }  // namespace
 
-size_t byte_size(DType t) {
-  return kRows[static_cast<size_t>(t)].bytes;
-}
+size_t byte_size(DType t) { return kRows[static_cast<size_t>(t)].bytes; }
 
-std::string_view name(DType t) {
-  return kRows[static_cast<size_t>(t)].name;
-}
+std::string_view name(DType t) { return kRows[static_cast<size_t>(t)].name; }
 
 std::optional<DType> parse_dtype(std::string_view s) {
   for (size_t i = 0; i < kRows.size(); ++i) {

@@ -71,8 +71,7 @@ bool is_odd_nan(const Constant& c, int64_t i) {
       const auto bits = load<uint64_t>(c, i);
       return (bits & ~(1ull << 63)) > 0x7ff0000000000000ull && bits != 0x7ff8000000000000ull;
     }
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -80,16 +79,12 @@ bool is_odd_nan(const Constant& c, int64_t i) {
 
 std::string element_text(const Constant& c, int64_t i) {
   switch (c.dtype) {
-    case DType::kFloat64:
-      return number_text(load<double>(c, i));
+    case DType::kFloat64: return number_text(load<double>(c, i));
     case DType::kFloat32:
     case DType::kFloat16:
-    case DType::kBFloat16:
-      return number_text(static_cast<float>(c.as_double(i)));
-    case DType::kUInt64:
-      return std::to_string(load<uint64_t>(c, i));
-    default:
-      return std::to_string(c.as_int(i));
+    case DType::kBFloat16: return number_text(static_cast<float>(c.as_double(i)));
+    case DType::kUInt64: return std::to_string(load<uint64_t>(c, i));
+    default: return std::to_string(c.as_int(i));
   }
 }
 
@@ -107,40 +102,23 @@ bool append_element(DType dtype, std::string_view text, std::vector<std::byte>* 
       if (text != "0" && text != "1") return false;
       append(bytes, static_cast<uint8_t>(text == "1"));
       return true;
-    case DType::kInt8:
-      return append_integer<int8_t>(text, bytes);
-    case DType::kInt16:
-      return append_integer<int16_t>(text, bytes);
-    case DType::kInt32:
-      return append_integer<int32_t>(text, bytes);
-    case DType::kInt64:
-      return append_integer<int64_t>(text, bytes);
-    case DType::kUInt8:
-      return append_integer<uint8_t>(text, bytes);
-    case DType::kUInt16:
-      return append_integer<uint16_t>(text, bytes);
-    case DType::kUInt32:
-      return append_integer<uint32_t>(text, bytes);
-    case DType::kUInt64:
-      return append_integer<uint64_t>(text, bytes);
-    default:
-      break;
+    case DType::kInt8: return append_integer<int8_t>(text, bytes);
+    case DType::kInt16: return append_integer<int16_t>(text, bytes);
+    case DType::kInt32: return append_integer<int32_t>(text, bytes);
+    case DType::kInt64: return append_integer<int64_t>(text, bytes);
+    case DType::kUInt8: return append_integer<uint8_t>(text, bytes);
+    case DType::kUInt16: return append_integer<uint16_t>(text, bytes);
+    case DType::kUInt32: return append_integer<uint32_t>(text, bytes);
+    case DType::kUInt64: return append_integer<uint64_t>(text, bytes);
+    default: break;
   }
   double value = 0;
   if (!parse_double(text, &value)) return false;
   switch (dtype) {
-    case DType::kFloat16:
-      append(bytes, double_to_half(value));
-      break;
-    case DType::kBFloat16:
-      append(bytes, double_to_bfloat16(value));
-      break;
-    case DType::kFloat32:
-      append(bytes, static_cast<float>(value));
-      break;
-    default:
-      append(bytes, value);
-      break;
+    case DType::kFloat16: append(bytes, double_to_half(value)); break;
+    case DType::kBFloat16: append(bytes, double_to_bfloat16(value)); break;
+    case DType::kFloat32: append(bytes, static_cast<float>(value)); break;
+    default: append(bytes, value); break;
   }
   return true;
 }

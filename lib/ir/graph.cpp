@@ -4,9 +4,7 @@
 
 namespace gcomp {
 
-LocTable::LocTable() {
-  texts_.emplace_back();
-}
+LocTable::LocTable() { texts_.emplace_back(); }
 
 LocId LocTable::intern(std::string_view text) {
   if (text.empty()) return none();

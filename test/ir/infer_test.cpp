@@ -1,9 +1,10 @@
 // The op table and type inference, op by op: what is accepted, and what the errors say.
 
+#include "gcomp/ir/infer.h"
+
 #include <doctest/doctest.h>
 
 #include "gcomp/ir/builder.h"
-#include "gcomp/ir/infer.h"
 #include "gcomp/support/error.h"
 
 using namespace gcomp;

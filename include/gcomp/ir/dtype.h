@@ -29,17 +29,9 @@ size_t byte_size(DType t);
 std::string_view name(DType t);                        // "float32"
 std::optional<DType> parse_dtype(std::string_view s);  // inverse of name
 
-constexpr bool is_float(DType t) {
-  return t >= DType::kFloat16;
-}
-constexpr bool is_signed_int(DType t) {
-  return t >= DType::kInt8 && t <= DType::kInt64;
-}
-constexpr bool is_unsigned_int(DType t) {
-  return t >= DType::kUInt8 && t <= DType::kUInt64;
-}
-constexpr bool is_int(DType t) {
-  return is_signed_int(t) || is_unsigned_int(t);
-}
+constexpr bool is_float(DType t) { return t >= DType::kFloat16; }
+constexpr bool is_signed_int(DType t) { return t >= DType::kInt8 && t <= DType::kInt64; }
+constexpr bool is_unsigned_int(DType t) { return t >= DType::kUInt8 && t <= DType::kUInt64; }
+constexpr bool is_int(DType t) { return is_signed_int(t) || is_unsigned_int(t); }
 
 }  // namespace gcomp

@@ -1,0 +1,35 @@
+#pragma once
+// The text form of a graph, for people, dumps and tests; parse(print(g)) prints the same text again.
+//
+//   graph {
+//     %0 = input "x" : float32[N, 3]
+//     %1 = constant : float32[] {2.0}
+//     %2 = broadcast(%1) {axes=[], shape=[N, 3]} : float32[N, 3]
+//     %3 = mul(%0, %2) : float32[N, 3]  @"Mul_7"
+//     return "y" = %3
+//     update 0 -> 1
+//   }
+// Nested graphs come first, as `body #0 { ... }`, and are named in attributes: bodies=[#0, #1].
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "gcomp/ir/graph.h"
+
+namespace gcomp {
+
+struct PrintOptions {
+  bool locations = true;
+  // Constants of more elements are written as base64 of their bytes...
+  int64_t max_elements = 32;
+  // ...or, for reading by people only, left out; such text cannot be parsed back.
+  bool elide = false;
+};
+
+std::string print(const Graph& graph, const PrintOptions& options = {});
+
+// UserError (kGraph) naming line and cause on a mistake.
+std::unique_ptr<Graph> parse_graph(Context& context, std::string_view text);
+
+}  // namespace gcomp
