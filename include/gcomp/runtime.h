@@ -45,8 +45,7 @@ typedef enum gcomp_status {
   GCOMP_ERROR_WEIGHTS = 16,   /* the file holding the weights is gone, changed or unreadable */
   GCOMP_ERROR_BUSY = 17,      /* the context is in use by another thread */
   GCOMP_ERROR_ABI = 18,       /* the caller and the artifact speak different versions */
-  GCOMP_ERROR_THREADS = 19,   /* a thread could not be started */
-  GCOMP_ERROR_PLAN = 20       /* the artifact is damaged */
+  GCOMP_ERROR_PLAN = 19       /* the artifact is damaged */
 } gcomp_status;
 
 /* DLPack's numbers: DLDataTypeCode and DLDeviceType. */

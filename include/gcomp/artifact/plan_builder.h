@@ -68,14 +68,14 @@ struct PlanExtent {
 };
 
 struct PlanCall {
-  PlanKernelId kernel;
-  std::vector<PlanBufferId> buffers;
-  std::vector<PlanScalar> scalars;
+  PlanKernelId kernel = {};
+  std::vector<PlanBufferId> buffers = {};
+  std::vector<PlanScalar> scalars = {};
   PlanScalar extent = 1;
   uint32_t grain = 0;
-  // Not empty: the kernel may fail by storing i + 1 in the status() buffer, which ends the run with
-  // messages[i].
-  std::vector<std::string> messages;
+  // Not empty: the kernel may fail by lowering the int64 in the status() buffer to i, which ends
+  // the run with messages[i].
+  std::vector<std::string> messages = {};
 };
 
 // Constant data: not copied, must stay valid until the artifact is written.
@@ -130,7 +130,7 @@ class PlanBuilder {
   PlanBufferId temporary(PlanValue bytes);
   PlanBufferId view(PlanBufferId base, PlanValue byte_offset);  // base: not owned()
   PlanBufferId owned();                                         // memory through reserve()
-  PlanBufferId status();  // one uint32, see PlanCall::messages
+  PlanBufferId status();                                        // one int64, see PlanCall::messages
 
   // Steps, in program order.
   PlanKernelId kernel(std::string symbol);  // equal names are the same kernel

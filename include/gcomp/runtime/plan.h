@@ -108,7 +108,8 @@ enum class BufferKind : uint8_t {
   kView,      // of buffer `index` (a smaller number), at byte offset value `offset_value`
   kOwned,     // allocated by itself through a reserve step, survives evaluation of segments:
               // loop-carried values
-  kStatus,    // one uint32: a kernel stores a code > 0 to fail (see kMayFail)
+  kStatus,  // one int64, INT64_MAX before a step: a kernel fails by lowering it to a code >= 0 (see
+            // kMayFail)
 };
 
 struct PlanBuffer {
@@ -133,18 +134,18 @@ struct PlanSegment {
 };
 
 enum class StepKind : uint8_t {
-  kCall,       // [kernel, scalars, extent (scalar), grain, (message), buffers...]
-  kBind,       // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
-  kBindValue,  // [symbol, value, segment]: symbol = value (may be the symbol's successor: loop
-               // counters)
-  kCopy,       // [destination, source, bytes (scalar)]
-  kFill,       // [destination, bytes (scalar), byte value]
-  kStore,      // [destination, scalars, number]: int64 elements = scalars
-  kCheck,      // [buffer of bool, number (scalar), message]: all elements must be true
-  kReserve,    // [owned buffer, bytes (scalar), 1 to keep its contents]
-  kAlias,      // [destination, source]: the destination buffer number now means the source's memory
-  kSwap,       // [a, b]: exchange the memory of two buffer numbers of equal kind and size
-  kJump,       // [target]
+  kCall,            // [kernel, scalars, extent (scalar), grain, (message), buffers...]
+  kBind,            // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
+  kBindValue,       // [symbol, value, segment]: symbol = value (may be the symbol's successor: loop
+                    // counters)
+  kCopy,            // [destination, source, bytes (scalar)]
+  kFill,            // [destination, bytes (scalar), byte value]
+  kStore,           // [destination, scalars, number]: int64 elements = scalars
+  kCheck,           // [buffer of bool, number (scalar), message]: all elements must be true
+  kReserve,         // [owned buffer, bytes (scalar), 1 to keep its contents]
+  kAlias,           // [destination (owned), source]: the destination now means the source's memory
+  kSwap,            // [a, b]: two owned buffers exchange their memory
+  kJump,            // [target]
   kJumpUnless,      // [buffer of one bool, target]
   kJumpUnlessLess,  // [value a, value b, target]: jump unless a < b
   kFail,            // [message]: the run fails
@@ -155,21 +156,15 @@ enum class StepKind : uint8_t {
 enum StepFlags : uint32_t {
   kContiguous = 1,  // kCall: only the first buffer is listed, the others follow it in the table (no
                     // copying of pointers)
-  kMayFail = 2,     // kCall: word `message` is there; status code c > 0 after the call fails with
-                    // messages[message + c - 1]
+  kMayFail = 2,  // kCall: word `message` is there; a status c other than INT64_MAX after the call
+                 // ends the run with messages[message + c]
 };
 constexpr uint32_t step_word(StepKind kind, uint32_t flags = 0, uint32_t num_buffers = 0) {
   return static_cast<uint32_t>(kind) | flags << 8 | num_buffers << 16;
 }
-constexpr StepKind step_kind(uint32_t word) {
-  return static_cast<StepKind>(word & 0xff);
-}
-constexpr uint32_t step_flags(uint32_t word) {
-  return word >> 8 & 0xff;
-}
-constexpr uint32_t step_buffers(uint32_t word) {
-  return word >> 16;
-}
+constexpr StepKind step_kind(uint32_t word) { return static_cast<StepKind>(word & 0xff); }
+constexpr uint32_t step_flags(uint32_t word) { return word >> 8 & 0xff; }
+constexpr uint32_t step_buffers(uint32_t word) { return word >> 16; }
 
 // kCall's grain: 0 runs the whole range at once on the calling thread; else the least iterations
 // worth a task.

@@ -1,0 +1,144 @@
+#pragma once
+// C++ around the C interface: header only, needs nothing but gcomp/runtime.h, dlopen and C++17.
+//
+//   gcomp::Artifact artifact("./model.so");
+//   gcomp::Context context(artifact);
+//   std::vector<int64_t> shape = {3};
+//   gcomp_tensor in = gcomp::tensor(x, shape), out = gcomp::lent_tensor(out_shape);
+//   context.run({in}, {out}) ...
+//
+// Errors are gcomp::ArtifactError with the status and the runtime's message.
+
+#include <dlfcn.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "gcomp/runtime.h"
+
+namespace gcomp {
+
+class ArtifactError : public std::runtime_error {
+ public:
+  ArtifactError(gcomp_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
+  gcomp_status status() const { return status_; }
+
+ private:
+  gcomp_status status_;
+};
+
+template <class T>
+constexpr gcomp_dtype dtype_of() {
+  if (std::is_same<T, bool>::value) return {GCOMP_BOOL, 8, 1};
+  const auto code = std::is_floating_point<T>::value ? GCOMP_FLOAT
+                    : std::is_signed<T>::value       ? GCOMP_INT
+                                                     : GCOMP_UINT;
+  return {static_cast<uint8_t>(code), static_cast<uint8_t>(8 * sizeof(T)), 1};
+}
+
+// A row-major tensor over the caller's memory; `extents` must outlive it and is written for outputs.
+inline gcomp_tensor raw_tensor(void* data, gcomp_dtype dtype, std::vector<int64_t>& extents,
+                               uint64_t capacity = 0) {
+  gcomp_tensor t = {};
+  t.struct_size = sizeof t;
+  t.data = data;
+  t.dtype = dtype;
+  t.device_type = GCOMP_CPU;
+  t.rank = static_cast<int32_t>(extents.size());
+  t.extents = extents.data();
+  t.capacity = capacity;
+  return t;
+}
+
+template <class T>
+gcomp_tensor tensor(std::vector<T>& data, std::vector<int64_t>& extents) {
+  return raw_tensor(data.data(), dtype_of<T>(), extents, data.size() * sizeof(T));
+}
+
+// An output that the context lends memory for: read data and extents after the run.
+inline gcomp_tensor lent_tensor(std::vector<int64_t>& extents) {
+  return raw_tensor(nullptr, gcomp_dtype{0, 0, 0}, extents);
+}
+
+// A loaded artifact; unloaded when the last copy of the handle goes. Contexts must go first.
+class Artifact {
+ public:
+  explicit Artifact(const std::string& path, const std::string& name = "gcomp_model")
+      : handle_(dlopen(path.find('/') == std::string::npos ? ("./" + path).c_str() : path.c_str(),
+                       RTLD_NOW | RTLD_LOCAL)) {
+    if (handle_ == nullptr) throw ArtifactError(GCOMP_ERROR_ABI, dlerror());
+    descriptor_ =
+        static_cast<const gcomp_descriptor*>(dlsym(handle_, (name + "_descriptor_v1").c_str()));
+    if (descriptor_ != nullptr && descriptor_->magic == GCOMP_MAGIC &&
+        descriptor_->abi_version == GCOMP_ABI_VERSION) {
+      return;
+    }
+    dlclose(handle_);
+    throw ArtifactError(GCOMP_ERROR_ABI, path + ": no artifact named " + name + " for version " +
+                                             std::to_string(GCOMP_ABI_VERSION) +
+                                             " of the interface");
+  }
+  ~Artifact() {
+    if (handle_ != nullptr) dlclose(handle_);
+  }
+  Artifact(Artifact&& other) noexcept
+      : handle_(std::exchange(other.handle_, nullptr)), descriptor_(other.descriptor_) {}
+  Artifact(const Artifact&) = delete;
+  Artifact& operator=(const Artifact&) = delete;
+
+  const gcomp_descriptor& descriptor() const { return *descriptor_; }
+  const gcomp_signature& signature() const {
+    return *descriptor_->functions->describe(descriptor_);
+  }
+  std::string json() const { return {descriptor_->json, descriptor_->json_bytes}; }
+
+ private:
+  void* handle_;
+  const gcomp_descriptor* descriptor_ = nullptr;
+};
+
+class Context {
+ public:
+  explicit Context(const gcomp_descriptor& descriptor, gcomp_options options = {})
+      : functions_(descriptor.functions) {
+    char message[640] = "";
+    options.struct_size = sizeof options;
+    options.message = message;
+    options.message_bytes = sizeof message;
+    const gcomp_status status = functions_->create(&descriptor, &options, &context_);
+    if (status != GCOMP_OK) {
+      throw ArtifactError(status, message[0] != 0 ? message : functions_->status_name(status));
+    }
+  }
+  explicit Context(const Artifact& artifact, const gcomp_options& options = {})
+      : Context(artifact.descriptor(), options) {}
+  ~Context() { functions_->destroy(context_); }
+  Context(Context&& other) noexcept
+      : functions_(other.functions_), context_(std::exchange(other.context_, nullptr)) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // Extents, and data where the context lends memory, are written into `outputs`.
+  void run(const std::vector<gcomp_tensor>& inputs, std::vector<gcomp_tensor>& outputs) {
+    const gcomp_status status = try_run(inputs, outputs);
+    if (status != GCOMP_OK) throw ArtifactError(status, last_error());
+  }
+  gcomp_status try_run(const std::vector<gcomp_tensor>& inputs,
+                       std::vector<gcomp_tensor>& outputs) noexcept {
+    return functions_->run(context_, inputs.data(), static_cast<uint32_t>(inputs.size()),
+                           outputs.data(), static_cast<uint32_t>(outputs.size()));
+  }
+  std::string last_error() const { return functions_->last_error(context_); }
+  gcomp_context* get() const { return context_; }
+
+ private:
+  const gcomp_functions* functions_;
+  gcomp_context* context_ = nullptr;
+};
+
+}  // namespace gcomp

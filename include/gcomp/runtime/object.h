@@ -1,0 +1,11 @@
+#pragma once
+// The runtime as it is linked into artifacts: an x86-64 ELF relocatable made when gcomp is built.
+
+#include <cstddef>
+#include <span>
+
+namespace gcomp::runtime {
+
+std::span<const std::byte> code_object();
+
+}  // namespace gcomp::runtime

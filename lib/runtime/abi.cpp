@@ -1,0 +1,264 @@
+// The functions of the C interface: contexts and runs.
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "context.h"
+
+using namespace gcomp::rt;
+
+namespace {
+
+// The first versions of these structs end here; callers may know less than we do, never less than
+// this.
+constexpr uint64_t kTensorBytes = sizeof(gcomp_tensor);
+constexpr uint64_t kOptionsBytes = sizeof(gcomp_options);
+
+uint32_t usable_cpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    uint32_t n = 0;
+    for (unsigned char byte : reinterpret_cast<unsigned char(&)[sizeof set]>(set)) {
+      n += static_cast<uint32_t>(__builtin_popcount(byte));
+    }
+    if (n != 0) return n;
+  }
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? static_cast<uint32_t>(online) : 1;
+}
+
+gcomp_status choose_threads(gcomp_context& c, uint32_t wanted) {
+  const char* const text = getenv("GCOMP_NUM_THREADS");
+  if (wanted == 0 && text != nullptr && *text != 0) {
+    char* end;
+    const long n = strtol(text, &end, 10);
+    if (*end != 0 || n < 1 || n > static_cast<long>(kMaxThreads)) {
+      return fail(c, GCOMP_ERROR_STRUCT, "GCOMP_NUM_THREADS=%.40s is not a number from 1 to %u",
+                  text, kMaxThreads);
+    }
+    wanted = static_cast<uint32_t>(n);
+  }
+  if (wanted == 0) wanted = usable_cpus();
+  c.parallel.threads = wanted < kMaxThreads ? wanted : kMaxThreads;
+  return GCOMP_OK;
+}
+
+uint32_t num_owned_buffers(const Plan& plan) {
+  const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
+  uint32_t end = 0;
+  for (uint32_t i = 0; i < plan.buffers.count; ++i) {
+    if (buffers[i].kind == BufferKind::kOwned) end = i + 1;
+  }
+  return end;
+}
+
+bool allocate_tables(gcomp_context& c) {
+  const Plan& plan = *c.plan;
+  const Allocator& a = c.allocator;
+  const uint64_t num_inputs = plan.inputs.count, num_outputs = plan.outputs.count;
+  c.num_owned = num_owned_buffers(plan);
+  c.values = a.zeroed<int64_t>(plan.num_symbols + plan.num_constants + plan.instructions.count);
+  c.buffers = a.zeroed<void*>(plan.buffers.count);
+  c.call_buffers = a.zeroed<void*>(plan.max_call_buffers);
+  c.segments = a.zeroed<SegmentState>(plan.segments.count);
+  c.last_extents = a.zeroed<int64_t>(plan.dims.count);
+  c.input_copies = a.zeroed<Block>(num_inputs);
+  c.output_owned = a.zeroed<Block>(num_outputs);
+  c.output_staging = a.zeroed<Block>(num_outputs);
+  c.output_staged = a.zeroed<bool>(num_outputs);
+  c.owned = a.zeroed<Block>(c.num_owned);
+  c.ranges = a.zeroed<gcomp_context::Range>(num_inputs + num_outputs);
+  const bool dynamic = plan.pool_sources.count != 0;
+  if (dynamic) c.pool = a.zeroed<int64_t>(plan.static_scalars.count + plan.pool_sources.count);
+  return c.values && c.buffers && c.call_buffers && c.segments && c.last_extents &&
+         c.input_copies && c.output_owned && c.output_staging && c.output_staged && c.owned &&
+         c.ranges && (!dynamic || c.pool);
+}
+
+void fill_tables(gcomp_context& c) {
+  const Plan& plan = *c.plan;
+  const int64_t* const constants = table<int64_t>(plan, plan.constants);
+  for (uint32_t i = 0; i < plan.num_constants; ++i) c.values[plan.num_symbols + i] = constants[i];
+  const int64_t* const scalars = table<int64_t>(plan, plan.static_scalars);
+  if (c.pool == nullptr) {
+    c.pool = const_cast<int64_t*>(scalars);  // never written: no segment has scalars
+  } else if (plan.static_scalars.count != 0) {
+    memcpy(c.pool, scalars, plan.static_scalars.count * sizeof(int64_t));
+  }
+  const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
+  for (uint32_t i = 0; i < plan.buffers.count; ++i) {
+    const PlanBuffer& b = buffers[i];
+    if (b.kind == BufferKind::kStatus) c.buffers[i] = &c.kernel_status;
+    if (b.kind != BufferKind::kConstant) continue;
+    const char* const base = b.index == 0 ? c.artifact->constants : c.weights;
+    c.buffers[i] = const_cast<char*>(base + b.offset);
+  }
+}
+
+gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
+  const ArtifactData& artifact = *c.artifact;
+  const Plan& plan = *artifact.plan;
+  if (plan.magic != kPlanMagic || plan.version != kPlanVersion) {
+    return fail(c, GCOMP_ERROR_PLAN, "the artifact's plan has version %u, its runtime %u",
+                plan.version, kPlanVersion);
+  }
+  const char* const missing = missing_cpu_feature(artifact.info->cpu_features);
+  if (missing != nullptr) {
+    return fail(c, GCOMP_ERROR_CPU,
+                "this CPU lacks %s, which \"%s\" was compiled for; compile it again with --mcpu",
+                missing, artifact.info->name);
+  }
+  gcomp_status status = choose_threads(c, options.threads);
+  if (status == GCOMP_OK) status = map_weights(c);
+  if (status != GCOMP_OK) return status;
+  if (!allocate_tables(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
+  fill_tables(c);
+  c.parallel.host_data = options.pool_data;
+  c.parallel.host_parallel_for = options.parallel_for;
+  return GCOMP_OK;
+}
+
+void put_blocks(const Allocator& a, Block* blocks, uint64_t n) {
+  for (uint64_t i = 0; blocks != nullptr && i < n; ++i) a.put(blocks[i].data);
+  a.put(blocks);
+}
+
+void put_segments(const gcomp_context& c) {
+  if (c.segments == nullptr) return;
+  for (uint64_t s = 0; s < c.plan->segments.count; ++s) {
+    c.allocator.put(c.segments[s].arena.data);
+    for (const Layout& layout : c.segments[s].layouts) {
+      c.allocator.put(layout.sizes);
+      c.allocator.put(layout.offsets);
+    }
+  }
+  c.allocator.put(c.segments);
+}
+
+void tell(const gcomp_options& options, const char* message) {
+  if (options.message == nullptr || options.message_bytes == 0) return;
+  snprintf(options.message, options.message_bytes, "%s", message);
+}
+
+gcomp_status check_arrays(gcomp_context& c, const char* side, const gcomp_tensor* tensors,
+                          uint32_t given, uint64_t declared, uint64_t* stride) {
+  if (given != declared) {
+    return fail(c, GCOMP_ERROR_COUNT, "%u %ss given, the graph has %u", given, side,
+                static_cast<unsigned>(declared));
+  }
+  *stride = kTensorBytes;
+  if (declared == 0) return GCOMP_OK;
+  if (tensors == nullptr) return fail(c, GCOMP_ERROR_NULL, "the array of %ss is null", side);
+  *stride = tensors->struct_size;
+  if (*stride < kTensorBytes || *stride % alignof(gcomp_tensor) != 0) {
+    return fail(
+        c, GCOMP_ERROR_STRUCT, "struct_size of the first %s is %llu, at least %llu is needed", side,
+        static_cast<unsigned long long>(*stride), static_cast<unsigned long long>(kTensorBytes));
+  }
+  return GCOMP_OK;
+}
+
+gcomp_status prepare_outputs(gcomp_context& c) {
+  const Plan& plan = *c.plan;
+  const PlanSegment& first = table<PlanSegment>(plan, plan.segments)[0];
+  const uint32_t* const outputs = table<uint32_t>(plan, plan.segment_outputs) + first.first_output;
+  for (uint32_t i = 0; i < first.num_outputs; ++i) {
+    const gcomp_status status = prepare_output(c, outputs[i]);
+    if (status != GCOMP_OK) return status;
+  }
+  return check_aliases(c);
+}
+
+gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outputs) {
+  const Plan& plan = *c.plan;
+  gcomp_status status =
+      check_arrays(c, "input", c.run_inputs, num_inputs, plan.inputs.count, &c.input_stride);
+  if (status == GCOMP_OK) {
+    status =
+        check_arrays(c, "output", c.run_outputs, num_outputs, plan.outputs.count, &c.output_stride);
+  }
+  if (status == GCOMP_OK) status = take_inputs(c);
+  if (status == GCOMP_OK) status = check_outputs(c);
+  if (status == GCOMP_OK) status = prepare_outputs(c);
+  if (status != GCOMP_OK) return status;
+  place_io_views(c);
+  DefaultFloatingPoint floating_point;
+  status = execute(c);
+  if (status == GCOMP_OK) deliver_outputs(c);
+  return status;
+}
+
+}  // namespace
+
+const gcomp_signature* gcomp_rt_describe(const gcomp_descriptor* descriptor) {
+  return static_cast<const ArtifactData*>(descriptor->internal)->signature;
+}
+
+gcomp_status gcomp_rt_create(const gcomp_descriptor* descriptor, const gcomp_options* given,
+                             gcomp_context** context) {
+  if (context == nullptr || descriptor == nullptr) return GCOMP_ERROR_NULL;
+  *context = nullptr;
+  gcomp_options options{};
+  if (given != nullptr) {
+    if (given->struct_size < kOptionsBytes) return GCOMP_ERROR_STRUCT;
+    options = *given;
+  }
+  if ((options.allocate == nullptr) != (options.deallocate == nullptr)) {
+    tell(options, "allocate and deallocate go together");
+    return GCOMP_ERROR_NULL;
+  }
+  const Allocator allocator = make_allocator(options);
+  gcomp_context* const c = allocator.zeroed<gcomp_context>(1);
+  if (c == nullptr) return GCOMP_ERROR_MEMORY;
+  c->artifact = static_cast<const ArtifactData*>(descriptor->internal);
+  c->plan = c->artifact->plan;
+  c->allocator = allocator;
+  const gcomp_status status = initialise(*c, options);
+  if (status == GCOMP_OK) {
+    *context = c;
+    return GCOMP_OK;
+  }
+  tell(options, c->message);
+  gcomp_rt_destroy(c);
+  return status;
+}
+
+void gcomp_rt_destroy(gcomp_context* c) {
+  if (c == nullptr) return;
+  const Allocator a = c->allocator;
+  const Plan& plan = *c->plan;
+  stop_pool(a, c->parallel.pool);
+  put_segments(*c);
+  put_blocks(a, c->input_copies, plan.inputs.count);
+  put_blocks(a, c->output_owned, plan.outputs.count);
+  put_blocks(a, c->output_staging, plan.outputs.count);
+  put_blocks(a, c->owned, c->num_owned);
+  if (plan.pool_sources.count != 0) a.put(c->pool);
+  void* const tables[] = {c->values,        c->buffers, c->call_buffers,     c->last_extents,
+                          c->output_staged, c->ranges,  c->pack_scratch.data};
+  for (void* memory : tables) a.put(memory);
+  if (c->weights != nullptr) unmap_weights(*c->artifact);
+  a.put(c);
+}
+
+gcomp_status gcomp_rt_run(gcomp_context* c, const gcomp_tensor* inputs, uint32_t num_inputs,
+                          gcomp_tensor* outputs, uint32_t num_outputs) {
+  if (c == nullptr) return GCOMP_ERROR_NULL;
+  if (__atomic_exchange_n(&c->busy, 1, __ATOMIC_ACQUIRE) != 0) return GCOMP_ERROR_BUSY;
+  c->message[0] = 0;
+  c->run_inputs = inputs;
+  c->run_outputs = outputs;
+  const gcomp_status status = run_locked(*c, num_inputs, num_outputs);
+  __atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
+  return status;
+}
+
+const char* gcomp_rt_last_error(const gcomp_context* c) {
+  return c == nullptr ? "the context is null" : c->message;
+}
+
+const gcomp_functions gcomp_rt_functions = {
+    sizeof(gcomp_functions), gcomp_rt_describe, gcomp_rt_create, gcomp_rt_destroy, gcomp_rt_run,
+    gcomp_rt_last_error,     status_name};

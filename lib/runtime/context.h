@@ -1,0 +1,223 @@
+#pragma once
+// The runtime's own structures. Rules of this folder: C++ without exceptions, RTTI, static
+// constructors or the C++ library; of libc only what lib/artifact/libc_symbols.txt lists; every
+// allocation may fail.
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "gcomp/runtime.h"
+#include "gcomp/runtime/artifact_data.h"
+#include "gcomp/runtime/plan.h"
+
+namespace gcomp::rt {
+
+inline constexpr uint32_t kMaxThreads = 1024;
+inline constexpr int kLayouts = 4;  // arena layouts remembered per segment
+inline constexpr uint16_t kMaxRank = 64;
+
+// ---- memory ----
+
+struct Allocator {
+  void* data;
+  void* (*allocate)(void* data, size_t bytes, size_t alignment);
+  void (*deallocate)(void* data, void* memory);
+
+  void* get(uint64_t bytes, size_t alignment = kBufferAlignment) const {
+    return allocate(data, bytes == 0 ? 1 : bytes, alignment);
+  }
+  template <class T>
+  T* zeroed(uint64_t count) const {
+    void* const memory = get(count * sizeof(T));
+    if (memory != nullptr) memset(memory, 0, count * sizeof(T));
+    return static_cast<T*>(memory);
+  }
+  void put(void* memory) const {
+    if (memory != nullptr) deallocate(data, memory);
+  }
+};
+
+Allocator make_allocator(const gcomp_options& options);
+
+// Memory that only grows. The old contents are lost unless kept.
+struct Block {
+  void* data;
+  uint64_t bytes;
+
+  bool ensure(const Allocator& allocator, uint64_t wanted, uint64_t keep_bytes = 0);
+};
+
+// ---- thread pool (pool.cpp) ----
+
+struct Job {
+  KernelFn kernel;
+  void* const* buffers;
+  const int64_t* scalars;
+  int64_t extent, chunk, num_chunks;
+};
+
+struct Pool;
+
+struct Parallel {
+  uint32_t threads;  // the caller included
+  Pool* pool;        // null until first needed
+  void* host_data;
+  void (*host_parallel_for)(void* pool_data, int64_t num_tasks, void (*task)(void*, int64_t),
+                            void* task_data);
+};
+
+// kernel(buffers, scalars, ...) over [0, extent) in tasks of at least `grain` iterations.
+void run_parallel(const Allocator& allocator, Parallel& parallel, KernelFn kernel,
+                  void* const* buffers, const int64_t* scalars, int64_t extent, int64_t grain);
+void stop_pool(const Allocator& allocator, Pool* pool);
+
+// While one of these lives, floating-point control is the default one (round to nearest, no
+// flushing of denormals): result bits do not depend on the thread or on what the host set.
+class DefaultFloatingPoint {
+ public:
+  DefaultFloatingPoint() : saved_(__builtin_ia32_stmxcsr()) {
+    if ((saved_ & ~kFlags) != kDefault) __builtin_ia32_ldmxcsr(kDefault);
+  }
+  ~DefaultFloatingPoint() {
+    if ((saved_ & ~kFlags) != kDefault) __builtin_ia32_ldmxcsr(saved_);
+  }
+  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
+  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
+
+ private:
+  static constexpr unsigned kFlags = 0x3f, kDefault = 0x1f80;
+  unsigned saved_;
+};
+
+// ---- futex (pool.cpp) ----
+
+void futex_wait(const uint32_t* word, uint32_t expected);
+void futex_wake(const uint32_t* word, int count);
+
+// ---- segments (segment.cpp) ----
+
+struct Layout {
+  int64_t* sizes;     // one per arena buffer of the segment
+  uint64_t* offsets;  // the same
+  uint64_t bytes;
+  uint64_t used_at;  // 0: empty
+};
+
+struct SegmentState {
+  Block arena;
+  Layout layouts[kLayouts];
+  void* placed_base;  // the buffer table holds this layout at this base
+  const Layout* placed;
+};
+
+}  // namespace gcomp::rt
+
+struct gcomp_context {
+  const gcomp::rt::ArtifactData* artifact;
+  const gcomp::rt::Plan* plan;
+  gcomp::rt::Allocator allocator;
+  gcomp::rt::Parallel parallel;
+  uint32_t busy;
+  int64_t kernel_status;  // the kStatus buffer
+
+  int64_t* values;
+  int64_t* pool;  // scalar pool; points into the plan when all of it is static
+  void** buffers;
+  void** call_buffers;  // max_call_buffers
+  gcomp::rt::SegmentState* segments;
+  gcomp::rt::Block pack_scratch;
+  uint64_t clock;
+
+  const char* weights;    // mapped, or null
+  int64_t* last_extents;  // of all inputs, as validated last
+  bool extents_valid;     // segment 0 is evaluated for last_extents
+
+  gcomp::rt::Block* input_copies;    // dense copies of strided inputs
+  gcomp::rt::Block* output_owned;    // memory lent to the caller
+  gcomp::rt::Block* output_staging;  // dense results on their way to strided outputs
+  bool* output_staged;
+  gcomp::rt::Block* owned;  // kOwned buffers, by buffer index
+  uint32_t num_owned;
+
+  struct Range {
+    uintptr_t begin, end;
+    uint32_t tensor;
+    bool output;
+  };
+  Range* ranges;  // inputs and outputs of the current run
+
+  const gcomp_tensor* run_inputs;
+  gcomp_tensor* run_outputs;
+  uint64_t input_stride, output_stride;
+  uint32_t num_ranges;
+
+  char message[640];
+};
+
+namespace gcomp::rt {
+
+inline const gcomp_tensor& input_tensor(const gcomp_context& c, uint32_t i) {
+  return *reinterpret_cast<const gcomp_tensor*>(reinterpret_cast<const char*>(c.run_inputs) +
+                                                c.input_stride * i);
+}
+inline gcomp_tensor& output_tensor(const gcomp_context& c, uint32_t i) {
+  return *reinterpret_cast<gcomp_tensor*>(reinterpret_cast<char*>(c.run_outputs) +
+                                          c.output_stride * i);
+}
+
+// message.cpp: sets the message, returns the status.
+[[gnu::format(printf, 3, 4)]] gcomp_status fail(gcomp_context& c, gcomp_status status,
+                                                const char* format, ...);
+const char* status_name(gcomp_status status);
+
+// dtype.cpp
+gcomp_dtype dlpack(PlanDType t);
+uint32_t element_bytes(PlanDType t);
+const char* dtype_name(gcomp_dtype t, char* scratch_32);
+
+// tensors.cpp: checks inputs, solves the symbols; prepare_output runs once an output's extents are
+// known.
+gcomp_status take_inputs(gcomp_context& c);
+gcomp_status check_outputs(gcomp_context& c);
+gcomp_status prepare_output(gcomp_context& c, uint32_t output);
+gcomp_status check_aliases(gcomp_context& c);
+gcomp_status check_alias_of(gcomp_context& c, uint32_t output);  // just prepared
+void forget_output(gcomp_context& c, uint32_t output);  // before it is prepared again (loops)
+void deliver_outputs(gcomp_context& c);
+
+// strided.cpp: between a strided tensor and dense row-major memory.
+void gather_strided(void* dense, const void* data, int rank, const int64_t* extents,
+                    const int64_t* strides, uint32_t element);
+void scatter_strided(void* data, const void* dense, int rank, const int64_t* extents,
+                     const int64_t* strides, uint32_t element);
+
+// segment.cpp
+gcomp_status evaluate_segment(gcomp_context& c, uint32_t segment);
+void place_io_views(gcomp_context& c);
+
+// execute.cpp
+gcomp_status execute(gcomp_context& c);
+
+// cpu.cpp: the name of a needed feature that this CPU lacks, or null.
+const char* missing_cpu_feature(uint64_t needed);
+
+// weights.cpp
+gcomp_status map_weights(gcomp_context& c);
+void unmap_weights(const ArtifactData& artifact);
+
+}  // namespace gcomp::rt
+
+extern "C" {
+// The entry points an artifact's descriptor and prefixed functions refer to (abi.cpp).
+extern const gcomp_functions gcomp_rt_functions;
+const gcomp_signature* gcomp_rt_describe(const gcomp_descriptor* descriptor);
+gcomp_status gcomp_rt_create(const gcomp_descriptor* descriptor, const gcomp_options* options,
+                             gcomp_context** context);
+void gcomp_rt_destroy(gcomp_context* context);
+gcomp_status gcomp_rt_run(gcomp_context* context, const gcomp_tensor* inputs, uint32_t num_inputs,
+                          gcomp_tensor* outputs, uint32_t num_outputs);
+const char* gcomp_rt_last_error(const gcomp_context* context);
+void gcomp_rt_remember_path(gcomp::rt::WeightsState* state);
+}

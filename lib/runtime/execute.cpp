@@ -1,0 +1,176 @@
+// Runs the steps of the plan. Each case reads its words as gcomp/runtime/plan.h lists them.
+
+#include "context.h"
+
+namespace gcomp::rt {
+namespace {
+
+gcomp_status fail_message(gcomp_context& c, uint64_t message) {
+  const Plan& plan = *c.plan;
+  if (message >= plan.messages.count) message = 0;
+  const char* const text = plan.messages.count == 0
+                               ? "a check of the graph failed"
+                               : plan_string(plan, table<uint32_t>(plan, plan.messages)[message]);
+  return fail(c, GCOMP_ERROR_CHECK, "%s", text);
+}
+
+// kCall; returns the words it took, 0 if the kernel reported an error.
+inline uint32_t call(gcomp_context& c, const uint32_t* words, gcomp_status* status) {
+  const uint32_t flags = step_flags(words[0]), n = step_buffers(words[0]);
+  const KernelFn kernel = c.artifact->kernels[words[1]];
+  const int64_t* const scalars = c.pool + words[2];
+  const int64_t extent = c.pool[words[3]];
+  const uint32_t grain = words[4];
+  const uint32_t* ids = words + ((flags & kMayFail) != 0 ? 6 : 5);
+  void* const* pointers = c.call_buffers;
+  uint32_t listed = n;
+  if ((flags & kContiguous) != 0) {
+    pointers = c.buffers + ids[0];
+    listed = 1;
+  } else {
+    for (uint32_t i = 0; i < n; ++i) c.call_buffers[i] = c.buffers[ids[i]];
+  }
+  if (extent > 0) {
+    if (grain == 0 || extent <= grain) {
+      kernel(pointers, scalars, 0, extent);
+    } else {
+      run_parallel(c.allocator, c.parallel, kernel, pointers, scalars, extent, grain);
+    }
+  }
+  if ((flags & kMayFail) != 0 && c.kernel_status != INT64_MAX) {
+    *status = fail_message(c, words[5] + static_cast<uint64_t>(c.kernel_status));
+    return 0;
+  }
+  return static_cast<uint32_t>(ids - words) + listed;
+}
+
+gcomp_status enter_segment(gcomp_context& c, uint32_t segment) {
+  const Plan& plan = *c.plan;
+  gcomp_status status = evaluate_segment(c, segment);
+  const PlanSegment& s = table<PlanSegment>(plan, plan.segments)[segment];
+  const uint32_t* const outputs = table<uint32_t>(plan, plan.segment_outputs) + s.first_output;
+  for (uint32_t i = 0; i < s.num_outputs && status == GCOMP_OK; ++i) {
+    forget_output(c, outputs[i]);
+    status = prepare_output(c, outputs[i]);
+    if (status == GCOMP_OK) status = check_alias_of(c, outputs[i]);
+  }
+  if (s.num_outputs != 0 && status == GCOMP_OK) place_io_views(c);
+  return status;
+}
+
+gcomp_status bind(gcomp_context& c, const uint32_t* words) {
+  const auto* const elements = static_cast<const int64_t*>(c.buffers[words[1]]);
+  const uint32_t* const names = table<uint32_t>(*c.plan, c.plan->symbol_names);
+  for (uint32_t i = 0; i < words[3]; ++i) {
+    if (elements[i] < 0) {
+      return fail(c, GCOMP_ERROR_SHAPE, "the computed extent %s is negative (%lld)",
+                  plan_string(*c.plan, names[words[2] + i]), static_cast<long long>(elements[i]));
+    }
+    c.values[words[2] + i] = elements[i];
+  }
+  return enter_segment(c, words[4]);
+}
+
+bool all_true(const void* data, int64_t n) {
+  const auto* const bytes = static_cast<const uint8_t*>(data);
+  return n <= 0 || memchr(bytes, 0, static_cast<size_t>(n)) == nullptr;
+}
+
+// A byte count of a step; negative ones (bugs of the writer) move nothing.
+size_t byte_count(const gcomp_context& c, uint32_t scalar) {
+  return c.pool[scalar] > 0 ? static_cast<size_t>(c.pool[scalar]) : 0;
+}
+
+gcomp_status reserve(gcomp_context& c, const uint32_t* words) {
+  Block& block = c.owned[words[1]];
+  const uint64_t bytes = byte_count(c, words[2]);
+  const uint64_t keep = words[3] != 0 ? block.bytes : 0;
+  if (!block.ensure(c.allocator, bytes, keep)) {
+    return fail(c, GCOMP_ERROR_MEMORY, "out of memory: %llu bytes are needed for a loop's value",
+                static_cast<unsigned long long>(bytes));
+  }
+  c.buffers[words[1]] = block.data;
+  return GCOMP_OK;
+}
+
+void swap_buffers(gcomp_context& c, uint32_t a, uint32_t b) {
+  void* const pointer = c.buffers[a];
+  c.buffers[a] = c.buffers[b];
+  c.buffers[b] = pointer;
+  if (a >= c.num_owned || b >= c.num_owned) return;
+  const Block block = c.owned[a];  // the memory moves with the number
+  c.owned[a] = c.owned[b];
+  c.owned[b] = block;
+}
+
+}  // namespace
+
+gcomp_status execute(gcomp_context& c) {
+  const uint32_t* const steps = table<uint32_t>(*c.plan, c.plan->steps);
+  c.kernel_status = INT64_MAX;
+  gcomp_status status = GCOMP_OK;
+  for (const uint32_t* w = steps;;) {
+    switch (step_kind(w[0])) {
+      case StepKind::kCall: {
+        const uint32_t taken = call(c, w, &status);
+        if (taken == 0) return status;
+        w += taken;
+        continue;
+      }
+      case StepKind::kBind:
+        status = bind(c, w);
+        w += 5;
+        break;
+      case StepKind::kBindValue:
+        c.values[w[1]] = c.values[w[2]];
+        status = enter_segment(c, w[3]);
+        w += 4;
+        break;
+      case StepKind::kCopy: {
+        const size_t bytes = byte_count(c, w[3]);
+        if (bytes != 0) memmove(c.buffers[w[1]], c.buffers[w[2]], bytes);
+        w += 4;
+        continue;
+      }
+      case StepKind::kFill: {
+        const size_t bytes = byte_count(c, w[2]);
+        if (bytes != 0) memset(c.buffers[w[1]], static_cast<int>(w[3]), bytes);
+        w += 4;
+        continue;
+      }
+      case StepKind::kStore:
+        if (w[3] != 0) memcpy(c.buffers[w[1]], c.pool + w[2], w[3] * sizeof(int64_t));
+        w += 4;
+        continue;
+      case StepKind::kCheck:
+        if (!all_true(c.buffers[w[1]], c.pool[w[2]])) return fail_message(c, w[3]);
+        w += 4;
+        continue;
+      case StepKind::kReserve:
+        status = reserve(c, w);
+        w += 4;
+        break;
+      case StepKind::kAlias:
+        c.buffers[w[1]] = c.buffers[w[2]];
+        w += 3;
+        continue;
+      case StepKind::kSwap:
+        swap_buffers(c, w[1], w[2]);
+        w += 3;
+        continue;
+      case StepKind::kJump: w = steps + w[1]; continue;
+      case StepKind::kJumpUnless:
+        w = *static_cast<const uint8_t*>(c.buffers[w[1]]) == 0 ? steps + w[2] : w + 3;
+        continue;
+      case StepKind::kJumpUnlessLess:
+        w = c.values[w[1]] < c.values[w[2]] ? w + 4 : steps + w[3];
+        continue;
+      case StepKind::kFail: return fail_message(c, w[1]);
+      case StepKind::kEnd: return GCOMP_OK;
+      default: return fail(c, GCOMP_ERROR_PLAN, "the artifact is damaged: unknown step %u", w[0]);
+    }
+    if (status != GCOMP_OK) return status;
+  }
+}
+
+}  // namespace gcomp::rt

@@ -1,0 +1,42 @@
+// The default allocator and growing blocks.
+
+#include <stdlib.h>
+
+#include "context.h"
+
+namespace gcomp::rt {
+namespace {
+
+void* default_allocate(void*, size_t bytes, size_t alignment) {
+  if (bytes > SIZE_MAX - alignment) return nullptr;
+  return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+void default_deallocate(void*, void* memory) { free(memory); }
+
+}  // namespace
+
+Allocator make_allocator(const gcomp_options& options) {
+  if (options.allocate == nullptr) return {nullptr, default_allocate, default_deallocate};
+  return {options.allocator_data, options.allocate, options.deallocate};
+}
+
+bool Block::ensure(const Allocator& allocator, uint64_t wanted, uint64_t keep_bytes) {
+  if (data != nullptr && wanted <= bytes) return true;
+  // A growing loop-carried tensor must not copy itself each time: take half as much again.
+  if (keep_bytes != 0 && wanted < bytes + bytes / 2) wanted = bytes + bytes / 2;
+  if (keep_bytes == 0) {  // nothing to keep: free first, so that both never coexist
+    allocator.put(data);
+    *this = {};
+  }
+  void* const fresh = allocator.get(wanted);
+  if (fresh == nullptr) return false;
+  if (keep_bytes != 0 && data != nullptr)
+    memcpy(fresh, data, keep_bytes < bytes ? keep_bytes : bytes);
+  allocator.put(data);
+  data = fresh;
+  bytes = wanted;
+  return true;
+}
+
+}  // namespace gcomp::rt

@@ -1,0 +1,16 @@
+// Not part of the runtime: hands out its object code (written as an array by lib/embed.cmake).
+
+#include "gcomp/runtime/object.h"
+
+extern "C" {
+extern const unsigned char gcomp_embedded_runtime[];
+extern const size_t gcomp_embedded_runtime_size;
+}
+
+namespace gcomp::runtime {
+
+std::span<const std::byte> code_object() {
+  return std::as_bytes(std::span(gcomp_embedded_runtime, gcomp_embedded_runtime_size));
+}
+
+}  // namespace gcomp::runtime
