@@ -1,0 +1,91 @@
+#pragma once
+// The walk over a model: scopes of names, nested graphs on an explicit stack, errors collected.
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "gcomp/formats/onnx.h"
+#include "onnx/node.h"
+
+namespace gcomp::formats::onnx {
+
+// A nested graph's names that it takes from outside, in order of first use.
+using FreeNames = std::vector<std::string_view>;
+
+class Importer {
+ public:
+  Importer(Context& context, TensorSource source, const OnnxOptions& options,
+           Diagnostics& diagnostics);
+  ~Importer();
+
+  std::unique_ptr<Graph> import_model(const ModelProto& model);
+
+  const TensorSource& source() const { return source_; }
+  Context& context() { return context_; }
+
+  // ---- For operators with nested graphs ----
+
+  // Where the names of the graph now being imported are looked up.
+  struct NestedGraph {
+    Bytes bytes;
+    std::shared_ptr<Body> body;  // the parent's own to import in place
+    Values inputs;               // values of the graph's declared inputs, in order
+    std::vector<std::pair<std::string_view, ValueId>> captures;  // values of its free names
+    // Called with the outputs when the graph has been imported. After an error in it the node's
+    // outputs count as not made instead.
+    std::function<void(const Values& outputs)> done;
+  };
+  // Starts on a nested graph of the node being imported. The node's outputs are set in `done` of
+  // its last nested graph, through `finish`.
+  void enter(std::shared_ptr<NodeImport> node, NestedGraph nested);
+  // Binds the outputs of a node whose nested graphs are done.
+  void finish(NodeImport& node);
+
+  const FreeNames& free_names(Bytes graph) const;
+  // The value a name has in the graph being imported; invalid if it has none.
+  ValueId lookup(std::string_view name) const;
+  // The import in progress, to outlive its function: for `enter`.
+  std::shared_ptr<NodeImport> current() { return current_; }
+  std::shared_ptr<Body> current_body() const;
+
+ private:
+  struct Frame;
+  struct Scan;
+
+  void choose_opset(const ModelProto& model);
+  void scan(const ModelProto& model);
+  void check_node(const NodeProto& node, size_t index);
+  void declare_inputs(Frame& frame, const GraphProto& graph);
+  std::optional<Type> input_type(const ValueInfo& info);
+  DimId input_dim(const ValueInfo& info, size_t axis);
+  void declare_initializers(Frame& frame, const GraphProto& graph);
+  void bind(Frame& frame, std::string_view name, ValueId v);
+  void import_node(Frame& frame, const NodeProto& node, size_t index);
+  void bind_outputs(Frame& frame, const NodeImport& node);
+  void poison_outputs(Frame& frame, const NodeProto& node);
+  void leave();
+  void check_options();
+  void report(Diagnostic d);
+  void report(const UserError& error);
+
+  Context& context_;
+  TensorSource source_;
+  const OnnxOptions& options_;
+  Diagnostics& diagnostics_;
+  int64_t opset_ = 0;
+  std::unordered_map<const std::byte*, FreeNames> free_names_;
+  std::vector<std::unique_ptr<Frame>> frames_;
+  std::shared_ptr<NodeImport> current_;
+  bool entered_ = false;  // the node being imported has begun a nested graph
+  std::unordered_set<std::string> dims_seen_;
+  size_t errors_left_ = 0;
+};
+
+// Text that a symbol may have, from a name of the file; "" if nothing of it can stay.
+std::string symbol_text(std::string_view name);
+
+}  // namespace gcomp::formats::onnx

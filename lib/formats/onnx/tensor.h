@@ -1,0 +1,20 @@
+#pragma once
+// Tensors of an ONNX file as constants: inline (raw or typed), or in a file beside the model.
+
+#include <filesystem>
+#include <memory>
+
+#include "onnx/proto.h"
+
+namespace gcomp::formats::onnx {
+
+struct TensorSource {
+  std::shared_ptr<const void> owner;  // keeps the model's bytes; null: copy what is kept
+  std::filesystem::path folder;       // of external data; empty: the current folder
+};
+
+// Errors are UserErrors whose place is the tensor's name. No memory is taken that the bytes of the
+// file do not account for.
+Constant to_constant(const TensorProto& tensor, const TensorSource& source);
+
+}  // namespace gcomp::formats::onnx

@@ -1,0 +1,134 @@
+// Runs the node tests of the onnx package in one process and compares with the list of exceptions:
+// an unexpected failure fails, and so does an unexpected pass.
+//   onnx_nodes DATA EXCEPTIONS [--filter=TEXT] [--shard=I/N] [--show]
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cases.h"
+#include "gcomp/formats/onnx.h"
+#include "gcomp/interp/evaluate.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::conformance {
+namespace {
+
+namespace fs = std::filesystem;
+using interp::Tensor;
+
+// onnx's own runner allows 1e-3; so little precision hides mistakes.
+constexpr double kRelative = 1e-4, kAbsolute = 1e-6;
+constexpr double kRelativeHalf = 2e-3, kAbsoluteHalf = 1e-3;
+
+struct Options {
+  fs::path data;
+  fs::path exceptions;
+  std::string filter;
+  size_t shard = 0, shards = 1;
+  bool show = false;
+};
+
+bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
+
+// "" or what is wrong.
+std::string run(const fs::path& folder, const Exception& exception) {
+  std::vector<DataSet> sets = read_data(folder);
+  const std::vector<std::string> names = input_names(folder);
+  for (DataSet& set : sets) {
+    formats::OnnxOptions options;
+    std::vector<Tensor> inputs;
+    for (size_t i = 0; i < set.inputs.size() && i < names.size(); ++i) {
+      const auto& constants = exception.constants;
+      if (std::find(constants.begin(), constants.end(), names[i]) == constants.end()) {
+        inputs.push_back(set.inputs[i]);
+      } else {
+        options.constants[names[i]] = interp::to_constant(set.inputs[i]);
+      }
+    }
+    Context context;
+    Diagnostics diagnostics;
+    const auto graph = formats::read_onnx(context, folder / "model.onnx", options, diagnostics);
+    if (!graph) return "import: " + format(diagnostics.errors().at(0));
+    const std::vector<Tensor> outputs = interp::evaluate(*graph, inputs);
+    for (size_t i = 0; i < set.outputs.size(); ++i) {
+      const bool half = is_half(set.outputs[i].dtype);
+      const std::string difference =
+          compare(outputs.at(i), set.outputs[i], half ? kRelativeHalf : kRelative,
+                  half ? kAbsoluteHalf : kAbsolute);
+      if (!difference.empty()) return "output " + std::to_string(i) + ": " + difference;
+    }
+  }
+  return "";
+}
+
+std::string run_guarded(const fs::path& folder, const Exception& exception) {
+  try {
+    return run(folder, exception);
+  } catch (const UserError& error) {
+    return std::string("run: ") + error.what();
+  } catch (const std::exception& error) {
+    return std::string("INTERNAL: ") + error.what();
+  }
+}
+
+int run_all(const Options& options) {
+  const auto exceptions = read_exceptions(options.exceptions);
+  std::vector<fs::path> folders;
+  for (const auto& entry : fs::directory_iterator(options.data)) folders.push_back(entry.path());
+  std::sort(folders.begin(), folders.end());
+  int passed = 0, known = 0, outside = 0, wrong = 0;
+  for (size_t i = 0; i < folders.size(); ++i) {
+    const fs::path& folder = folders[i];
+    const std::string name = folder.filename().string();
+    if (i % options.shards != options.shard || name.find(options.filter) == name.npos) continue;
+    if (!in_scope(folder)) {
+      ++outside;
+      continue;
+    }
+    const auto found = exceptions.find(name);
+    const Exception exception = found == exceptions.end() ? Exception() : found->second;
+    const std::string problem = run_guarded(folder, exception);
+    if (options.show) std::printf("%s %s\n", problem.empty() ? "ok" : "no", name.c_str());
+    if (problem.empty() && exception.fails) {
+      std::printf("UNEXPECTED PASS %s: take it off the list of exceptions\n", name.c_str());
+      ++wrong;
+    } else if (!problem.empty() && !exception.fails) {
+      std::printf("FAIL %s: %s\n", name.c_str(), problem.c_str());
+      ++wrong;
+    } else {
+      ++(problem.empty() ? passed : known);
+    }
+  }
+  std::printf("%d passed, %d known failures, %d wrong, %d outside the supported types\n", passed,
+              known, wrong, outside);
+  return wrong == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace gcomp::conformance
+
+int main(int argc, char** argv) {
+  gcomp::conformance::Options options;
+  std::vector<std::string> plain;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    unsigned shard = 0, shards = 1;
+    if (arg.starts_with("--filter=")) {
+      options.filter = arg.substr(9);
+    } else if (std::sscanf(arg.c_str(), "--shard=%u/%u", &shard, &shards) == 2 && shards > 0) {
+      options.shard = shard;
+      options.shards = shards;
+    } else if (arg == "--show") {
+      options.show = true;
+    } else {
+      plain.push_back(arg);
+    }
+  }
+  if (plain.size() != 2) {
+    std::fprintf(stderr, "usage: onnx_nodes DATA EXCEPTIONS [--filter=TEXT] [--shard=I/N]\n");
+    return 2;
+  }
+  options.data = plain[0];
+  options.exceptions = plain[1];
+  return gcomp::conformance::run_all(options);
+}
