@@ -229,6 +229,11 @@ std::vector<DimId> GraphBuilder::extents_from(ValueId v, std::string_view stem,
     if (needs_carrier(*known)) carriers->push_back(v);
     return *known;
   }
+  // A value is bound once, so that extents read from it twice are the same extents.
+  if (const auto bound = bound_.find(v.index); bound != bound_.end()) {
+    carriers->push_back(bound->second);
+    return *dim_values(bound->second);
+  }
   const Type t = type(v);
   const auto length = t.rank() == 0 ? std::optional<int64_t>(1) : dims().constant_value(t.dims[0]);
   if (!is_int(t.dtype) || t.rank() > 1 || !length) {
@@ -240,7 +245,9 @@ std::vector<DimId> GraphBuilder::extents_from(ValueId v, std::string_view stem,
   for (int64_t i = 0; i < *length; ++i) symbols.push_back(dims().fresh_symbol(stem));
   ValueId vector = cast(v, DType::kInt64);
   if (t.rank() == 0) vector = reshape(vector, {dims().constant(1)});
-  carriers->push_back(value(Op::bind_dims, {vector}, {{AttrKey::symbols, symbols}}));
+  const ValueId bound = value(Op::bind_dims, {vector}, {{AttrKey::symbols, symbols}});
+  bound_.emplace(v.index, bound);
+  carriers->push_back(bound);
   return symbols;
 }
 

@@ -1,5 +1,6 @@
 """export_pytensor, op by op: the exported file, evaluated in NumPy, against PyTensor without rewrites."""
 
+import os
 import pathlib
 import sys
 
@@ -11,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "python"))
 
 import gcomp  # noqa: E402
+import gcomp_cli  # noqa: E402
 import pytensor.scalar as ps  # noqa: E402
 import pytensor.tensor as pt  # noqa: E402
 from numpy_eval import CheckFailed, Evaluator  # noqa: E402
@@ -20,6 +22,8 @@ from pytensor.raise_op import Assert  # noqa: E402
 from pytensor.tensor.elemwise import CAReduce, Elemwise  # noqa: E402
 
 RAW = Mode(linker="py", optimizer=None)
+# The ways of running a file: GCOMP_TEST_RUNS="interpret compile" (the default: what the command offers).
+RUNS = [["--interpret"] if r == "interpret" else [] for r in os.environ.get("GCOMP_TEST_RUNS", "interpret").split()]
 RNG = np.random.default_rng(0)
 
 
@@ -39,13 +43,20 @@ def check(tmp_path, inputs, outputs, arrays, rtol=1e-12, **options):
         f = pytensor.function(inputs, outputs, mode=RAW, on_unused_input="ignore")
         wanted = f(*arrays)
     evaluator = Evaluator(path)
-    found = evaluator.run({f"in{i}": a for i, a in enumerate(arrays)})
+    named = {f"in{i}": np.asarray(a) for i, a in enumerate(arrays)}
+    compare(evaluator.run(named), wanted, rtol)
+    if gcomp_cli.binary():
+        for options in RUNS:
+            compare(gcomp_cli.run(path, named, *options), wanted, rtol)
+    return evaluator
+
+
+def compare(found, wanted, rtol):
     for (name, got), want in zip(found.items(), wanted):
         want = np.asarray(want)
         assert got.dtype == want.dtype and got.shape == want.shape, f"{name}: {got!r} {want!r}"
         tolerance = 1e-6 if want.dtype == "float32" else 2e-3 if want.dtype == "float16" else rtol
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance, err_msg=name)
-    return evaluator
 
 
 def sample(dtype, shape=(2, 3)):

@@ -291,6 +291,7 @@ class GraphWriter:
         if shape == v.shape:
             return v
         result = self.node("specify_shape", [v], v.dtype, shape, {"shape": shape})
+        result.dims = v.dims
         result.zero = v.zero
         return result
 

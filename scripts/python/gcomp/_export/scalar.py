@@ -35,7 +35,6 @@ def common_dtype(values):
 
 _UNARY = {
     ps.Neg: "neg",
-    ps.Abs: "abs",
     ps.Sign: "sign",
     ps.Log: "log",
     ps.Log2: "log2",
@@ -131,6 +130,11 @@ def _second(g, xs, dtype):
 
 
 # ---- a few ops each ----
+
+
+@row(ps.Abs)
+def _abs(g, xs, dtype):
+    return xs[0] if dtype == "bool" else g.unary("abs", xs[0])
 
 
 @row(ps.IsNan, "own")

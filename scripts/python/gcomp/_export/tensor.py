@@ -99,6 +99,7 @@ def specify_shape(cx, node, ins):
 def reshape(cx, node, ins):
     g = cx.g
     x, vector = ins
+    vector = g.specify(vector, (node.op.ndim,))
     dims = [g.element(vector, i) for i in range(node.op.ndim)]
     if -1 in dims:
         known = 1
@@ -142,6 +143,7 @@ def split_dims(cx, node, ins):
     g = cx.g
     x, vector = ins
     axis, n = node.op.axis, node.outputs[0].type.ndim - node.inputs[0].type.ndim + 1
+    vector = g.specify(vector, (n,))
     return [
         g.reshape(
             x,
@@ -260,6 +262,7 @@ def split(cx, node, ins):
     g = cx.g
     x, axis, sizes = ins
     axis = static_int(axis, "axis") % x.rank
+    sizes = g.specify(sizes, (node.op.len_splits,))
     extents = [g.element(sizes, i) for i in range(node.op.len_splits)]
     total = 0
     for e in extents:
