@@ -1,0 +1,126 @@
+#pragma once
+// Lowering: a graph becomes kernels (kernel IR, deduplicated by structure) and a list of steps that
+// call them. Extents stay expressions (DimId); artifact::build_plan writes the steps as a call plan.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "gcomp/ir/graph.h"
+#include "gcomp/kernel/kernel.h"
+#include "gcomp/schedule/fusion.h"
+
+namespace gcomp::lower {
+
+using MemoryId = Id<struct MemoryTag>;
+
+// A piece of memory that steps read and write.
+struct Memory {
+  enum class Kind : uint8_t {
+    kInput,      // index: input of the graph
+    kOutput,     // index: output of the graph
+    kConstant,   // index: ConstantId of the context
+    kTemporary,  // `bytes` of workspace
+    kView,       // of memory `index`, from byte `offset`
+    kOwned,      // carried by a loop: allocated by kReserve, keeps its place between turns
+  };
+  Kind kind = Kind::kTemporary;
+  uint32_t index = 0;
+  DType dtype = DType::kFloat32;
+  DimId bytes = {};
+  DimId offset = {};
+};
+
+// One 64-bit kernel parameter: an expression of extents if `dim` is valid, else bits.
+struct ScalarArg {
+  DimId dim = {};
+  uint64_t bits = 0;
+  friend bool operator==(const ScalarArg&, const ScalarArg&) = default;
+};
+
+// What one buffer parameter stands for while a group is lowered.
+struct BufferArg {
+  enum class Kind : uint8_t { kValue, kTemporary, kError };
+  Kind kind = Kind::kValue;
+  ValueId value = {};  // kValue
+  int key = 0;         // kTemporary: those of one group with equal keys are the same memory
+  DType dtype = DType::kFloat32;
+  DimId elements = {};  // kTemporary
+};
+
+struct LoweredCall {
+  kernel::Kernel kernel;
+  std::vector<BufferArg> buffers;
+  std::vector<ScalarArg> scalars = {};
+  DimId extent = {};
+  uint32_t grain = 0;
+  std::vector<std::string> messages = {};  // of error codes 1, 2, ...
+};
+
+struct Step {
+  enum class Kind : uint8_t {
+    kCall,            // kernel, memory, scalars, extent, grain, messages
+    kBind,            // symbols = int64 elements of memory[0]
+    kCopy,            // memory[0] = memory[1], `extent` bytes
+    kFill,            // `extent` bytes of memory[0] = byte `kernel`
+    kStoreDims,       // int64 elements of memory[0] = scalars
+    kCheck,           // `extent` bools of memory[0] must be true, else messages[0]
+    kRequireLess,     // scalars[0] < scalars[1], else messages[0]
+    kReserve,         // memory[0] gets `extent` bytes; grain 1: contents kept
+    kAlias,           // memory[0] now means the place of memory[1]
+    kSwap,            // memory[0] and memory[1] exchange places
+    kLabel,           // label `kernel` is here
+    kJump,            // to label `kernel`
+    kJumpUnless,      // to label `kernel` unless the bool in memory[0] is true
+    kJumpUnlessLess,  // to label `kernel` unless scalars[0] < scalars[1]
+    kBeginLoop,
+    kEndLoop,
+    kBindValue,  // symbol = scalars[0]
+    kMention,    // memory[0] lives until here
+  };
+  Kind kind = Kind::kCall;
+  uint32_t kernel = 0;
+  std::vector<MemoryId> memory = {};
+  std::vector<ScalarArg> scalars = {};
+  std::vector<SymbolId> symbols = {};  // kBind, kBindValue
+  DimId extent = {};
+  uint32_t grain = 0;
+  std::vector<std::string> messages = {};
+  uint32_t group = 0;  // index in stats.groups of what this step computes
+};
+
+struct GroupStats {
+  std::string nodes;  // "softmax_1: reduce_max sub exp reduce_sum div"
+  uint32_t num_nodes = 0;
+  uint32_t calls = 0;  // kernel calls it takes
+};
+
+struct Stats {
+  std::vector<GroupStats> groups;
+  size_t kernel_calls = 0;  // steps of kind kCall
+  size_t distinct_kernels = 0;
+};
+
+struct LowerOptions {
+  int vector_bytes = 32;
+  int vector_registers = 16;
+  bool fma = true;
+  bool fuse = true;
+  // More distinct kernels than this and extents become parameters, then groups fall apart into single
+  // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
+  uint32_t max_kernels = 4000;
+};
+
+struct LoweredModule {
+  const Graph* graph = nullptr;
+  std::vector<kernel::Kernel> kernels;
+  std::vector<std::string> names;  // of kernels: "k12"
+  std::vector<Memory> memory;
+  std::vector<Step> steps;
+  Stats stats;
+};
+
+// Throws UserError listing every op it cannot lower, with their places.
+LoweredModule lower(const Graph& graph, const LowerOptions& options);
+
+}  // namespace gcomp::lower

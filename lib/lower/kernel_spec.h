@@ -1,0 +1,60 @@
+#pragma once
+// A kernel being lowered: the kernel IR builder together with what each parameter stands for.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gcomp/ir/graph.h"
+#include "gcomp/kernel/builder.h"
+#include "gcomp/lower/lower.h"
+
+namespace gcomp::lower {
+
+// What a lowering may assume of the CPU, and how it writes extents into kernels.
+struct Target {
+  int vector_bytes = 32;
+  int vector_registers = 16;
+  bool fma = true;
+  // Extents known when compiling become numbers in the kernel (quicker code) or parameters (kernels
+  // of different shapes are one kernel).
+  bool static_extents = true;
+};
+
+class KernelSpec {
+ public:
+  KernelSpec(const Graph& graph, const Target& target) : graph_(graph), target_(target) {}
+
+  kernel::Builder& b() { return builder_; }
+  const Graph& graph() const { return graph_; }
+  DimTable& dims() { return graph_.context().dims; }
+  const Target& target() const { return target_; }
+
+  // An extent or any expression of extents as a kernel value (int64, one lane).
+  kernel::Value dim(DimId d);
+  // A literal of the graph: a parameter, or an immediate where codegen gains from knowing it.
+  kernel::Value literal(DType dtype, uint64_t bits);
+  // The tensor's memory as a parameter; asking twice gives the same one.
+  kernel::Buffer input(ValueId v);
+  kernel::Buffer output(ValueId v);
+  // Memory of the plan that no value of the graph names: `elements` of `dtype`. Those with the same
+  // `key` in the calls of one group are the same memory.
+  kernel::Buffer temporary(int key, DType dtype, DimId elements, kernel::Role role);
+  // Reports `message` when the kernel is run and `bad` is true.
+  void fail_if(kernel::Value bad, const std::string& message);
+
+  // Ends the kernel; `extent` iterations of its parallel range, at least `grain` a task (0: all on
+  // one thread).
+  LoweredCall finish(DimId extent, uint32_t grain);
+
+ private:
+  const Graph& graph_;
+  Target target_;
+  kernel::Builder builder_;
+  LoweredCall call_;
+  std::map<uint32_t, kernel::Value> dims_;
+  std::map<std::pair<int, uint64_t>, kernel::Value> literals_;
+  std::map<std::pair<int, uint32_t>, kernel::Buffer> buffers_;  // (kind, value or key)
+};
+
+}  // namespace gcomp::lower

@@ -1,0 +1,107 @@
+#include "gcomp/lower/lower.h"
+
+#include "gcomp/support/error.h"
+#include "plan_writer.h"
+
+namespace gcomp::lower {
+namespace {
+
+void check_supported(const Graph& graph, const schedule::Groups& groups) {
+  Diagnostics errors;
+  for (const schedule::Group& g : groups.groups) {
+    const Node& n = graph.node(g.nodes[0]);
+    if (g.kind == schedule::GroupKind::kNest || lowering_of(n.op) != nullptr) continue;
+    errors.error({"op '" + std::string(name(n.op)) + "' cannot be compiled yet",
+                  graph.context().locs[n.loc], ""});
+  }
+  errors.checkpoint(ExitCode::kGraph);
+}
+
+// Outputs that a group computes are written in place; the others (inputs, constants, a value that is
+// two outputs) are copied at the end.
+struct OutputCopies {
+  std::vector<std::pair<uint32_t, ValueId>> copies;
+};
+
+OutputCopies place_outputs(PlanWriter& w) {
+  const Graph& graph = w.graph();
+  OutputCopies result;
+  std::vector<bool> taken(graph.num_values(), false);
+  for (uint32_t i = 0; i < graph.outputs().size(); ++i) {
+    const ValueId v = graph.outputs()[i].value;
+    const ValueId root = w.groups().storage[v.index];
+    const Op op = graph.producer_node(root).op;
+    if (op == Op::input || op == Op::constant || taken[root.index]) {
+      result.copies.emplace_back(i, v);
+      continue;
+    }
+    taken[root.index] = true;
+    w.set_memory(v, w.add_memory({.kind = Memory::Kind::kOutput,
+                                  .index = i,
+                                  .dtype = graph.type(v).dtype,
+                                  .bytes = w.num_bytes(v),
+                                  .offset = {}}));
+  }
+  return result;
+}
+
+void write_steps(const Graph& graph, const schedule::Groups& groups, ModuleState& state) {
+  PlanWriter w(graph, groups, state);
+  for (uint32_t i = 0; i < graph.inputs().size(); ++i) {
+    const ValueId v = graph.inputs()[i].value;
+    w.set_memory(v, w.add_memory({.kind = Memory::Kind::kInput,
+                                  .index = i,
+                                  .dtype = graph.type(v).dtype,
+                                  .bytes = w.num_bytes(v),
+                                  .offset = {}}));
+  }
+  const OutputCopies copies = place_outputs(w);
+  w.write_groups();
+  for (const auto& [i, v] : copies.copies) {
+    const MemoryId to = w.add_memory({.kind = Memory::Kind::kOutput,
+                                      .index = i,
+                                      .dtype = graph.type(v).dtype,
+                                      .bytes = w.num_bytes(v),
+                                      .offset = {}});
+    w.step({.kind = Step::Kind::kCopy,
+            .memory = {to, w.memory_of(v)},
+            .scalars = {},
+            .symbols = {},
+            .extent = w.num_bytes(v),
+            .messages = {}});
+  }
+}
+
+}  // namespace
+
+GroupLowering lowering_of(Op op) {
+  switch (op) {
+    case Op::bind_dims: return lower_bind_dims;
+    case Op::check: return lower_check;
+    default: return nullptr;
+  }
+}
+
+LoweredModule lower(const Graph& graph, const LowerOptions& options) {
+  LoweredModule module;
+  module.graph = &graph;
+  // Each try makes kernels that more groups can share.
+  for (int attempt = 0;; ++attempt) {
+    schedule::FusionOptions fusion;
+    fusion.fuse = options.fuse && attempt < 2;
+    const schedule::Groups groups = schedule::fuse(graph, fusion);
+    check_supported(graph, groups);
+    module = LoweredModule();
+    module.graph = &graph;
+    ModuleState state{.module = &module, .target = {}, .options = options, .kernel_ids = {}};
+    state.target = {.vector_bytes = options.vector_bytes,
+                    .vector_registers = options.vector_registers,
+                    .fma = options.fma,
+                    .static_extents = attempt < 1};
+    write_steps(graph, groups, state);
+    module.stats.distinct_kernels = module.kernels.size();
+    if (module.kernels.size() <= options.max_kernels || attempt == 2) return module;
+  }
+}
+
+}  // namespace gcomp::lower

@@ -1,0 +1,194 @@
+#pragma once
+// One loop nest over a group's space that computes elementwise nodes and reductions (README.md tells
+// the method): every value is an *item*, a graph value at an *instance* (an index into it as Linears of
+// the loop variables); layout ops only make new instances. Items are emitted at the outermost loop they
+// depend on. Reductions divide the work of a row into passes; an item needed by a later pass is
+// recomputed, read back from an output or kept in a row buffer.
+
+#include <map>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "gcomp/schedule/fusion.h"
+#include "index_expr.h"
+#include "kernel_spec.h"
+
+namespace gcomp::lower {
+
+// 0 <= index < extent, else the value is not read.
+struct Guard {
+  Linear index;
+  DimId extent;
+  friend bool operator==(const Guard&, const Guard&) = default;
+};
+
+struct Instance {
+  Index index;
+  std::vector<Guard> guards;
+  friend bool operator==(const Instance&, const Instance&) = default;
+};
+
+enum class ItemKind : uint8_t {
+  kLoad,     // element `linear` of the memory of `value`
+  kLiteral,  // the number a constant is
+  kIndex,    // `linear` as an integer, cast to the item's dtype
+  kDims,     // element `linear` of the list of extents in node attribute `values`
+  kOp,       // elementwise `op` of the operands
+  kSelect,   // operand 0 where the guards hold, else operand 1
+  kReduce,   // operand 0 reduced over the reduced loops
+  kWrap,     // a gather's index made non-negative and checked: operand 0, extent `extent`
+  kGiven,    // set from outside (the result of a contraction)
+};
+
+struct Item {
+  ItemKind kind = ItemKind::kOp;
+  ValueId value = {};  // what it computes (kWrap: the index)
+  uint32_t instance = 0;
+  std::vector<uint32_t> operands = {};
+  AxisMask axes = 0;
+  uint32_t stage = 0;  // the pass over the reduced loops from which on it can be computed
+  DType dtype = DType::kFloat32;
+  Linear linear = {};
+  DimId extent = {};
+  std::vector<Guard> guards = {};  // kLoad, kSelect, kWrap
+};
+
+class NestEmitter {
+ public:
+  // `loops` and `reduced` replace the group's space by one with the same elements in the same order.
+  NestEmitter(const Graph& graph, const schedule::Groups& groups, uint32_t group, KernelSpec& spec,
+              std::vector<DimId> loops, std::vector<bool> reduced);
+
+  // Neighbouring loops that every access of the group walks as one: extents and flags after merging.
+  std::pair<std::vector<DimId>, std::vector<bool>> merged_loops();
+
+  // Emits the whole kernel; gives the parallel extent and grain.
+  std::pair<DimId, uint32_t> emit();
+
+  // ---- For lowerings that make the loops themselves (contractions): the value of `v`, a member of
+  // the group, where the loops have the values given to `bind` and `given` (the contraction's result)
+  // has value `x` of `lanes` lanes along the innermost loop.
+  void set_given(ValueId given) { given_ = given; }
+  void prepare(ValueId v);  // before the first `bind`, once for each value that will be asked for
+  void bind(uint32_t loop, kernel::Value value);
+  kernel::Value evaluate(ValueId v, kernel::Value x, int lanes);
+  kernel::Value address_of(ValueId v);  // offset of the element in v's memory at the bound loops
+
+ private:
+  struct Reduction;  // how one reduction accumulates
+  struct Sink {
+    uint32_t item;
+    bool is_output;  // else: a reduction's operand, or an item kept for later
+  };
+
+  // --- building
+  uint32_t instance(Instance i);
+  uint32_t native_instance(ValueId v);
+  uint32_t item(ValueId v, uint32_t instance);
+  bool build(ValueId v, uint32_t instance);
+  uint32_t need(ValueId v, const Instance& i);
+  bool build_layout(ValueId v, const Node& node, const Instance& at, uint64_t key);
+  bool build_gather(ValueId v, const Node& node, const Instance& at, uint64_t key);
+  bool build_reduce(ValueId v, const Node& node, const Instance& at, uint64_t key);
+  void build_load(ValueId v, const Instance& at, uint64_t key);
+  uint32_t add_item(uint64_t key, Item item);
+  bool is_expanded(ValueId v) const;
+  bool is_deep(const Item& i) const { return (i.axes & reduced_mask_) != 0; }
+
+  // --- planning
+  void build_outputs();
+  void choose_levels();
+  int choose_lanes();
+  void plan_passes();
+  uint32_t recompute_weight(uint32_t item) const;
+  bool keep(uint32_t item);
+  std::vector<bool> needed_in_pass(uint32_t pass) const;
+  int level_of(AxisMask axes) const;
+  uint32_t total_weight() const;
+
+  // --- emission
+  struct Address {
+    Linear linear;
+    std::vector<std::pair<int, kernel::Value>>
+        prefix;  // (level, sum of constants and terms so far)
+  };
+  void open_level(int level, const std::vector<bool>& needed);
+  void close_level(int level);
+  void emit_items(int level, const std::vector<bool>& needed, int lanes);
+  void emit_item(uint32_t item, int lanes);
+  kernel::Value emit_load(const Linear& at, const std::vector<Guard>& guards, kernel::Buffer buffer,
+                          DType dtype, bool varies, int lanes);
+  void emit_store(const Linear& at, kernel::Buffer buffer, kernel::Value v, int lanes);
+  kernel::Value guard_mask(const std::vector<Guard>& guards, int lanes);
+  kernel::Value prefix(const Linear& a, int level);
+  kernel::Value term_value(uint32_t term, int lanes);
+  kernel::Value base_of(const Linear& a);              // lane 0; only terms equal in all lanes vary
+  kernel::Value lanes_of(const Linear& a, int lanes);  // the index in every lane
+  bool general_in_lanes(const Linear& a) const;        // varies otherwise than by the lane loop
+  kernel::Value value_of(uint32_t item) const { return values_[item]; }
+  void set_value(uint32_t item, int level, kernel::Value v);
+  void emit_row(int lanes);
+  void emit_pass(uint32_t pass, int row_lanes);
+  void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);
+  void emit_innermost(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
+  void emit_body(uint32_t pass, int lanes, bool scalar_part, kernel::Values* carried);
+  void decode_row(kernel::Value p);
+  kernel::Values reduce_init(uint32_t item, int lanes);
+  void reduce_step(uint32_t item, int lanes, std::span<kernel::Value> acc);
+  kernel::Values reduce_lanes(uint32_t item, std::span<const kernel::Value> acc);
+  kernel::Values reduce_join(uint32_t item, std::span<const kernel::Value> a,
+                             std::span<const kernel::Value> b);
+  kernel::Value reduce_finish(uint32_t item, std::span<const kernel::Value> acc);
+
+  const Graph& graph_;
+  const schedule::Groups& groups_;
+  const uint32_t group_number_;
+  const schedule::Group& group_;
+  KernelSpec& spec_;
+  kernel::Builder& b_;
+  DimTable& dims_;
+  IndexTable table_;
+  std::vector<DimId> loops_;
+  std::vector<bool> reduced_;
+  AxisMask reduced_mask_ = 0;
+  ValueId given_;
+
+  std::vector<Instance> instances_;
+  std::unordered_map<size_t, std::vector<uint32_t>> instance_ids_;
+  std::vector<Item> items_;
+  std::unordered_map<uint64_t, uint32_t> item_of_;
+  std::vector<std::pair<ValueId, uint32_t>> missing_;
+  std::vector<std::pair<ValueId, uint32_t>> outputs_;  // value, item
+
+  // Levels of the emitted nest: 0 outside all loops, 1 the parallel range, then one a loop.
+  std::vector<int> axis_level_;
+  int row_level_ = 1;
+  int lane_axis_ = -1;  // the vectorised loop, or -1
+  bool lanes_reduced_ = false;
+  std::vector<uint32_t> reduced_outer_;  // reduced loops but the vectorised one
+  uint32_t num_passes_ = 0;
+  std::vector<uint32_t> reductions_;  // items
+  // Items read back in later passes, and from where.
+  struct Kept {
+    ValueId output;         // in the memory of this output ...
+    kernel::Buffer buffer;  // ... or in a local array indexed by the reduced loops
+    bool local = false;
+    Linear at;
+  };
+  std::map<uint32_t, Kept> kept_;
+  int lanes_ = 1;
+
+  std::vector<kernel::Value> axis_value_;
+  std::vector<kernel::Value> values_;
+  std::vector<std::vector<uint32_t>> level_log_;  // items set at each level
+  std::vector<std::vector<uint32_t>> level_terms_;
+  std::vector<kernel::Value> term_values_;
+  std::vector<Address> addresses_;
+  std::unordered_map<size_t, std::vector<uint32_t>> address_ids_;
+  int level_ = 0;
+  int current_lanes_ = 1;
+  std::vector<bool> needed_;
+};
+
+}  // namespace gcomp::lower

@@ -1,0 +1,227 @@
+// Planning a nest: which loop runs over vector lanes, how many, and what is kept between the passes over
+// the reduced loops.
+
+#include <algorithm>
+#include <bit>
+
+#include "gcomp/support/error.h"
+#include "nest_emitter.h"
+
+namespace gcomp::lower {
+namespace {
+
+// What recomputing may cost (in op_weight) before a value is kept for later passes instead.
+constexpr uint32_t kMaxRecomputeWeight = 8;
+// Bytes of stack a kernel may use for kept rows: half of L1.
+constexpr int64_t kMaxLocalBytes = 16 << 10;
+
+int value_bytes(DType t) {
+  if (t == DType::kBool) return 1;
+  if (t == DType::kFloat16 || t == DType::kBFloat16) return 4;  // widened
+  return static_cast<int>(byte_size(t));
+}
+
+}  // namespace
+
+int NestEmitter::level_of(AxisMask axes) const {
+  int level = 0;
+  for (; axes != 0; axes &= axes - 1) {
+    level = std::max(level, axis_level_[static_cast<size_t>(std::countr_zero(axes))]);
+  }
+  return level;
+}
+
+void NestEmitter::choose_levels() {
+  const auto n = static_cast<uint32_t>(loops_.size());
+  axis_level_.assign(n, 1);
+  lane_axis_ = static_cast<int>(n) - 1;
+  lanes_reduced_ = lane_axis_ >= 0 && reduced_[static_cast<size_t>(lane_axis_)];
+  row_level_ = lane_axis_ >= 0 && !lanes_reduced_ ? 2 : 1;
+  if (lane_axis_ >= 0 && !lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = 2;
+  int next = row_level_ + 1;
+  for (uint32_t a = 0; a < n; ++a) {
+    if (!reduced_[a] || static_cast<int>(a) == lane_axis_) continue;
+    reduced_outer_.push_back(a);
+    axis_level_[a] = next++;
+  }
+  if (lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = next++;
+  level_log_.resize(static_cast<size_t>(next) + 1);
+  level_terms_.resize(static_cast<size_t>(next) + 1);
+}
+
+uint32_t NestEmitter::total_weight() const {
+  uint32_t w = 0;
+  for (const Item& i : items_) {
+    w += i.kind == ItemKind::kOp ? schedule::op_weight(graph_.producer_node(i.value).op, i.dtype)
+                                 : 1;
+  }
+  return w;
+}
+
+// Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
+// of 30 ops) until the live values no longer fit the registers.
+int NestEmitter::choose_lanes() {
+  if (lane_axis_ < 0) return 1;
+  const AxisMask lane = AxisMask{1} << lane_axis_;
+  int widest = 1;
+  std::vector<uint32_t> last_use(items_.size(), 0);
+  for (uint32_t i = 0; i < items_.size(); ++i) {
+    for (uint32_t o : items_[i].operands) last_use[o] = i;
+    if ((items_[i].axes & lane) == 0) continue;
+    widest = std::max(widest, value_bytes(items_[i].dtype));
+    for (uint32_t o : items_[i].operands) widest = std::max(widest, value_bytes(items_[o].dtype));
+    if (items_[i].kind == ItemKind::kWrap || general_in_lanes(items_[i].linear)) widest = 8;
+  }
+  int live = 0, most = 0;
+  std::vector<int> ends(items_.size() + 1, 0);
+  for (uint32_t i = 0; i < items_.size(); ++i) {
+    if ((items_[i].axes & lane) == 0 || items_[i].kind == ItemKind::kLiteral) continue;
+    ++live;
+    most = std::max(most, live);
+    ++ends[std::max(last_use[i], i)];
+    live -= ends[i];
+  }
+  const int one = std::max(1, spec_.target().vector_bytes / widest);
+  const int room = spec_.target().vector_registers / std::max(1, most);
+  int unroll = room >= 4 ? 4 : room >= 3 ? 2 : 1;
+  if (widest == 1) unroll = std::min(unroll, 2);
+  int lanes = std::min(one * unroll, kernel::kMaxLanes);
+  const auto extent = dims_.constant_value(loops_[static_cast<size_t>(lane_axis_)]);
+  if (!extent || !spec_.target().static_extents) return lanes;
+  // Fewest steps, a step of the scalar rest counting as one and a half vectors.
+  int best = 1;
+  double best_cost = 1e300;
+  for (int l = lanes; l >= 1; l /= 2) {
+    const double vectors = static_cast<double>(*extent / l) * std::max(1.0, double(l) / one) +
+                           0.25 * static_cast<double>(*extent / l);
+    const double cost = vectors + 1.5 * static_cast<double>(l == 1 ? *extent : *extent % l);
+    if (*extent >= l && cost < best_cost) best = l, best_cost = cost;
+  }
+  return best;
+}
+
+uint32_t NestEmitter::recompute_weight(uint32_t item) const {
+  uint32_t weight = 0;
+  std::vector<uint32_t> open{item};
+  while (!open.empty() && weight <= kMaxRecomputeWeight) {
+    const Item& i = items_[open.back()];
+    open.pop_back();
+    if (!is_deep(i)) continue;
+    weight += i.kind == ItemKind::kOp
+                  ? schedule::op_weight(graph_.producer_node(i.value).op, i.dtype)
+                  : 1;
+    if (i.kind == ItemKind::kWrap || general_in_lanes(i.linear)) weight += 4;
+    open.insert(open.end(), i.operands.begin(), i.operands.end());
+  }
+  return weight;
+}
+
+// Finds memory for `item` from the pass it is computed in to later ones.
+bool NestEmitter::keep(uint32_t id) {
+  if (kept_.contains(id)) return true;
+  const Item& item = items_[id];
+  for (const auto& [v, out] : outputs_) {
+    if (out != id) continue;
+    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    if ((table_.axes(at) & reduced_mask_) == 0) continue;
+    kept_[id] = {.output = v, .buffer = {}, .local = false, .at = at};
+    return true;
+  }
+  if (item.dtype == DType::kBool) return false;
+  // The row of an output that is written in the last pass, when all its readers are done.
+  for (const auto& [v, out] : outputs_) {
+    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    const bool whole = table_.axes(at) == (AxisMask{1} << loops_.size()) - 1;
+    bool used = false;
+    for (const auto& [other, k] : kept_) used = used || k.output == v;
+    if (!whole || used || items_[out].dtype != item.dtype || items_[out].stage + 1 != num_passes_) {
+      continue;
+    }
+    kept_[id] = {.output = v, .buffer = {}, .local = false, .at = at};
+    return true;
+  }
+  // A row on the stack.
+  if (!lanes_reduced_) return false;
+  DimId elements = dims_.constant(1);
+  Linear at = table_.constant(0);
+  for (uint32_t a = static_cast<uint32_t>(loops_.size()); a-- > 0;) {
+    if (!reduced_[a]) continue;
+    at = table_.add(at, table_.scale(table_.loop(a), elements));
+    elements = dims_.mul(elements, loops_[a]);
+  }
+  int64_t bytes = 0;
+  for (const auto& [other, k] : kept_) {
+    if (k.local)
+      bytes += b_.info(k.buffer).size * static_cast<int64_t>(byte_size(b_.info(k.buffer).dtype));
+  }
+  const auto n = dims_.constant_value(elements);
+  if (!n || *n <= 0 || bytes + *n * static_cast<int64_t>(byte_size(item.dtype)) > kMaxLocalBytes) {
+    return false;
+  }
+  kept_[id] = {.output = {},
+               .buffer = b_.local(item.dtype, static_cast<uint32_t>(*n)),
+               .local = true,
+               .at = at};
+  return true;
+}
+
+// The deep items that pass `pass` computes: what its sinks need, up to what earlier passes kept.
+std::vector<bool> NestEmitter::needed_in_pass(uint32_t pass) const {
+  std::vector<bool> needed(items_.size(), false);
+  for (uint32_t r : reductions_) {
+    if (items_[r].stage == pass + 1) needed[items_[r].operands[0]] = true;
+  }
+  for (const auto& [v, i] : outputs_) {
+    if (items_[i].stage == pass) needed[i] = true;
+  }
+  for (const auto& [i, k] : kept_) {
+    if (items_[i].stage == pass) needed[i] = true;
+  }
+  for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
+    if (!needed[i]) continue;
+    if (!is_deep(items_[i])) continue;  // has its value already
+    if (kept_.contains(i) && items_[i].stage < pass) continue;
+    for (uint32_t o : items_[i].operands) needed[o] = true;
+    const auto need_terms = [&](const Linear& l) {
+      std::vector<uint32_t> open;
+      for (const LinearTerm& t : l.terms) open.push_back(t.term);
+      while (!open.empty()) {
+        const IndexTerm& t = table_.term(open.back());
+        open.pop_back();
+        if (t.kind == TermKind::kItem) needed[t.number] = true;
+        for (const LinearTerm& u : t.inner.terms) open.push_back(u.term);
+      }
+    };
+    if (items_[i].linear.constant.valid()) need_terms(items_[i].linear);
+    for (const Guard& g : items_[i].guards) need_terms(g.index);
+  }
+  return needed;
+}
+
+void NestEmitter::plan_passes() {
+  num_passes_ = 0;
+  if (reduced_mask_ == 0) return;
+  for (uint32_t r : reductions_) num_passes_ = std::max(num_passes_, items_[r].stage);
+  for (const auto& [v, i] : outputs_) {
+    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    if ((table_.axes(at) & reduced_mask_) != 0) {
+      num_passes_ = std::max(num_passes_, items_[i].stage + 1);
+    }
+  }
+  for (uint32_t pass = 1; pass < num_passes_; ++pass) {
+    const std::vector<bool> needed = needed_in_pass(pass);
+    // From the sinks down: the first items of earlier passes met are the ones to keep.
+    std::vector<bool> covered(items_.size(), false);
+    for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
+      if (!needed[i] || covered[i] || !is_deep(items_[i]) || items_[i].stage >= pass) continue;
+      const bool done = kept_.contains(i) ||
+                        (recompute_weight(i) > kMaxRecomputeWeight && keep(i)) ||
+                        recompute_weight(i) <= kMaxRecomputeWeight;
+      if (!done) continue;
+      for (uint32_t o : items_[i].operands) covered[o] = true;
+      covered[i] = true;
+    }
+  }
+}
+
+}  // namespace gcomp::lower

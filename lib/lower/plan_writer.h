@@ -1,0 +1,85 @@
+#pragma once
+// Writes the steps of one graph (the module's or a nested one): which memory each value has, kernels
+// deduplicated by structure, calls and other steps in order.
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "gcomp/lower/lower.h"
+#include "kernel_spec.h"
+
+namespace gcomp::lower {
+
+// Shared by the writers of nested graphs.
+struct ModuleState {
+  LoweredModule* module = nullptr;
+  Target target;
+  LowerOptions options;
+  std::unordered_map<uint64_t, std::vector<uint32_t>> kernel_ids;  // by structural hash
+  uint32_t num_labels = 0;
+};
+
+class PlanWriter {
+ public:
+  PlanWriter(const Graph& graph, const schedule::Groups& groups, ModuleState& state);
+
+  const Graph& graph() const { return graph_; }
+  const schedule::Groups& groups() const { return groups_; }
+  DimTable& dims() { return graph_.context().dims; }
+  ModuleState& state() { return state_; }
+  const Target& target() const { return state_.target; }
+
+  MemoryId add_memory(Memory m);
+  MemoryId temporary(DimId bytes, DType dtype);
+  // The memory of a stored value (given by `set_memory`, or made on first use).
+  MemoryId memory_of(ValueId v);
+  void set_memory(ValueId v, MemoryId m) { memory_[groups_.storage[v.index].index] = m; }
+  DimId num_elements(ValueId v) { return dims().product(graph_.type(v).dims); }
+  DimId num_bytes(ValueId v);
+
+  void begin_group(uint32_t group);  // calls from here on compute this group
+  void call(LoweredCall call);
+  void step(Step s);
+  uint32_t new_label() { return state_.num_labels++; }
+  void jump(Step::Kind kind, uint32_t label, std::vector<MemoryId> memory = {},
+            std::vector<ScalarArg> scalars = {});
+
+  // All groups in order.
+  void write_groups();
+
+ private:
+  uint32_t kernel_id(kernel::Kernel k);
+
+  const Graph& graph_;
+  const schedule::Groups& groups_;
+  ModuleState& state_;
+  std::unordered_map<uint32_t, MemoryId> memory_;  // by storage root
+  std::map<int, MemoryId> group_temporaries_;      // BufferArg::key of the current group
+  uint32_t stats_index_ = 0;
+};
+
+// One function an op family; each writes the calls and steps of one group (nodes[0] is the op).
+using GroupLowering = void (*)(PlanWriter&, uint32_t group);
+GroupLowering lowering_of(Op op);  // nullptr: not supported
+
+void lower_nest(PlanWriter& w, uint32_t group);
+void lower_matmul(PlanWriter& w, uint32_t group);
+void lower_conv(PlanWriter& w, uint32_t group);
+void lower_conv_transpose(PlanWriter& w, uint32_t group);
+void lower_window(PlanWriter& w, uint32_t group);
+void lower_scan(PlanWriter& w, uint32_t group);
+void lower_concat(PlanWriter& w, uint32_t group);
+void lower_gather_elements(PlanWriter& w, uint32_t group);
+void lower_gather_nd(PlanWriter& w, uint32_t group);
+void lower_scatter_elements(PlanWriter& w, uint32_t group);
+void lower_scatter_nd(PlanWriter& w, uint32_t group);
+void lower_sort(PlanWriter& w, uint32_t group);
+void lower_nonzero(PlanWriter& w, uint32_t group);
+void lower_bind_dims(PlanWriter& w, uint32_t group);
+void lower_check(PlanWriter& w, uint32_t group);
+void lower_cond(PlanWriter& w, uint32_t group);
+void lower_loop(PlanWriter& w, uint32_t group);
+
+}  // namespace gcomp::lower
