@@ -91,8 +91,7 @@ void KernelSpec::fail_if(kernel::Value bad, const std::string& message) {
   size_t code = 0;
   while (code < call_.messages.size() && call_.messages[code] != message) ++code;
   if (code == call_.messages.size()) call_.messages.push_back(message);
-  builder_.if_then(bad,
-                   [&] { builder_.set_error(builder_.index(static_cast<int64_t>(code) + 1)); });
+  builder_.if_then(bad, [&] { builder_.set_error(builder_.index(static_cast<int64_t>(code))); });
 }
 
 LoweredCall KernelSpec::finish(DimId extent, uint32_t grain) {

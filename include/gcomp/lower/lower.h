@@ -54,7 +54,7 @@ struct LoweredCall {
   std::vector<ScalarArg> scalars = {};
   DimId extent = {};
   uint32_t grain = 0;
-  std::vector<std::string> messages = {};  // of error codes 1, 2, ...
+  std::vector<std::string> messages = {};  // of error codes 0, 1, ...
 };
 
 struct Step {
