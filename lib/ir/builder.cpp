@@ -125,8 +125,9 @@ std::vector<TypeId> GraphBuilder::infer_types(Op op, std::span<const ValueId> op
                                               AttrsId attrs) {
   // Elementwise results have their operands' type (or bool): the common case, without allocation of
   // an inference object, decides the speed of a sweep. Anything unusual goes the general way.
-  if (operands.size() >= 1 && op != Op::cast && op != Op::where && has_trait(op, kElementwise) &&
-      !has_trait(op, kPredicate) && static_cast<int>(operands.size()) == info(op).min_operands) {
+  if (operands.size() >= 1 && attrs == AttrTable::none() && op != Op::cast && op != Op::where &&
+      has_trait(op, kElementwise) && !has_trait(op, kPredicate) &&
+      static_cast<int>(operands.size()) == info(op).min_operands) {
     const TypeId first = graph_->type_id(operands[0]);
     const bool same = std::all_of(operands.begin(), operands.end(),
                                   [&](ValueId v) { return graph_->type_id(v) == first; });

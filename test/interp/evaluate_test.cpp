@@ -1,9 +1,10 @@
 // The evaluator's frame: inputs, symbols, nested graphs, size. The ops themselves are compared with NumPy
 // in test/interp/test_numpy.py.
 
+#include "gcomp/interp/evaluate.h"
+
 #include <doctest/doctest.h>
 
-#include "gcomp/interp/evaluate.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/support/error.h"
 
