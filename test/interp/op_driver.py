@@ -43,8 +43,8 @@ def dtype_name(dtype: np.dtype) -> str:
     return np.dtype(dtype).name
 
 
-def listed(values) -> str:
-    return ",".join(map(str, values)) or "-"
+def listed(values, separator=",") -> str:
+    return separator.join(str(v).replace(" ", "") for v in values) or "-"
 
 
 class Driver:
@@ -65,12 +65,12 @@ class Driver:
             x = np.asarray(x)
             words = ["in", dtype_name(x.dtype), listed(x.shape), x.tobytes().hex() or "-"]
             if types is not None and types[i] is not None:
-                words.append(listed(str(d).replace(" ", "") for d in types[i]))
+                words.append(listed(types[i], ";"))
             lines.append(" ".join(words))
         for key, value in attrs.items():
             kind = KIND_OF[key]
             if kind in ("ints", "dims"):
-                value = listed(str(v).replace(" ", "") for v in value)
+                value = listed(value, "," if kind == "ints" else ";")
             lines.append(f"{kind} {key} {value}")
         lines.append("run\n")
         self.process.stdin.write("\n".join(lines))

@@ -4,10 +4,11 @@
 //   in DTYPE EXTENTS HEX [DIMS]   an operand: its value, and its declared extents if not static
 //   int KEY N | ints KEY LIST | dims KEY LIST | str KEY TEXT | dtype KEY DTYPE   an attribute
 //   run                           evaluates, answers, and forgets
-// Lists are comma-separated, "-" is the empty list (and the empty hex string). Answers "ok COUNT" and
+// Lists are separated by commas (extents by ';'), "-" is the empty list (and the empty hex string). Answers "ok COUNT" and
 // a line "DTYPE EXTENTS HEX" for each result; "refused MESSAGE" if the graph has a wrong type; "failed
 // MESSAGE" if the run fails.
 
+#include <algorithm>
 #include <iostream>
 #include <sstream>
 
@@ -21,11 +22,12 @@ using interp::Tensor;
 
 namespace {
 
-std::vector<std::string> split(const std::string& text) {
+// Extents contain commas, so lists of them are separated by ';'.
+std::vector<std::string> split(const std::string& text, char separator = ',') {
   std::vector<std::string> parts;
   if (text == "-") return parts;
   std::stringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
   return parts;
 }
 
@@ -77,7 +79,7 @@ Attr make_attr(Context& context, const Case::Setting& s) {
   const AttrKey key = parse_attr_key(s.key).value();
   if (s.kind == "int") return {key, static_cast<int64_t>(std::stoll(s.value))};
   if (s.kind == "ints") return {key, integers(s.value)};
-  if (s.kind == "dims") return {key, parse_dims(context, split(s.value))};
+  if (s.kind == "dims") return {key, parse_dims(context, split(s.value, ';'))};
   if (s.kind == "dtype") return {key, parse_dtype(s.value).value()};
   return {key, s.value};
 }
@@ -137,9 +139,10 @@ int main() {
     } else if (kind == "in") {
       std::string dtype, extents, hex, dims;
       words >> dtype >> extents >> hex;
-      if (!(words >> dims)) dims = extents;
+      if (!(words >> dims))
+        std::replace_copy(extents.begin(), extents.end(), std::back_inserter(dims), ',', ';');
       c.operands.push_back(
-          {{parse_dtype(dtype).value(), integers(extents), from_hex(hex)}, split(dims)});
+          {{parse_dtype(dtype).value(), integers(extents), from_hex(hex)}, split(dims, ';')});
     } else {
       words >> key;
       std::getline(words >> std::ws, value);
