@@ -1,0 +1,225 @@
+#include "gcomp/artifact/lowered_plan.h"
+
+#include <unordered_map>
+
+#include "gcomp/support/error.h"
+
+namespace gcomp::artifact {
+namespace {
+
+using lower::Memory;
+using lower::MemoryId;
+using lower::ScalarArg;
+using lower::Step;
+
+class PlanEncoder {
+ public:
+  PlanEncoder(const lower::LoweredModule& module, const std::string& prefix)
+      : module_(module),
+        graph_(*module.graph),
+        dims_(graph_.context().dims),
+        prefix_(prefix),
+        buffers_(module.memory.size()) {}
+
+  PlanImage encode(const PlanOptions& options) {
+    std::vector<MemoryId> inputs(graph_.inputs().size()), outputs(graph_.outputs().size());
+    for (size_t i = 0; i < module_.memory.size(); ++i) {
+      const Memory& m = module_.memory[i];
+      if (m.kind == Memory::Kind::kInput) inputs.at(m.index) = MemoryId(i);
+      if (m.kind == Memory::Kind::kOutput) outputs.at(m.index) = MemoryId(i);
+    }
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Port& p = graph_.inputs()[i];
+      const PlanBufferId b = b_.input(p.name, graph_.type(p.value).dtype, extents(p.value));
+      if (inputs[i].valid()) buffers_[inputs[i].index] = b;
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const Port& p = graph_.outputs()[i];
+      const PlanBufferId b = b_.output(p.name, graph_.type(p.value).dtype, extents(p.value));
+      if (outputs[i].valid()) buffers_[outputs[i].index] = b;
+    }
+    for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
+    for (const Step& s : module_.steps) encode_step(s);
+    return b_.finish(options);
+  }
+
+ private:
+  std::vector<PlanExtent> extents(ValueId v) {
+    std::vector<PlanExtent> list;
+    for (DimId d : graph_.type(v).dims) list.push_back({value(d), dims_.to_string(d)});
+    return list;
+  }
+
+  // Expressions by an explicit stack: their depth is not bounded.
+  PlanValue value(DimId root) {
+    std::vector<DimId> stack{root};
+    while (!stack.empty()) {
+      const DimId d = stack.back();
+      if (values_.contains(d.index)) {
+        stack.pop_back();
+        continue;
+      }
+      const size_t before = stack.size();
+      for (DimId o : dims_.expr(d).operands) {
+        if (!values_.contains(o.index)) stack.push_back(o);
+      }
+      if (stack.size() != before) continue;
+      stack.pop_back();
+      values_.emplace(d.index, combine(dims_.expr(d)));
+    }
+    return values_.at(root.index);
+  }
+
+  PlanValue combine(const DimExpr& e) {
+    const auto operand = [&](size_t i) { return values_.at(e.operands[i].index); };
+    switch (e.kind) {
+      case DimKind::kConst: return b_.constant(e.value);
+      case DimKind::kSymbol: return b_.symbol(dims_.symbol_name(e.symbol));
+      case DimKind::kSum: {
+        PlanValue sum = b_.constant(e.value);
+        for (size_t i = 0; i < e.operands.size(); ++i) {
+          sum = b_.add(sum, b_.mul(operand(i), b_.constant(e.coefficients[i])));
+        }
+        return sum;
+      }
+      case DimKind::kProduct: {
+        PlanValue p = operand(0);
+        for (size_t i = 1; i < e.operands.size(); ++i) p = b_.mul(p, operand(i));
+        return p;
+      }
+      case DimKind::kFloorDiv: return b_.floor_div(operand(0), operand(1));
+      case DimKind::kMod: return b_.mod(operand(0), operand(1));
+      case DimKind::kMin: return b_.min(operand(0), operand(1));
+      case DimKind::kMax: return b_.max(operand(0), operand(1));
+    }
+    GCOMP_CHECK(false, "unknown kind of extent");
+  }
+
+  PlanScalar scalar(const ScalarArg& s) {
+    if (s.dim.valid()) return scalar(s.dim);
+    return PlanScalar(static_cast<int64_t>(s.bits));
+  }
+  PlanScalar scalar(DimId d) {
+    if (const auto c = dims_.constant_value(d)) return PlanScalar(*c);
+    return PlanScalar(value(d));
+  }
+
+  PlanBufferId buffer(MemoryId id) {
+    if (!id.valid()) return b_.status();
+    PlanBufferId& b = buffers_[id.index];
+    if (b.valid()) return b;
+    const Memory& m = module_.memory[id.index];
+    PlanBufferId made;
+    switch (m.kind) {
+      case Memory::Kind::kConstant: {
+        // One buffer a constant, however many nodes have it.
+        const auto [it, inserted] = constants_.try_emplace(m.index);
+        if (inserted) {
+          it->second = b_.constant(graph_.context().constants[ConstantId(m.index)].bytes);
+        }
+        made = it->second;
+        break;
+      }
+      case Memory::Kind::kTemporary: made = b_.temporary(value(m.bytes)); break;
+      case Memory::Kind::kView: made = b_.view(buffer(MemoryId(m.index)), value(m.offset)); break;
+      case Memory::Kind::kOwned: made = b_.owned(); break;
+      default: GCOMP_CHECK(false, "an input or output without a port");
+    }
+    return buffers_[id.index] = made;
+  }
+
+  PlanLabel label(uint32_t number) {
+    const auto [it, inserted] = labels_.try_emplace(number);
+    if (inserted) it->second = b_.label();
+    return it->second;
+  }
+
+  void encode_step(const Step& s) {
+    switch (s.kind) {
+      case Step::Kind::kCall: {
+        PlanCall call;
+        call.kernel = kernels_[s.kernel];
+        for (MemoryId m : s.memory) call.buffers.push_back(buffer(m));
+        for (const ScalarArg& a : s.scalars) call.scalars.push_back(scalar(a));
+        call.extent = scalar(s.extent);
+        call.grain = s.grain;
+        call.messages = s.messages;
+        b_.call(call);
+        break;
+      }
+      case Step::Kind::kBind: {
+        std::vector<PlanValue> symbols;
+        for (SymbolId x : s.symbols) symbols.push_back(symbol(x));
+        b_.bind(buffer(s.memory[0]), symbols);
+        break;
+      }
+      case Step::Kind::kBindValue:
+        b_.bind_value(symbol(s.symbols[0]), scalar_value(s.scalars[0]));
+        break;
+      case Step::Kind::kCopy:
+        b_.copy(buffer(s.memory[0]), buffer(s.memory[1]), scalar(s.extent));
+        break;
+      case Step::Kind::kFill:
+        b_.fill(buffer(s.memory[0]), scalar(s.extent), static_cast<uint8_t>(s.kernel));
+        break;
+      case Step::Kind::kStoreDims: {
+        std::vector<PlanScalar> list;
+        for (const ScalarArg& a : s.scalars) list.push_back(scalar(a));
+        b_.store(buffer(s.memory[0]), list);
+        break;
+      }
+      case Step::Kind::kCheck:
+        b_.check(buffer(s.memory[0]), scalar(s.extent), s.messages.at(0));
+        break;
+      case Step::Kind::kRequireLess: {
+        const PlanLabel fail = b_.label(), go_on = b_.label();
+        b_.jump_unless_less(scalar_value(s.scalars[0]), scalar_value(s.scalars[1]), fail);
+        b_.jump(go_on);
+        b_.place(fail);
+        b_.fail(s.messages.at(0));
+        b_.place(go_on);
+        break;
+      }
+      case Step::Kind::kReserve:
+        b_.reserve(buffer(s.memory[0]), scalar(s.extent), s.grain == 1);
+        break;
+      case Step::Kind::kAlias: b_.alias(buffer(s.memory[0]), buffer(s.memory[1])); break;
+      case Step::Kind::kSwap: b_.swap(buffer(s.memory[0]), buffer(s.memory[1])); break;
+      case Step::Kind::kLabel: b_.place(label(s.kernel)); break;
+      case Step::Kind::kJump: b_.jump(label(s.kernel)); break;
+      case Step::Kind::kJumpUnless: b_.jump_unless(buffer(s.memory[0]), label(s.kernel)); break;
+      case Step::Kind::kJumpUnlessLess:
+        b_.jump_unless_less(scalar_value(s.scalars[0]), scalar_value(s.scalars[1]),
+                            label(s.kernel));
+        break;
+      case Step::Kind::kBeginLoop: b_.begin_loop(); break;
+      case Step::Kind::kEndLoop: b_.end_loop(); break;
+      case Step::Kind::kMention: b_.mention(buffer(s.memory[0])); break;
+    }
+  }
+
+  PlanValue scalar_value(const ScalarArg& s) {
+    return s.dim.valid() ? value(s.dim) : b_.constant(static_cast<int64_t>(s.bits));
+  }
+  PlanValue symbol(SymbolId s) { return value(dims_.symbol(dims_.symbol_name(s))); }
+
+  const lower::LoweredModule& module_;
+  const Graph& graph_;
+  DimTable& dims_;
+  const std::string& prefix_;
+  PlanBuilder b_;
+  std::vector<PlanBufferId> buffers_;
+  std::vector<PlanKernelId> kernels_;
+  std::unordered_map<uint32_t, PlanValue> values_;
+  std::unordered_map<uint32_t, PlanBufferId> constants_;
+  std::unordered_map<uint32_t, PlanLabel> labels_;
+};
+
+}  // namespace
+
+PlanImage build_plan(const lower::LoweredModule& module, const std::string& kernel_prefix,
+                     const PlanOptions& options) {
+  return PlanEncoder(module, kernel_prefix).encode(options);
+}
+
+}  // namespace gcomp::artifact
