@@ -11,6 +11,7 @@
  * Structs begin with their size and only grow: set struct_size to sizeof of the struct you compiled
  * against.
  */
+/* NOLINTBEGIN(readability-identifier-naming): names as C writes them */
 #ifndef GCOMP_RUNTIME_H_
 #define GCOMP_RUNTIME_H_
 
@@ -164,3 +165,4 @@ struct gcomp_descriptor {
 }
 #endif
 #endif
+/* NOLINTEND(readability-identifier-naming) */

@@ -12,12 +12,14 @@
 #include "output_file.h"
 #include "weights.h"
 
+// NOLINTBEGIN(readability-identifier-naming): written by lib/embed.cmake
 extern "C" {
 extern const unsigned char gcomp_embedded_libc_stub[], gcomp_embedded_libm_stub[],
     gcomp_embedded_builtins[];
 extern const size_t gcomp_embedded_libc_stub_size, gcomp_embedded_libm_stub_size,
     gcomp_embedded_builtins_size;
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace gcomp::artifact {
 namespace {

@@ -19,6 +19,16 @@
 
 LLD_HAS_DRIVER(elf)
 
+// lld 19 forgets to clear these between links: after a -shared link, a -r link writes through the stale pointers. Its
+// headers are not installed, so the class is declared here as far as the names of its members go.
+namespace lld::elf {
+class Defined;
+struct ElfSym {
+  static Defined *bss, *edata1, *edata2, *end1, *end2, *etext1, *etext2;
+  static Defined *globalOffsetTable, *relaIpltStart, *relaIpltEnd, *tlsModuleBase;
+};
+}  // namespace lld::elf
+
 namespace gcomp::artifact {
 namespace {
 
@@ -86,6 +96,15 @@ std::string with_names(std::string text, const std::vector<LldFile>& files,
   return text;
 }
 
+void clear_stale_symbols() {
+  using S = lld::elf::ElfSym;
+  for (auto** symbol :
+       {&S::bss, &S::edata1, &S::edata2, &S::end1, &S::end2, &S::etext1, &S::etext2,
+        &S::globalOffsetTable, &S::relaIpltStart, &S::relaIpltEnd, &S::tlsModuleBase}) {
+    *symbol = nullptr;
+  }
+}
+
 bool call_lld(const std::vector<std::string>& arguments, std::string& messages) {
   static std::mutex one_at_a_time;
   static bool broken = false;  // after a crash inside, lld must not be called again
@@ -94,6 +113,7 @@ bool call_lld(const std::vector<std::string>& arguments, std::string& messages) 
   llvm::raw_string_ostream stream(messages);
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   if (broken) return false;
+  clear_stale_symbols();
   const lld::Result result = lld::lldMain(pointers, stream, stream, {{lld::Gnu, &lld::elf::link}});
   broken = !result.canRunAgain;
   return result.retCode == 0;

@@ -52,12 +52,16 @@ void localize_symbols(std::vector<std::byte>& object, const std::vector<std::str
     symbol.st_info = ELF64_ST_INFO(STB_LOCAL, ELF64_ST_TYPE(symbol.st_info));
     symbol.st_other = STV_DEFAULT;
   }
-  std::vector<uint32_t> order(symbols.size()), number(symbols.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  const auto globals = std::stable_partition(order.begin(), order.end(), [&](uint32_t i) {
-    return ELF64_ST_BIND(symbols[i].st_info) == STB_LOCAL;
-  });
-  table.sh_info = static_cast<uint32_t>(globals - order.begin());
+  std::vector<uint32_t> order, number(symbols.size());
+  const auto is_local = [](const Elf64_Sym& s) { return ELF64_ST_BIND(s.st_info) == STB_LOCAL; };
+  for (uint32_t i = 0; i < symbols.size(); ++i) {
+    if (is_local(symbols[i])) order.push_back(i);
+  }
+  const auto num_locals = static_cast<uint32_t>(order.size());
+  for (uint32_t i = 0; i < symbols.size(); ++i) {
+    if (!is_local(symbols[i])) order.push_back(i);
+  }
+  table.sh_info = num_locals;
   const std::vector<Elf64_Sym> old(symbols.begin(), symbols.end());
   for (uint32_t i = 0; i < order.size(); ++i) {
     symbols[i] = old[order[i]];

@@ -211,7 +211,7 @@ void unmap_weights(const ArtifactData& artifact);
 
 extern "C" {
 // The entry points an artifact's descriptor and prefixed functions refer to (abi.cpp).
-extern const gcomp_functions gcomp_rt_functions;
+extern const gcomp_functions gcomp_rt_functions;  // NOLINT(readability-identifier-naming)
 const gcomp_signature* gcomp_rt_describe(const gcomp_descriptor* descriptor);
 gcomp_status gcomp_rt_create(const gcomp_descriptor* descriptor, const gcomp_options* options,
                              gcomp_context** context);

@@ -99,12 +99,12 @@ uint64_t cpu_features() {
 
 const char* missing_cpu_feature(uint64_t needed) {
 #define GCOMP_CPU_NAME(id, text) text,
-  static const char* const names[] = {GCOMP_CPU_FEATURES(GCOMP_CPU_NAME)};
+  static const char* const kNames[] = {GCOMP_CPU_FEATURES(GCOMP_CPU_NAME)};
 #undef GCOMP_CPU_NAME
   const uint64_t missing = needed & ~cpu_features();
   if (missing == 0) return nullptr;
   const int bit = __builtin_ctzll(missing);
-  return bit < static_cast<int>(CpuFeature::count) ? names[bit] : "a later extension";
+  return bit < static_cast<int>(CpuFeature::count) ? kNames[bit] : "a later extension";
 }
 
 }  // namespace gcomp::rt

@@ -2,10 +2,12 @@
 
 #include "gcomp/runtime/object.h"
 
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 extern const unsigned char gcomp_embedded_runtime[];
 extern const size_t gcomp_embedded_runtime_size;
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace gcomp::runtime {
 

@@ -55,11 +55,13 @@ using PlanLabel = Id<struct PlanLabelTag>;
 struct PlanScalar {
   PlanValue value;  // if valid
   int64_t bits = 0;
+  // NOLINTBEGIN(google-explicit-constructor): lists of scalars mix all of these
   PlanScalar(PlanValue v) : value(v) {}
   PlanScalar(int64_t i) : bits(i) {}
   PlanScalar(int i) : bits(i) {}
   PlanScalar(double d) : bits(std::bit_cast<int64_t>(d)) {}
   PlanScalar(float f) : bits(std::bit_cast<uint32_t>(f)) {}
+  // NOLINTEND(google-explicit-constructor)
 };
 
 struct PlanExtent {

@@ -2,14 +2,13 @@
 // Packing buffers with known lifetimes into one arena; used by the compiler for static sizes and by
 // the runtime when extents become known. Freestanding, header only, deterministic, no recursion.
 //
-// Problem: give each item an offset such that items whose lifetimes meet do not overlap; small
-// total ("dynamic storage allocation", NP-hard). Two methods, the better result wins:
-//  - program order, best fit: allocate and release along time with free blocks in size classes
-//  (1/16 octave, 24 probes
-//    a class) and immediate coalescing: O(n), done forwards and backwards in time;
-//  - decreasing size, best gap: each item goes to the tightest gap between the already placed items
-//  it meets: O(n^2),
-//    only up to a number of items; usually within a few percent of the lower bound.
+// Problem: give each item an offset such that items whose lifetimes meet do not overlap, with a small
+// total ("dynamic storage allocation", NP-hard). The best of several results wins:
+//  - program order, best fit: allocate and release along time, with free blocks in size classes (1/16
+//    octave, 24 probes a class) and immediate coalescing, forwards and backwards in time: O(n);
+//  - most important first, tightest gap: each item goes to the tightest gap between those already
+//    placed that it meets; by size, by size times lifetime, and by lifetime: O(n^2), so only up to a
+//    number of items. The search stops when a result meets the lower bound.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -228,14 +227,26 @@ inline uint64_t pack_program_order(const PackItem* items, uint32_t n, bool backw
   return s.arena.end * kPackAlignment;
 }
 
-inline uint64_t pack_by_size(const PackItem* items, uint32_t n, uint64_t* offsets, Scratch& s) {
-  uint32_t* const by_size = s.by_start;
+enum class Importance { kSize, kArea, kLifetime };
+
+inline uint64_t importance(const PackItem& item, Importance by) {
+  const uint64_t size = pack_round(item.size), steps = uint64_t{item.last} - item.first + 1;
+  if (by == Importance::kSize) return size;
+  const uint64_t units = size / kPackAlignment;
+  // By lifetime, then by size; fields cannot carry into each other for any size that fits memory.
+  if (by == Importance::kLifetime) return steps << 32 | (units < 0xffffffff ? units : 0xffffffff);
+  return units * steps;
+}
+
+inline uint64_t pack_by_importance(const PackItem* items, uint32_t n, Importance by,
+                                   uint64_t* offsets, Scratch& s) {
+  uint32_t* const order = s.by_start;
   uint32_t* const placed = s.by_end;  // by increasing offset
-  for (uint32_t i = 0; i < n; ++i) by_size[i] = i;
-  radix_sort(by_size, s.spare, n, [&](uint32_t i) { return ~pack_round(items[i].size); });
+  for (uint32_t i = 0; i < n; ++i) order[i] = i;
+  radix_sort(order, s.spare, n, [&](uint32_t i) { return ~importance(items[i], by); });
   uint64_t total = 0;
   for (uint32_t k = 0; k < n; ++k) {
-    const PackItem& item = items[by_size[k]];
+    const PackItem& item = items[order[k]];
     const uint64_t size = pack_round(item.size);
     uint64_t end = 0, best = ~uint64_t{0}, best_gap = ~uint64_t{0};
     for (uint32_t p = 0; p < k; ++p) {
@@ -251,10 +262,10 @@ inline uint64_t pack_by_size(const PackItem* items, uint32_t n, uint64_t* offset
     }
     if (best == ~uint64_t{0}) best = end;
     if (size == 0) best = 0;
-    offsets[by_size[k]] = best;
+    offsets[order[k]] = best;
     uint32_t p = k;
     for (; p > 0 && offsets[placed[p - 1]] > best; --p) placed[p] = placed[p - 1];
-    placed[p] = by_size[k];
+    placed[p] = order[k];
     if (best + size > total) total = best + size;
   }
   return total;
@@ -268,30 +279,7 @@ inline size_t pack_scratch_bytes(uint32_t n) {
          count * (sizeof(uint64_t) + 3 * sizeof(uint32_t)) + 64;
 }
 
-// Fills offsets[n] and returns the bytes of the arena. `scratch`: pack_scratch_bytes(n), 8-byte
-// aligned. Up to `quadratic` items the O(n^2) method is tried too.
-inline uint64_t pack(const PackItem* items, uint32_t n, uint64_t* offsets, void* scratch,
-                     uint32_t quadratic) {
-  if (n == 0) return 0;
-  auto& s = *static_cast<pack_detail::Scratch*>(scratch);
-  s.blocks = reinterpret_cast<pack_detail::Block*>(&s + 1);
-  s.offsets = reinterpret_cast<uint64_t*>(s.blocks + 2 * static_cast<size_t>(n) + 1);
-  s.by_start = reinterpret_cast<uint32_t*>(s.offsets + n);
-  s.by_end = s.by_start + n;
-  s.spare = s.by_end + n;
-  uint64_t best = pack_detail::pack_program_order(items, n, false, offsets, s);
-  for (int method = 1; method < (n <= quadratic ? 3 : 2); ++method) {
-    const uint64_t bytes = method == 1
-                               ? pack_detail::pack_program_order(items, n, true, s.offsets, s)
-                               : pack_detail::pack_by_size(items, n, s.offsets, s);
-    if (bytes >= best) continue;
-    best = bytes;
-    for (uint32_t i = 0; i < n; ++i) offsets[i] = s.offsets[i];
-  }
-  return best;
-}
-
-// The most bytes alive at any step: no packing can do with less. Same scratch.
+// The most bytes alive at any step: no packing can do with less. `scratch`: 3 n uint32.
 inline uint64_t max_live_bytes(const PackItem* items, uint32_t n, void* scratch) {
   auto* by_start = static_cast<uint32_t*>(scratch);
   uint32_t *by_end = by_start + n, *spare = by_end + n;
@@ -310,6 +298,32 @@ inline uint64_t max_live_bytes(const PackItem* items, uint32_t n, void* scratch)
     if (live > most) most = live;
   }
   return most;
+}
+
+// Fills offsets[n] and returns the bytes of the arena. `scratch`: pack_scratch_bytes(n), 8-byte
+// aligned. Up to `quadratic` items the O(n^2) method is tried too.
+inline uint64_t pack(const PackItem* items, uint32_t n, uint64_t* offsets, void* scratch,
+                     uint32_t quadratic) {
+  if (n == 0) return 0;
+  auto& s = *static_cast<pack_detail::Scratch*>(scratch);
+  s.blocks = reinterpret_cast<pack_detail::Block*>(&s + 1);
+  s.offsets = reinterpret_cast<uint64_t*>(s.blocks + 2 * static_cast<size_t>(n) + 1);
+  s.by_start = reinterpret_cast<uint32_t*>(s.offsets + n);
+  s.by_end = s.by_start + n;
+  s.spare = s.by_end + n;
+  const uint64_t bound = max_live_bytes(items, n, s.by_start);
+  uint64_t best = pack_detail::pack_program_order(items, n, false, offsets, s);
+  const int methods = n <= quadratic ? 5 : 2;
+  for (int method = 1; method < methods && best > bound; ++method) {
+    const auto by = static_cast<pack_detail::Importance>(method - 2);
+    const uint64_t bytes = method == 1
+                               ? pack_detail::pack_program_order(items, n, true, s.offsets, s)
+                               : pack_detail::pack_by_importance(items, n, by, s.offsets, s);
+    if (bytes >= best) continue;
+    best = bytes;
+    for (uint32_t i = 0; i < n; ++i) offsets[i] = s.offsets[i];
+  }
+  return best;
 }
 
 }  // namespace gcomp::rt
