@@ -139,6 +139,7 @@ class Verifier {
     std::unordered_set<uint32_t> own;
     for (DimId d : attrs.dims(AttrKey::symbols)) {
       const auto s = c_.dims.as_symbol(d);
+      if (!s && has_trait(n.op, kHasBody) && c_.dims.is_constant(d, -1)) continue;  // not named
       if (!s) {
         report("attribute 'symbols' holds more than a plain symbol");
         continue;
