@@ -8,36 +8,43 @@
 Importing this package needs NumPy only; the exporters import PyTensor and PyMC when they are called.
 """
 
+from ._compiler import compile, find_gcomp
 from ._errors import CompileError, GcompError, ModelError, UnsupportedOps
+from ._npz import load_npz, save_npz
+from ._runtime import Model, ValueInfo, load
+from ._safetensors import load_safetensors, save_safetensors
 
 __version__ = "0.1.0"
 __all__ = [
     "CompileError",
     "GcompError",
+    "Model",
     "ModelError",
     "UnsupportedOps",
+    "ValueInfo",
+    "compile",
     "export_pymc",
     "export_pytensor",
+    "find_gcomp",
+    "load",
+    "load_npz",
+    "load_safetensors",
+    "save_npz",
+    "save_safetensors",
 ]
 
 
 def export_pytensor(inputs, outputs, path, updates=None, **options):
+    """Writes a PyTensor graph as JSON. Options are those of gcomp._export.pytensor.export_pytensor:
+    input_names, output_names, name, dims, checks."""
     from ._export.pytensor import export_pytensor as f
 
     return f(inputs, outputs, path, updates, **options)
 
 
 def export_pymc(model, path, **options):
+    """Writes a PyMC model's log-density and gradient as JSON. Options are those of
+    gcomp._export.pymc.export_pymc: jacobian, gradient, pregrad, data, name."""
     from ._export.pymc import export_pymc as f
 
     return f(model, path, **options)
-
-
-def _adopt_docs():
-    """Shows the full documentation without importing PyTensor."""
-    note = "See gcomp._export.{0}: help(gcomp._export.{0}.{1})"
-    export_pytensor.__doc__ = note.format("pytensor", "export_pytensor")
-    export_pymc.__doc__ = note.format("pymc", "export_pymc")
-
-
-_adopt_docs()
