@@ -69,6 +69,19 @@ kernel::Buffer KernelSpec::output(ValueId v) {
   return it->second;
 }
 
+kernel::Buffer KernelSpec::constant(ConstantId id, DType dtype) {
+  const auto [it, inserted] = buffers_.try_emplace({3, id.index});
+  if (inserted) {
+    it->second = builder_.parameter(dtype, kernel::Role::kIn);
+    call_.buffers.push_back({.kind = BufferArg::Kind::kConstant,
+                             .value = {},
+                             .constant = id,
+                             .dtype = dtype,
+                             .elements = {}});
+  }
+  return it->second;
+}
+
 kernel::Buffer KernelSpec::temporary(int key, DType dtype, DimId elements, kernel::Role role) {
   const auto [it, inserted] = buffers_.try_emplace({2, static_cast<uint32_t>(key)});
   if (inserted) {

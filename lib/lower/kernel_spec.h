@@ -37,6 +37,8 @@ class KernelSpec {
   // The tensor's memory as a parameter; asking twice gives the same one.
   kernel::Buffer input(ValueId v);
   kernel::Buffer output(ValueId v);
+  // A constant that is no value of the graph (weights in another layout).
+  kernel::Buffer constant(ConstantId id, DType dtype);
   // Memory of the plan that no value of the graph names: `elements` of `dtype`. Those with the same
   // `key` in the calls of one group are the same memory.
   kernel::Buffer temporary(int key, DType dtype, DimId elements, kernel::Role role);

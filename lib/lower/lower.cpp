@@ -76,6 +76,8 @@ void write_steps(const Graph& graph, const schedule::Groups& groups, ModuleState
 
 GroupLowering lowering_of(Op op) {
   switch (op) {
+    case Op::matmul:
+    case Op::conv: return lower_contraction;
     case Op::bind_dims: return lower_bind_dims;
     case Op::check: return lower_check;
     default: return nullptr;

@@ -66,14 +66,11 @@ class NestEmitter {
   // Emits the whole kernel; gives the parallel extent and grain.
   std::pair<DimId, uint32_t> emit();
 
-  // ---- For lowerings that make the loops themselves (contractions): the value of `v`, a member of
-  // the group, where the loops have the values given to `bind` and `given` (the contraction's result)
-  // has value `x` of `lanes` lanes along the innermost loop.
-  void set_given(ValueId given) { given_ = given; }
-  void prepare(ValueId v);  // before the first `bind`, once for each value that will be asked for
-  void bind(uint32_t loop, kernel::Value value);
-  kernel::Value evaluate(ValueId v, kernel::Value x, int lanes);
-  kernel::Value address_of(ValueId v);  // offset of the element in v's memory at the bound loops
+  // ---- For a contraction, which makes the loops itself: the group's nodes after it are evaluated
+  // and stored piece by piece. The nest's loops are rows and columns of the result.
+  void begin_epilogue(ValueId given);  // outside all loops, before the first piece
+  // `x`: `lanes` elements of `given` from (row, column) on.
+  void emit_epilogue(kernel::Value row, kernel::Value column, kernel::Value x, int lanes);
 
  private:
   struct Reduction;  // how one reduction accumulates

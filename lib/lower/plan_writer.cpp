@@ -84,6 +84,16 @@ void PlanWriter::call(LoweredCall c) {
   for (const BufferArg& b : c.buffers) {
     switch (b.kind) {
       case BufferArg::Kind::kValue: s.memory.push_back(memory_of(b.value)); break;
+      case BufferArg::Kind::kConstant: {
+        const Constant& constant = graph_.context().constants[b.constant];
+        s.memory.push_back(
+            add_memory({.kind = Memory::Kind::kConstant,
+                        .index = b.constant.index,
+                        .dtype = b.dtype,
+                        .bytes = dims().constant(static_cast<int64_t>(constant.bytes.size())),
+                        .offset = {}}));
+        break;
+      }
       case BufferArg::Kind::kTemporary: {
         const auto [it, inserted] = group_temporaries_.try_emplace(b.key);
         if (inserted) {

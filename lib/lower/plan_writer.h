@@ -65,8 +65,7 @@ using GroupLowering = void (*)(PlanWriter&, uint32_t group);
 GroupLowering lowering_of(Op op);  // nullptr: not supported
 
 void lower_nest(PlanWriter& w, uint32_t group);
-void lower_matmul(PlanWriter& w, uint32_t group);
-void lower_conv(PlanWriter& w, uint32_t group);
+void lower_contraction(PlanWriter& w, uint32_t group);  // matmul, conv
 void lower_conv_transpose(PlanWriter& w, uint32_t group);
 void lower_window(PlanWriter& w, uint32_t group);
 void lower_scan(PlanWriter& w, uint32_t group);

@@ -40,9 +40,10 @@ struct ScalarArg {
 
 // What one buffer parameter stands for while a group is lowered.
 struct BufferArg {
-  enum class Kind : uint8_t { kValue, kTemporary, kError };
+  enum class Kind : uint8_t { kValue, kConstant, kTemporary, kError };
   Kind kind = Kind::kValue;
   ValueId value = {};  // kValue
+  ConstantId constant = {};  // kConstant: one that is no value of the graph (packed weights)
   int key = 0;         // kTemporary: those of one group with equal keys are the same memory
   DType dtype = DType::kFloat32;
   DimId elements = {};  // kTemporary

@@ -1,0 +1,254 @@
+// Contractions of any dtype and layout, one result (or one vector of results) at a time: small shapes,
+// integers, half precision, channels-first convolutions that no pass has turned.
+
+#include <algorithm>
+
+#include "contraction.h"
+
+namespace gcomp::lower {
+
+using kernel::Buffer;
+using kernel::Builder;
+using kernel::Value;
+using kernel::Values;
+
+ConvShape conv_shape(const Graph& graph, const Node& node) {
+  DimTable& dims = graph.context().dims;
+  const Attrs attrs = graph.attrs(node);
+  const auto& x = graph.type(graph.operands(node)[0]).dims;
+  const auto& k = graph.type(graph.operands(node)[1]).dims;
+  const auto& y = graph.type(node.first_result).dims;
+  ConvShape s;
+  s.spatial = x.size() - 2;
+  s.batch = x[0];
+  s.channels_last = attrs.string_or(AttrKey::layout, "nchw") == "nhwc";
+  s.channels = s.channels_last ? x.back() : x[1];
+  s.features = s.channels_last ? y.back() : y[1];
+  const size_t first = s.channels_last ? 1 : 2;  // spatial axis of x and y
+  s.groups = attrs.integer_or(AttrKey::group, 1);
+  s.strides = attrs.ints(AttrKey::strides);
+  s.dilations = attrs.ints(AttrKey::dilations);
+  s.low = attrs.dims(AttrKey::low);
+  s.high = attrs.dims(AttrKey::high);
+  if (s.strides.empty()) s.strides.assign(s.spatial, 1);
+  if (s.dilations.empty()) s.dilations.assign(s.spatial, 1);
+  if (s.low.empty()) s.low.assign(s.spatial, dims.constant(0));
+  if (s.high.empty()) s.high.assign(s.spatial, dims.constant(0));
+  for (size_t i = 0; i < s.spatial; ++i) {
+    s.in.push_back(dims.add(x[first + i], dims.add(s.low[i], s.high[i])));
+    s.out.push_back(y[first + i]);
+    s.window.push_back(k[s.channels_last ? i : i + 2]);
+    s.padded = s.padded || !dims.is_constant(s.low[i], 0) || !dims.is_constant(s.high[i], 0);
+  }
+  return s;
+}
+
+namespace {
+
+// Half precision accumulates in float32, everything else in its own dtype.
+DType sum_dtype(DType t) {
+  return t == DType::kFloat16 || t == DType::kBFloat16 ? DType::kFloat32 : t;
+}
+
+Value zero(Builder& b, DType t, int lanes) {
+  return b.constant({sum_dtype(t), static_cast<uint16_t>(lanes)}, 0);
+}
+
+void lower_plain_matmul(PlanWriter& w, uint32_t group) {
+  const Graph& graph = w.graph();
+  DimTable& dims = w.dims();
+  const Node& node = graph.node(w.groups().groups[group].nodes[0]);
+  const ValueId a_value = graph.operands(node)[0], b_value = graph.operands(node)[1];
+  const bool trans_a = graph.attrs(node).integer_or(AttrKey::trans_a, 0) != 0;
+  const bool trans_b = graph.attrs(node).integer_or(AttrKey::trans_b, 0) != 0;
+  const Type& out = graph.type(node.first_result);
+  const size_t rank = out.dims.size();
+  const auto& a_dims = graph.type(a_value).dims;
+  const DimId m_dim = out.dims[rank - 2], n_dim = out.dims[rank - 1];
+  const DimId k_dim = a_dims[trans_a ? rank - 2 : rank - 1];
+  const DimId rows = dims.mul(dims.product(std::span(out.dims).first(rank - 2)), m_dim);
+  const DType t = out.dtype, sum = sum_dtype(t);
+
+  Contraction c(w, group, rows, n_dim);
+  KernelSpec& spec = c.spec();
+  Builder& b = c.b();
+  const Buffer a_buffer = spec.input(w.groups().storage[a_value.index]);
+  const Buffer b_buffer = spec.input(w.groups().storage[b_value.index]);
+  c.begin();
+  const Value m = spec.dim(m_dim), n = spec.dim(n_dim), k = spec.dim(k_dim);
+  const int lanes = w.target().vector_bytes / static_cast<int>(byte_size(sum));
+  const bool dot = !trans_a && (trans_b || dims.is_constant(n_dim, 1));
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value row) {
+    const Value batch = b.index_div(row, m), r = b.index_rem(row, m);
+    const Value a_base = b.mul(batch, b.mul(m, k)), b_base = b.mul(batch, b.mul(k, n));
+    const Value a_row = b.add(a_base, trans_a ? r : b.mul(r, k));
+    const Value a_step = trans_a ? m : b.index(1);
+    if (dot) {
+      // k is contiguous in both: vectors along k, added up at the end.
+      b.for_loop(b.index(0), n, b.index(1), [&](Value column) {
+        const Value b_row = b.add(b_base, b.mul(column, k));
+        const auto term = [&](Value i, int l) {
+          return b.mul(b.cast(b.load(a_buffer, b.add(a_row, i), l), sum),
+                       b.cast(b.load(b_buffer, b.add(b_row, i), l), sum));
+        };
+        const Value whole = b.mul(b.index_div(k, b.index(lanes)), b.index(lanes));
+        const Values sums = b.for_loop(
+            b.index(0), whole, b.index(lanes), {zero(b, t, lanes)},
+            [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, lanes))}; });
+        const Values rest = b.for_loop(
+            whole, k, b.index(1), {b.reduce(Op::add, sums[0])},
+            [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, 1))}; });
+        c.finish_piece(row, column, b.cast(rest[0], t), 1);
+      });
+      return;
+    }
+    b.vector_loop(b.index(0), n, trans_b ? 1 : lanes, [&](Value column, int l) {
+      const Values sums = b.for_loop(
+          b.index(0), k, b.index(1), {zero(b, t, l)}, [&](Value i, std::span<const Value> s) {
+            const Value x = b.load(a_buffer, b.add(a_row, b.mul(i, a_step)));
+            const Value at = trans_b ? b.add(b.mul(column, k), i) : b.add(b.mul(i, n), column);
+            const Value y = b.load(b_buffer, b.add(b_base, at), l);
+            return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum), l), b.cast(y, sum)))};
+          });
+      c.finish_piece(row, column, b.cast(sums[0], t), l);
+    });
+  });
+  c.call(rows, 1);
+}
+
+class PlainConv {
+ public:
+  PlainConv(PlanWriter& w, uint32_t group)
+      : w_(w),
+        graph_(w.graph()),
+        dims_(w.dims()),
+        node_(graph_.node(w.groups().groups[group].nodes[0])),
+        s_(conv_shape(graph_, node_)),
+        dtype_(graph_.type(node_.first_result).dtype),
+        rows_(dims_.product(std::span(graph_.type(node_.first_result).dims).first(s_.spatial + 1))),
+        c_(w, group, rows_, graph_.type(node_.first_result).dims.back()),
+        b_(c_.b()),
+        spec_(c_.spec()) {}
+
+  void run() {
+    const auto operands = graph_.operands(node_);
+    x_ = spec_.input(w_.groups().storage[operands[0].index]);
+    weights_ = spec_.input(w_.groups().storage[operands[1].index]);
+    has_bias_ = operands.size() > 2;
+    if (has_bias_) bias_ = spec_.input(w_.groups().storage[operands[2].index]);
+    c_.begin();
+    const auto& out = graph_.type(node_.first_result).dims;
+    b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value row) {
+      b_.for_loop(b_.index(0), spec_.dim(out.back()), b_.index(1), [&](Value column) {
+        // The index of the result element, from its row and column.
+        Values at(out.size());
+        at.back() = column;
+        Value rest = row;
+        for (size_t i = out.size() - 1; i-- > 0;) {
+          at[i] = i == 0 ? rest : b_.index_rem(rest, spec_.dim(out[i]));
+          rest = b_.index_div(rest, spec_.dim(out[i]));
+        }
+        c_.finish_piece(row, column, element(at), 1);
+      });
+    });
+    c_.call(rows_, 1);
+  }
+
+ private:
+  Value element(const Values& at) {
+    const Value feature = s_.channels_last ? at.back() : at[1];
+    const Values position(at.begin() + (s_.channels_last ? 1 : 2),
+                          s_.channels_last ? at.end() - 1 : at.end());
+    const DimId per_group = dims_.floor_div(s_.channels, dims_.constant(s_.groups));
+    const DimId features = dims_.floor_div(s_.features, dims_.constant(s_.groups));
+    const Value first_channel =
+        b_.mul(b_.index_div(feature, spec_.dim(features)), spec_.dim(per_group));
+    Values window;
+    const Values sum =
+        b_.for_loop(b_.index(0), spec_.dim(per_group), b_.index(1), {zero(b_, dtype_, 1)},
+                    [&](Value channel, std::span<const Value> s) {
+                      return Values{over_window(at[0], position, feature, channel, first_channel,
+                                                &window, s[0])};
+                    });
+    Value v = b_.cast(sum[0], dtype_);
+    if (has_bias_) v = b_.add(v, b_.load(bias_, feature));
+    return v;
+  }
+
+  // Loops over the window's axes, one inside the other (at most three).
+  Value over_window(Value image, const Values& position, Value feature, Value channel,
+                    Value first_channel, Values* window, Value sum) {
+    const size_t axis = window->size();
+    if (axis < s_.spatial) {
+      return b_.for_loop(b_.index(0), spec_.dim(s_.window[axis]), b_.index(1), {sum},
+                         [&](Value k, std::span<const Value> s) {
+                           window->push_back(k);
+                           const Value r = over_window(image, position, feature, channel,
+                                                       first_channel, window, s[0]);
+                           window->pop_back();
+                           return Values{r};
+                         })[0];
+    }
+    Values at;  // in x before padding
+    Value inside = b_.boolean(true);
+    for (size_t i = 0; i < s_.spatial; ++i) {
+      const Value moved = b_.add(b_.mul(position[i], b_.index(s_.strides[i])),
+                                 b_.mul((*window)[i], b_.index(s_.dilations[i])));
+      at.push_back(b_.sub(moved, spec_.dim(s_.low[i])));
+      const DimId extent = dims_.sub(s_.in[i], dims_.add(s_.low[i], s_.high[i]));
+      inside = b_.bit_and(inside,
+                          b_.bit_and(b_.ge(at[i], b_.index(0)), b_.lt(at[i], spec_.dim(extent))));
+    }
+    const Value x = b_.masked_load(x_, x_offset(image, at, b_.add(first_channel, channel)), inside,
+                                   b_.constant({dtype_, 1}, 0));
+    const Value k = b_.load(weights_, weight_offset(*window, feature, channel));
+    const DType t = sum_dtype(dtype_);
+    // Not counted at all where padded: 0 * inf would be NaN.
+    return b_.where(inside, b_.add(sum, b_.mul(b_.cast(x, t), b_.cast(k, t))), sum);
+  }
+
+  Value x_offset(Value image, const Values& at, Value channel) {
+    Value o = image;
+    if (!s_.channels_last) o = b_.add(b_.mul(o, spec_.dim(s_.channels)), channel);
+    for (size_t i = 0; i < s_.spatial; ++i) {
+      const DimId extent = dims_.sub(s_.in[i], dims_.add(s_.low[i], s_.high[i]));
+      o = b_.add(b_.mul(o, spec_.dim(extent)), at[i]);
+    }
+    return s_.channels_last ? b_.add(b_.mul(o, spec_.dim(s_.channels)), channel) : o;
+  }
+
+  Value weight_offset(const Values& window, Value feature, Value channel) {
+    const Value per_group = spec_.dim(dims_.floor_div(s_.channels, dims_.constant(s_.groups)));
+    Value o = s_.channels_last ? b_.index(0) : b_.add(b_.mul(feature, per_group), channel);
+    for (size_t i = 0; i < s_.spatial; ++i)
+      o = b_.add(b_.mul(o, spec_.dim(s_.window[i])), window[i]);
+    if (!s_.channels_last) return o;
+    return b_.add(b_.mul(b_.add(b_.mul(o, per_group), channel), spec_.dim(s_.features)), feature);
+  }
+
+  PlanWriter& w_;
+  const Graph& graph_;
+  DimTable& dims_;
+  const Node& node_;
+  const ConvShape s_;
+  const DType dtype_;
+  const DimId rows_;
+  Contraction c_;
+  Builder& b_;
+  KernelSpec& spec_;
+  Buffer x_, weights_, bias_;
+  bool has_bias_ = false;
+};
+
+}  // namespace
+
+void lower_plain_contraction(PlanWriter& w, uint32_t group) {
+  const Op op = w.graph().node(w.groups().groups[group].nodes[0]).op;
+  if (op == Op::matmul) {
+    lower_plain_matmul(w, group);
+  } else {
+    PlainConv(w, group).run();
+  }
+}
+
+}  // namespace gcomp::lower

@@ -1,0 +1,68 @@
+#pragma once
+// What the lowerings of matmul and convolution share: the group's epilogue, and a convolution's shape.
+
+#include "contract_kernel.h"
+#include "nest_emitter.h"
+#include "plan_writer.h"
+
+namespace gcomp::lower {
+
+// Size of a known extent, or -1.
+inline int64_t known(const DimTable& dims, DimId d) { return dims.constant_value(d).value_or(-1); }
+
+// One contraction being lowered: rows and columns of the whole result, and its epilogue.
+class Contraction {
+ public:
+  Contraction(PlanWriter& w, uint32_t group, DimId rows, DimId columns)
+      : w_(w),
+        graph_(w.graph()),
+        group_(w.groups().groups[group]),
+        spec_(w.graph(), w.target()),
+        epilogue_(w.graph(), w.groups(), group, spec_, {rows, columns}, {false, false}),
+        result_(graph_.result(group_.nodes[0])) {}
+
+  KernelSpec& spec() { return spec_; }
+  kernel::Builder& b() { return spec_.b(); }
+  ContractLoops& loops() { return loops_; }
+  void set_bias(ValueId bias) { bias_ = bias; }
+
+  // Adds the bias, runs the epilogue, stores.
+  void finish_piece(kernel::Value row, kernel::Value column, kernel::Value sum, int lanes) {
+    if (bias_.valid()) sum = b().add(sum, b().load(bias_buffer_, column, lanes));
+    epilogue_.emit_epilogue(row, column, sum, lanes);
+  }
+  void begin() {
+    if (bias_.valid()) bias_buffer_ = spec_.input(w_.groups().storage[bias_.index]);
+    epilogue_.begin_epilogue(result_);
+  }
+  void call(DimId extent, uint32_t grain) { w_.call(spec_.finish(extent, grain)); }
+
+ private:
+  PlanWriter& w_;
+  const Graph& graph_;
+  const schedule::Group& group_;
+  KernelSpec spec_;
+  NestEmitter epilogue_;
+  ValueId result_;
+  ValueId bias_;
+  kernel::Buffer bias_buffer_;
+  ContractLoops loops_;
+};
+
+struct ConvShape {
+  size_t spatial = 0;
+  bool channels_last = true;
+  DimId batch, channels, features;     // N, C, O
+  std::vector<DimId> in, out, window;  // spatial extents; `in` after padding
+  std::vector<DimId> low, high;
+  std::vector<int64_t> strides, dilations;
+  int64_t groups = 1;
+  bool padded = false;
+};
+
+ConvShape conv_shape(const Graph& graph, const Node& node);
+
+// Any dtype and layout, by plain loops.
+void lower_plain_contraction(PlanWriter& w, uint32_t group);
+
+}  // namespace gcomp::lower
