@@ -210,6 +210,7 @@ Constant GraphReader::tensor(const json& j, const std::string& place) {
     auto found = source_.weights.find(full.string());
     if (found == source_.weights.end()) {
       found = source_.weights.emplace(full.string(), SafetensorsFile(full)).first;
+      source_.context.files.push_back(full.string());
     }
     Constant c = found->second.tensor(name.get<std::string>());
     if (c.dtype != t || c.shape != shape) {

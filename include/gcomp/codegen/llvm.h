@@ -45,6 +45,10 @@ struct CompileOptions {
 
 CpuTraits cpu_traits(CpuLevel level);
 
+// What a CPU must have beyond x86-64-v1 to run the code, by LLVM's names. Native: all that this
+// machine reports, also what no code uses.
+std::vector<std::string> cpu_features(CpuLevel level);
+
 // One module's text or bytes for each kernels_per_module kernels, in order. names[i] is the symbol
 // of kernels[i] (hidden visibility). Throws InternalError when LLVM refuses what it was handed.
 std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> kernels,

@@ -49,6 +49,7 @@ struct Context {
   AttrTable attrs;
   ConstantPool constants;
   LocTable locs;
+  std::vector<std::string> files;  // that readers have read, in order: for dependency files
 
   GraphId add_graph(std::unique_ptr<Graph> body);  // a closed nested graph
   const Graph& graph(GraphId id) const { return *bodies_[id.index]; }

@@ -37,6 +37,24 @@ llvm::CodeGenOptLevel codegen_level(Effort effort) {
 
 }  // namespace
 
+std::vector<std::string> cpu_features(CpuLevel level) {
+  std::vector<std::string> features;
+  if (level == CpuLevel::kNative) {
+    for (const auto& entry : llvm::sys::getHostCPUFeatures()) {
+      if (entry.getValue()) features.push_back(entry.getKey().str());
+    }
+    std::ranges::sort(features);
+    return features;
+  }
+  constexpr const char* kV2[] = {"sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "sahf"};
+  constexpr const char* kV3[] = {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"};
+  constexpr const char* kV4[] = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"};
+  features.assign(std::begin(kV2), std::end(kV2));
+  if (level != CpuLevel::kV2) features.insert(features.end(), std::begin(kV3), std::end(kV3));
+  if (level == CpuLevel::kV4) features.insert(features.end(), std::begin(kV4), std::end(kV4));
+  return features;
+}
+
 TargetDescription describe_target(CpuLevel level) {
   switch (level) {
     case CpuLevel::kV2: return {"x86-64-v2", ""};
@@ -45,13 +63,8 @@ TargetDescription describe_target(CpuLevel level) {
     case CpuLevel::kNative: break;
   }
   // The CPU's name promises features that a virtual machine may mask: the list does not.
-  std::vector<std::string> features;
-  for (const auto& entry : llvm::sys::getHostCPUFeatures()) {
-    if (entry.getValue()) features.push_back("+" + entry.getKey().str());
-  }
-  std::ranges::sort(features);
   std::string joined = "-prefer-256-bit";
-  for (const std::string& f : features) joined += "," + f;
+  for (const std::string& f : cpu_features(level)) joined += ",+" + f;
   return {"x86-64", joined};
 }
 

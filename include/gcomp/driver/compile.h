@@ -1,0 +1,15 @@
+#pragma once
+// From a graph file to an artifact.
+
+#include "gcomp/driver/options.h"
+
+namespace gcomp::driver {
+
+// Writes options.output (and options.depfile). UserError for what the user can mend; nothing is left
+// behind unless the whole was written.
+void compile(const CompileOptions& options);
+
+// `gcomp opt`: the graph as the pipeline leaves it, written as .json or .gcb.
+void optimize_to_file(const CompileOptions& options);
+
+}  // namespace gcomp::driver

@@ -1,0 +1,22 @@
+#pragma once
+// When gcomp itself is wrong: a reproducer (the command and a copy of the graph) is written, so that
+// the bug can be reported and replayed. Covers internal errors and fatal signals, LLVM's aborts too.
+
+#include <filesystem>
+#include <string>
+
+namespace gcomp::driver {
+
+// To be called once, early. `command` is the command line as a shell would take it.
+void prepare_reproducer(const std::string& command);
+
+// The file that is read; the reproducer's folder will lie beside `output`.
+void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::path& output);
+
+// The stage that a crash message names. Cut to 63 characters.
+void set_crash_stage(const std::string& name);
+
+// Writes the reproducer with `message` in it; its folder's path, "" if it could not be written.
+std::string write_reproducer(const std::string& message);
+
+}  // namespace gcomp::driver

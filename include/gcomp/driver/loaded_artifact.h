@@ -1,0 +1,51 @@
+#pragma once
+// A compiled graph in this process: loads the file as any host would, through gcomp/runtime.h.
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gcomp/ir/constant.h"
+#include "gcomp/runtime.h"
+
+namespace gcomp::driver {
+
+struct PortInfo {
+  std::string name;
+  DType dtype;
+  std::vector<std::string> dims;  // "3", "batch", "2*n + 1"
+};
+
+class LoadedArtifact {
+ public:
+  // Threads 0: the runtime's choice. UserError (kFiles: not an artifact; kRun: it refuses this CPU).
+  LoadedArtifact(const std::filesystem::path& path, int threads);
+  ~LoadedArtifact();
+  LoadedArtifact(const LoadedArtifact&) = delete;
+  LoadedArtifact& operator=(const LoadedArtifact&) = delete;
+
+  const std::vector<PortInfo>& inputs() const { return inputs_; }
+  const std::vector<PortInfo>& outputs() const { return outputs_; }
+
+  // Inputs in order; uint16 is taken for bfloat16. UserError (kRun) with the artifact's own message.
+  std::vector<Constant> run(std::span<const Constant> inputs);
+
+  // Seconds of each of `repeat` further runs on the same inputs, results left in the artifact.
+  std::vector<double> time(std::span<const Constant> inputs, int repeat);
+
+ private:
+  class Tensors;
+  void check(gcomp_status status);
+  void check_inputs(std::span<const Constant> inputs) const;
+
+  std::string path_;
+  void* handle_ = nullptr;
+  const gcomp_descriptor* descriptor_ = nullptr;
+  gcomp_context* context_ = nullptr;
+  std::vector<PortInfo> inputs_;
+  std::vector<PortInfo> outputs_;
+};
+
+}  // namespace gcomp::driver

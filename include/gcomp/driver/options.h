@@ -1,0 +1,31 @@
+#pragma once
+// What the command line (or another front end) asks for: plain data, checked by whoever uses it.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gcomp/driver/pass_options.h"
+
+namespace gcomp::driver {
+
+using Path = std::filesystem::path;
+
+enum class Emit { kSharedObject, kObject, kAssembly, kLlvm, kKernels, kGraph };
+
+struct CompileOptions {
+  Path input;
+  Path output;
+  Emit emit = Emit::kSharedObject;
+  std::string name = "gcomp_model";     // prefix of the artifact's symbols
+  std::map<std::string, int64_t> dims;  // extents given to symbols
+  std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
+  int threads = 1;                      // of the compiler; never changes the result
+  Path depfile;                         // empty: none
+  std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file
+  pass::Options pipeline;
+};
+
+}  // namespace gcomp::driver

@@ -1,0 +1,225 @@
+// The whole compiler, as a table of contents.
+
+#include "gcomp/driver/compile.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "gcomp/artifact/link.h"
+#include "gcomp/artifact/lowered_plan.h"
+#include "gcomp/codegen/llvm.h"
+#include "gcomp/driver/load.h"
+#include "gcomp/driver/pipeline.h"
+#include "gcomp/driver/progress.h"
+#include "gcomp/formats/formats.h"
+#include "gcomp/ir/text.h"
+#include "gcomp/ir/verify.h"
+#include "gcomp/lower/lower.h"
+#include "gcomp/runtime/cpu.h"
+#include "gcomp/support/error.h"
+#include "gcomp/support/files.h"
+#include "manifest_json.h"
+#include "phases.h"
+
+namespace gcomp::driver {
+namespace {
+
+[[noreturn]] void usage_error(const std::string& message, const std::string& option,
+                              const std::string& hint) {
+  throw UserError(ExitCode::kUsage, {message, option, hint});
+}
+
+codegen::CpuLevel cpu_level(const std::string& text) {
+  using codegen::CpuLevel;
+  constexpr std::pair<const char*, CpuLevel> kLevels[] = {{"x86-64-v2", CpuLevel::kV2},
+                                                          {"x86-64-v3", CpuLevel::kV3},
+                                                          {"x86-64-v4", CpuLevel::kV4},
+                                                          {"native", CpuLevel::kNative}};
+  std::vector<std::string> names;
+  for (const auto& [name, level] : kLevels) {
+    if (text == name) return level;
+    names.emplace_back(name);
+  }
+  const std::string near = suggest(text, names);
+  usage_error(
+      "there is no CPU level '" + text + "'", "--mcpu",
+      near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native" : "did you mean '" + near + "'?");
+}
+
+void check_name(const std::string& name) {
+  const auto is_letter = [](char c) {
+    return std::isalpha(static_cast<unsigned char>(c)) || c == '_';
+  };
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool good = !name.empty() && is_letter(name[0]) &&
+                    std::ranges::all_of(name, [&](char c) { return is_letter(c) || is_digit(c); });
+  if (!good) usage_error("'" + name + "' is not a C identifier", "--name", "as in my_model");
+}
+
+// Before anything is read: a wrong word costs no time.
+void check_options(const CompileOptions& o) {
+  cpu_level(o.mcpu);
+  check_name(o.name);
+#ifndef GCOMP_NO_PASSES
+  pass::select(pipeline(), o.pipeline);
+#endif
+}
+
+std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptions& o,
+                                Phases& phases) {
+#ifdef GCOMP_NO_PASSES
+  return graph;
+#else
+  pass::Options options = o.pipeline;
+  options.dump = [](const std::string& name, const Graph& g) {
+    std::cerr << "// after " << name << "\n" << print(g, {.max_elements = 8, .elide = true});
+  };
+  options.verify = [](const Graph& g) { verify_or_throw(g, "a pass"); };
+  return pass::run(std::move(graph), pipeline(), options, &phases.passes);
+#endif
+}
+
+lower::LoweredModule lower_graph(const Graph& graph, codegen::CpuLevel level) {
+  const codegen::CpuTraits cpu = codegen::cpu_traits(level);
+  lower::LowerOptions options;
+  options.vector_bytes = cpu.vector_bytes;
+  options.vector_registers = cpu.vector_registers;
+  options.fma = cpu.fma;
+  return lower::lower(graph, options);
+}
+
+std::vector<std::string> generate_code(const lower::LoweredModule& module,
+                                       const CompileOptions& o) {
+  codegen::CompileOptions options;
+  options.cpu = cpu_level(o.mcpu);
+  options.threads = o.threads;
+  if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
+  if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
+  std::vector<const kernel::Kernel*> kernels;
+  for (const kernel::Kernel& k : module.kernels) kernels.push_back(&k);
+  return codegen::compile_kernels(kernels, module.names, options);
+}
+
+void write_texts(const Path& path, const std::vector<std::string>& texts) {
+  AtomicFile file(path);
+  for (const std::string& text : texts) file.write(text);
+  file.commit();
+}
+
+void write_kernels(const Path& path, const lower::LoweredModule& module) {
+  std::vector<std::string> texts;
+  for (const kernel::Kernel& k : module.kernels) texts.push_back(kernel::print(k) + "\n");
+  write_texts(path, texts);
+}
+
+// Of all features of a native target those that an artifact can check for, which are those that
+// generated code uses.
+std::vector<std::string> required_features(codegen::CpuLevel level) {
+  constexpr std::string_view kChecked[] = {
+#define GCOMP_CPU_NAME(id, text) text,
+      GCOMP_CPU_FEATURES(GCOMP_CPU_NAME)
+#undef GCOMP_CPU_NAME
+  };
+  std::vector<std::string> features = codegen::cpu_features(level);
+  std::erase_if(features, [&](const std::string& f) {
+    return std::ranges::find(kChecked, f) == std::end(kChecked);
+  });
+  return features;
+}
+
+void write_linked(const lower::LoweredModule& module, const std::vector<std::string>& objects,
+                  const CompileOptions& o) {
+  PlanOptions plan_options;
+  if (o.emit == Emit::kObject) plan_options.inline_constants = UINT64_MAX;  // no file to append to
+  const PlanImage plan = artifact::build_plan(module, "", plan_options);
+  artifact::LinkInput input;
+  input.name = o.name;
+  for (const std::string& object : objects)
+    input.objects.push_back(std::as_bytes(std::span(object)));
+  input.plan = &plan;
+  input.json = manifest_json(module, plan, o);
+  input.cpu_features = required_features(cpu_level(o.mcpu));
+  if (o.emit == Emit::kObject) {
+    artifact::write_object(input, o.output.string());
+  } else {
+    artifact::write_shared_object(input, o.output.string());
+  }
+}
+
+// make's rule "out: everything read". Spaces, $ and # as make wants them.
+void write_depfile(const CompileOptions& o, const Context& context) {
+  if (o.depfile.empty()) return;
+  const auto escaped = [](const std::string& path) {
+    std::string text;
+    for (char c : path) {
+      if (c == ' ' || c == '#') text += '\\';
+      if (c == '$') text += '$';
+      text += c;
+    }
+    return text;
+  };
+  std::string rule = escaped(o.output.string()) + ":";
+  for (const std::string& file : context.files) rule += " " + escaped(file);
+  write_file(o.depfile, rule + "\n");
+}
+
+}  // namespace
+
+void compile(const CompileOptions& o) {
+  check_options(o);
+  Progress progress(stderr_is_terminal());
+  Phases phases(progress);
+  Context context;
+
+  // The graph, node for node as the file says.
+  phases.begin("read");
+  std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
+  // Beyond this point no file is read.
+
+  // Rewriting: canonicalize, stabilize, specialize.
+  phases.begin("optimise");
+  graph = optimize(std::move(graph), o, phases);
+  if (o.emit == Emit::kGraph) return formats::write_graph(*graph, o.output);
+  // Beyond this point no node is added, changed or removed.
+
+  // Fusion groups become kernels and the steps that call them.
+  phases.begin("lower");
+  const lower::LoweredModule module = lower_graph(*graph, cpu_level(o.mcpu));
+  if (o.emit == Emit::kKernels) return write_kernels(o.output, module);
+  // Beyond this point the set of kernels is final.
+
+  phases.begin("generate code");
+  const std::vector<std::string> code = generate_code(module, o);
+  if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) return write_texts(o.output, code);
+
+  // Code, plan, constants and description become one file.
+  phases.begin("link");
+  write_linked(module, code, o);
+  write_depfile(o, context);
+
+  phases.end();
+  phases.report(o.profile);
+}
+
+void optimize_to_file(const CompileOptions& o) {
+  check_options(o);
+  Progress progress(stderr_is_terminal());
+  Phases phases(progress);
+  Context context;
+  phases.begin("read");
+  std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
+  phases.begin("optimise");
+  graph = optimize(std::move(graph), o, phases);
+  phases.begin("write");
+  if (o.output == "-") {
+    std::cout << print(*graph);
+  } else {
+    formats::write_graph(*graph, o.output);
+  }
+  phases.end();
+  phases.report(o.profile);
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,131 @@
+// Everything here may run in a signal handler of a process whose heap is broken: fixed buffers made
+// ready beforehand, system calls, and no allocation.
+
+#include "gcomp/driver/crash.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+constexpr size_t kPathBytes = 4096;
+constexpr size_t kStageBytes = 64;
+constexpr size_t kHandlerStackBytes = 64 << 10;  // the crash may be of a full stack
+
+// The one thing that is global: a signal handler has no other way to know.
+struct Report {
+  bool ready = false;
+  char folder[kPathBytes];
+  char command_file[kPathBytes + 16];
+  char message_file[kPathBytes + 16];
+  char graph_copy[kPathBytes + 64];
+  char graph[kPathBytes];
+  char command[4 * kPathBytes];
+  char stage[kStageBytes] = "start";
+};
+Report report;  // NOLINT(readability-identifier-naming)
+alignas(64) char handler_stack[kHandlerStackBytes];
+
+void write_all(int file, const char* text, size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::write(file, text, size);
+    if (n <= 0) return;
+    text += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+void write_text_file(const char* path, std::initializer_list<const char*> parts) {
+  const int file = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return;
+  for (const char* part : parts) write_all(file, part, std::strlen(part));
+  ::close(file);
+}
+
+void copy_file(const char* from, const char* to) {
+  const int source = ::open(from, O_RDONLY | O_CLOEXEC);
+  if (source < 0) return;
+  const int target = ::open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  char block[16384];
+  for (ssize_t n; target >= 0 && (n = ::read(source, block, sizeof block)) > 0;) {
+    write_all(target, block, static_cast<size_t>(n));
+  }
+  ::close(source);
+  if (target >= 0) ::close(target);
+}
+
+bool write_folder(const char* message) {
+  if (!report.ready) return false;
+  if (::mkdir(report.folder, 0755) != 0 && errno != EEXIST) return false;
+  write_text_file(report.command_file, {report.command, "\n"});
+  write_text_file(report.message_file, {"while: ", report.stage, "\n", message, "\n"});
+  copy_file(report.graph, report.graph_copy);
+  return true;
+}
+
+void on_fatal_signal(int number) {
+  const char* what = sigabbrev_np(number);
+  char message[128];
+  std::snprintf(message, sizeof message, "signal SIG%s", what != nullptr ? what : "?");
+  const bool written = write_folder(message);
+  const auto say = [](const char* text) { write_all(STDERR_FILENO, text, std::strlen(text)); };
+  say("gcomp: internal error: ");
+  say(message);
+  say(" while: ");
+  say(report.stage);
+  say("\n");
+  if (written) {
+    say("gcomp: a reproducer is in ");
+    say(report.folder);
+    say("; please report it\n");
+  }
+  ::_exit(static_cast<int>(ExitCode::kInternal));
+}
+
+void copy_text(char* to, size_t size, const std::string& text) {
+  std::snprintf(to, size, "%s", text.c_str());
+}
+
+}  // namespace
+
+void prepare_reproducer(const std::string& command) {
+  copy_text(report.command, sizeof report.command, command);
+  set_crash_graph({}, {});
+  report.ready = true;
+  const stack_t stack{handler_stack, 0, sizeof handler_stack};
+  ::sigaltstack(&stack, nullptr);
+  struct sigaction action{};
+  action.sa_handler = on_fatal_signal;
+  action.sa_flags = SA_ONSTACK | SA_RESETHAND;
+  for (int number : kSignals) ::sigaction(number, &action, nullptr);
+}
+
+void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::path& output) {
+  const std::string name = "gcomp-reproducer-" + std::to_string(::getpid());
+  const std::string place = (output.parent_path() / name).string();
+  copy_text(report.folder, sizeof report.folder, place);
+  copy_text(report.command_file, sizeof report.command_file, place + "/command");
+  copy_text(report.message_file, sizeof report.message_file, place + "/message");
+  copy_text(report.graph_copy, sizeof report.graph_copy,
+            place + "/graph" + graph.extension().string());
+  copy_text(report.graph, sizeof report.graph, graph.string());
+}
+
+void set_crash_stage(const std::string& name) {
+  copy_text(report.stage, sizeof report.stage, name);
+}
+
+std::string write_reproducer(const std::string& message) {
+  return write_folder(message.c_str()) ? report.folder : "";
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,111 @@
+#include "gcomp/driver/inspect.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "gcomp/artifact/manifest.h"
+#include "gcomp/driver/load.h"
+#include "signature.h"
+
+namespace gcomp::driver {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Ops by how often they occur, nested graphs included; ties by name.
+ordered_json op_counts(const Graph& graph) {
+  std::map<std::string, int64_t> counts;
+  const auto count = [&counts](const Graph& g) {
+    for (const Node& node : g.nodes()) ++counts[std::string(name(node.op))];
+  };
+  count(graph);
+  for (size_t g = 0; g < graph.context().num_graphs(); ++g)
+    count(graph.context().graph(GraphId(g)));
+  std::vector<std::pair<std::string, int64_t>> sorted(counts.begin(), counts.end());
+  std::ranges::stable_sort(sorted,
+                           [](const auto& a, const auto& b) { return a.second > b.second; });
+  ordered_json result = ordered_json::object();
+  for (const auto& [op, n] : sorted) result[op] = n;
+  return result;
+}
+
+size_t weight_bytes(const Graph& graph) {
+  size_t bytes = 0;
+  const ConstantPool& pool = graph.context().constants;
+  for (size_t i = 0; i < pool.size(); ++i) bytes += pool[ConstantId(i)].bytes.size();
+  return bytes;
+}
+
+ordered_json graph_json(const Graph& graph, const char* format) {
+  return {{"kind", "graph"},
+          {"format", format},
+          {"nodes", graph.num_nodes()},
+          {"nested_graphs", graph.context().num_graphs()},
+          {"constant_bytes", weight_bytes(graph)},
+          {"inputs", signature_json(graph, graph.inputs())},
+          {"outputs", signature_json(graph, graph.outputs())},
+          {"ops", op_counts(graph)}};
+}
+
+ordered_json artifact_json(const std::filesystem::path& path) {
+  const artifact::Manifest manifest = artifact::read_manifest(path.string());
+  ordered_json result{{"kind", "artifact"}, {"name", manifest.name}};
+  const auto inner = ordered_json::parse(manifest.json, nullptr, false);
+  if (inner.is_object()) result.update(inner);
+  result["weights_bytes"] = manifest.weights_bytes;
+  if (!manifest.weights_hash.empty()) result["weights_hash"] = manifest.weights_hash;
+  return result;
+}
+
+std::string value_text(const ordered_json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string port_text(const ordered_json& port) {
+  std::string text = "  " + value_text(port.value("name", ordered_json(""))) + ": " +
+                     value_text(port.value("dtype", ordered_json("?"))) + "[";
+  bool first = true;
+  for (const ordered_json& dim : port.value("dims", ordered_json::array())) {
+    text += (first ? "" : ", ") + value_text(dim);
+    first = false;
+  }
+  return text + "]\n";
+}
+
+// "key: value" lines; inputs, outputs and tables indented below their key.
+std::string to_text(const ordered_json& all) {
+  std::string text;
+  for (const auto& [key, value] : all.items()) {
+    if ((key == "inputs" || key == "outputs") && value.is_array()) {
+      text += key + ":\n";
+      for (const ordered_json& port : value) text += port_text(port);
+    } else if (value.is_object()) {
+      text += key + ":\n";
+      for (const auto& [k, v] : value.items()) text += "  " + k + ": " + value_text(v) + "\n";
+    } else if (value.is_array()) {
+      text += key + ": " + std::to_string(value.size()) + "\n";
+      for (const ordered_json& element : value) text += "  " + value_text(element) + "\n";
+    } else {
+      text += key + ": " + value_text(value) + "\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string inspect(const std::filesystem::path& path, bool json) {
+  ordered_json found;
+  const FileKind kind = detect(path);
+  if (kind == FileKind::kArtifact) {
+    found = artifact_json(path);
+  } else {
+    constexpr const char* kNames[] = {"json", "binary", "onnx"};
+    Context context;
+    found = graph_json(*load_graph(context, path, {}), kNames[static_cast<int>(kind)]);
+  }
+  return json ? found.dump(2) + "\n" : to_text(found);
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,191 @@
+#include "gcomp/driver/loaded_artifact.h"
+
+#include <dlfcn.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "gcomp/artifact/manifest.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+struct DTypeNumbers {
+  DType dtype;
+  uint8_t code, bits;
+};
+constexpr DTypeNumbers kNumbers[] = {
+    {DType::kBool, GCOMP_BOOL, 8},        {DType::kInt8, GCOMP_INT, 8},
+    {DType::kInt16, GCOMP_INT, 16},       {DType::kInt32, GCOMP_INT, 32},
+    {DType::kInt64, GCOMP_INT, 64},       {DType::kUInt8, GCOMP_UINT, 8},
+    {DType::kUInt16, GCOMP_UINT, 16},     {DType::kUInt32, GCOMP_UINT, 32},
+    {DType::kUInt64, GCOMP_UINT, 64},     {DType::kFloat16, GCOMP_FLOAT, 16},
+    {DType::kBFloat16, GCOMP_BFLOAT, 16}, {DType::kFloat32, GCOMP_FLOAT, 32},
+    {DType::kFloat64, GCOMP_FLOAT, 64},
+};
+
+gcomp_dtype to_abi(DType dtype) {
+  for (const DTypeNumbers& n : kNumbers) {
+    if (n.dtype == dtype) return {n.code, n.bits, 1};
+  }
+  GCOMP_CHECK(false, "a dtype has no number in the ABI");
+}
+
+DType from_abi(gcomp_dtype dtype) {
+  for (const DTypeNumbers& n : kNumbers) {
+    if (n.code == dtype.code && n.bits == dtype.bits) return n.dtype;
+  }
+  throw UserError(ExitCode::kFiles, {"the artifact uses a dtype that is not known here", "", ""});
+}
+
+std::vector<PortInfo> read_ports(const gcomp_value_info* first, uint32_t count, uint64_t stride) {
+  std::vector<PortInfo> ports;
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto* info = reinterpret_cast<const gcomp_value_info*>(
+        reinterpret_cast<const char*>(first) + i * stride);
+    PortInfo port{info->name, from_abi(info->dtype), {}};
+    for (int32_t a = 0; a < info->rank; ++a) port.dims.emplace_back(info->dims[a]);
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+}  // namespace
+
+// The ABI's views of inputs and outputs, and the extents they point to.
+class LoadedArtifact::Tensors {
+ public:
+  Tensors(const LoadedArtifact& artifact, std::span<const Constant> inputs) {
+    extents_.reserve(inputs.size() + artifact.outputs_.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Constant& value = inputs[i];
+      extents_.push_back(value.shape);
+      gcomp_tensor t = empty(artifact.inputs_[i].dtype, value.shape.size());
+      t.data = const_cast<std::byte*>(value.bytes.data());
+      t.capacity = value.bytes.size();
+      inputs_.push_back(t);
+    }
+    for (const PortInfo& port : artifact.outputs_) {
+      extents_.emplace_back(port.dims.size());
+      outputs_.push_back(empty(port.dtype, port.dims.size()));
+    }
+  }
+
+  gcomp_status run(const LoadedArtifact& artifact) {
+    for (gcomp_tensor& t : outputs_) t.data = nullptr;  // in the context's own memory
+    return artifact.descriptor_->functions->run(artifact.context_, inputs_.data(), count(inputs_),
+                                                outputs_.data(), count(outputs_));
+  }
+
+  Constant copy_output(size_t i, DType dtype) const {
+    const std::vector<int64_t>& shape = extents_[inputs_.size() + i];
+    size_t bytes = byte_size(dtype);
+    for (int64_t extent : shape) bytes *= static_cast<size_t>(extent);
+    const auto* data = static_cast<const std::byte*>(outputs_[i].data);
+    std::vector<std::byte> copy(bytes);
+    if (bytes > 0) std::memcpy(copy.data(), data, bytes);
+    return make_constant(dtype, shape, std::move(copy));
+  }
+
+ private:
+  gcomp_tensor empty(DType dtype, size_t rank) {
+    gcomp_tensor t{};
+    t.struct_size = sizeof t;
+    t.dtype = to_abi(dtype);
+    t.device_type = GCOMP_CPU;
+    t.rank = static_cast<int32_t>(rank);
+    t.extents = extents_.back().data();
+    return t;
+  }
+  static uint32_t count(const std::vector<gcomp_tensor>& v) {
+    return static_cast<uint32_t>(v.size());
+  }
+
+  std::vector<std::vector<int64_t>> extents_;  // inputs, then outputs
+  std::vector<gcomp_tensor> inputs_;
+  std::vector<gcomp_tensor> outputs_;
+};
+
+LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads)
+    : path_(path.string()) {
+  const std::string name = artifact::read_manifest(path_).name;
+  // An absolute path: a bare name would be looked for in the system's library folders.
+  handle_ = ::dlopen(std::filesystem::absolute(path).c_str(), RTLD_NOW | RTLD_LOCAL);
+  const auto refuse = [this](ExitCode code, const std::string& why) {
+    if (handle_ != nullptr) ::dlclose(handle_);
+    throw UserError(code, {why, path_, ""});
+  };
+  if (handle_ == nullptr) refuse(ExitCode::kFiles, std::string("cannot be loaded: ") + ::dlerror());
+  descriptor_ =
+      static_cast<const gcomp_descriptor*>(::dlsym(handle_, (name + "_descriptor_v1").c_str()));
+  if (descriptor_ == nullptr || descriptor_->magic != GCOMP_MAGIC) {
+    refuse(ExitCode::kFiles, "is no artifact of gcomp");
+  }
+  if (descriptor_->abi_version != GCOMP_ABI_VERSION) {
+    refuse(ExitCode::kFiles, "was made for another version of gcomp's interface");
+  }
+  const gcomp_signature* signature = descriptor_->functions->describe(descriptor_);
+  inputs_ = read_ports(signature->inputs, signature->num_inputs, signature->value_info_size);
+  outputs_ = read_ports(signature->outputs, signature->num_outputs, signature->value_info_size);
+  char message[1024] = "";
+  gcomp_options options{};
+  options.struct_size = sizeof options;
+  options.threads = static_cast<uint32_t>(threads);
+  options.message = message;
+  options.message_bytes = sizeof message;
+  if (descriptor_->functions->create(descriptor_, &options, &context_) != GCOMP_OK) {
+    refuse(ExitCode::kRun, message);
+  }
+}
+
+LoadedArtifact::~LoadedArtifact() {
+  if (context_ != nullptr) descriptor_->functions->destroy(context_);
+  if (handle_ != nullptr) ::dlclose(handle_);
+}
+
+void LoadedArtifact::check(gcomp_status status) {
+  if (status == GCOMP_OK) return;
+  const gcomp_functions& functions = *descriptor_->functions;
+  throw UserError(ExitCode::kRun,
+                  {functions.last_error(context_), path_, functions.status_name(status)});
+}
+
+void LoadedArtifact::check_inputs(std::span<const Constant> inputs) const {
+  GCOMP_CHECK(inputs.size() == inputs_.size(), "wrong number of inputs");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const PortInfo& port = inputs_[i];
+    const DType given = inputs[i].dtype;
+    if (given == port.dtype || (given == DType::kUInt16 && port.dtype == DType::kBFloat16))
+      continue;
+    throw UserError(ExitCode::kRun, {"input '" + port.name + "' is " + std::string(name(given)) +
+                                         ", but the graph takes " + std::string(name(port.dtype)),
+                                     path_, ""});
+  }
+}
+
+std::vector<Constant> LoadedArtifact::run(std::span<const Constant> inputs) {
+  check_inputs(inputs);
+  Tensors tensors(*this, inputs);
+  check(tensors.run(*this));
+  std::vector<Constant> results;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    results.push_back(tensors.copy_output(i, outputs_[i].dtype));
+  }
+  return results;
+}
+
+std::vector<double> LoadedArtifact::time(std::span<const Constant> inputs, int repeat) {
+  using Clock = std::chrono::steady_clock;
+  check_inputs(inputs);
+  Tensors tensors(*this, inputs);
+  std::vector<double> seconds;
+  for (int i = 0; i < repeat; ++i) {
+    const Clock::time_point begin = Clock::now();
+    check(tensors.run(*this));
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return seconds;
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,34 @@
+#include "manifest_json.h"
+
+#include "signature.h"
+
+namespace gcomp::driver {
+
+std::string manifest_json(const lower::LoweredModule& module, const PlanImage& plan,
+                          const CompileOptions& options) {
+  using nlohmann::ordered_json;
+  std::vector<int64_t> calls(module.kernels.size(), 0);
+  for (const lower::Step& step : module.steps) {
+    if (step.kind == lower::Step::Kind::kCall) ++calls[step.kernel];
+  }
+  constexpr size_t kMostKernels = 1000;  // of larger artifacts the list is cut
+  ordered_json kernels = ordered_json::array();
+  for (size_t i = 0; i < calls.size() && i < kMostKernels; ++i) {
+    kernels.push_back({{"name", module.names[i]}, {"calls", calls[i]}});
+  }
+  ordered_json fixed = ordered_json::object();
+  for (const auto& [symbol, extent] : options.dims) fixed[symbol] = extent;
+  const ordered_json all{
+      {"gcomp", GCOMP_VERSION},
+      {"inputs", signature_json(*module.graph, module.graph->inputs())},
+      {"outputs", signature_json(*module.graph, module.graph->outputs())},
+      {"options", {{"level", options.pipeline.level}, {"mcpu", options.mcpu}, {"dims", fixed}}},
+      {"nodes", module.graph->num_nodes()},
+      {"steps", plan.plan().num_steps},
+      {"arena_bytes", plan.arena_bytes},
+      {"num_kernels", module.kernels.size()},
+      {"kernels", kernels}};
+  return all.dump();
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,106 @@
+#include "gcomp/driver/pipeline.h"
+
+#include <algorithm>
+
+#include "gcomp/ir/op.h"
+#ifndef GCOMP_NO_PASSES
+#include "gcomp/passes/passes.h"
+#include "gcomp/rules/rules.h"
+#endif
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+#ifndef GCOMP_NO_PASSES
+pass::Pipeline make_pipeline() {
+  pass::Pipeline p{passes::table(), passes::order(), rules::all()};
+  pass::check_pipeline(p);
+  return p;
+}
+
+#endif
+// Lines "name  text", the names in one column.
+std::string columns(const std::vector<std::pair<std::string, std::string>>& rows) {
+  size_t width = 0;
+  for (const auto& [name, text] : rows) width = std::max(width, name.size());
+  std::string all;
+  for (const auto& [name, text] : rows) {
+    all += name;
+    if (!text.empty()) all += std::string(width - name.size() + 2, ' ') + text;
+    all += '\n';
+  }
+  return all;
+}
+
+[[maybe_unused]] std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+#ifndef GCOMP_NO_PASSES
+std::string list_passes(const pass::Options& options) {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const pass::Pass* p : pass::select(pipeline(), options)) {
+    rows.emplace_back(p->name,
+                      p->doc + (p->required ? " (required)" : "") + " [" + joined(p->tags) + "]");
+  }
+  return columns(rows);
+}
+
+std::string list_rules(const pass::Options& options) {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const pass::Pass* p : pass::select(pipeline(), options)) {
+    for (const rewrite::Rule* r : pass::select_rules(pipeline(), *p, options)) {
+      const std::string contract(rewrite::name(r->contract));
+      rows.emplace_back(r->name, r->doc + "  {" + contract + "} [" + joined(r->tags) + "]");
+    }
+  }
+  std::vector<std::pair<std::string, std::string>> once;  // a rule may belong to two passes
+  for (auto& row : rows) {
+    if (std::ranges::find(once, row) == once.end()) once.push_back(std::move(row));
+  }
+  return columns(once);
+}
+
+#endif
+std::string list_ops() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const OpInfo& op : all_ops()) {
+    rows.emplace_back(op.name, std::string(op.signature) + "  " + std::string(op.doc));
+  }
+  return columns(rows);
+}
+
+#ifndef GCOMP_NO_PASSES
+std::string list_tags() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const std::string& tag : pass::all_tags(pipeline())) rows.emplace_back(tag, "");
+  return columns(rows);
+}
+#endif
+
+}  // namespace
+
+#ifndef GCOMP_NO_PASSES
+const pass::Pipeline& pipeline() {
+  static const pass::Pipeline kPipeline = make_pipeline();
+  return kPipeline;
+}
+
+#endif
+std::string list(const std::string& what, const pass::Options& options) {
+#ifndef GCOMP_NO_PASSES
+  if (what == "passes") return list_passes(options);
+  if (what == "rules") return list_rules(options);
+  if (what == "tags") return list_tags();
+#endif
+  if (what == "ops") return list_ops();
+  const std::string near = suggest(what, {"passes", "rules", "ops", "tags"});
+  throw UserError(ExitCode::kUsage, {"there is no list of '" + what + "'", "gcomp list",
+                                     near.empty() ? "passes, rules, ops and tags are listed"
+                                                  : "did you mean '" + near + "'?"});
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,156 @@
+#include "gcomp/driver/run.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+#include "gcomp/driver/compile.h"
+#include "gcomp/driver/load.h"
+#include "gcomp/driver/loaded_artifact.h"
+#include "gcomp/formats/npz.h"
+#include "gcomp/interp/evaluate.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+using formats::NamedArray;
+
+[[noreturn]] void run_error(const std::string& message, const Path& place,
+                            const std::string& hint = "") {
+  throw UserError(ExitCode::kRun, {message, place.string(), hint});
+}
+
+// Keys of .npz files: the signature's names, or input_N where there is none.
+std::string key(const std::string& name, const char* stem, size_t i) {
+  return name.empty() ? std::string(stem) + "_" + std::to_string(i) : name;
+}
+
+// The arrays for the inputs called `names`, in that order.
+std::vector<Constant> take_inputs(const Path& file, const std::vector<std::string>& names) {
+  std::vector<NamedArray> arrays;
+  if (!file.empty()) arrays = formats::read_npz(file);
+  std::vector<std::string> present;
+  for (const NamedArray& a : arrays) present.push_back(a.name);
+  std::vector<Constant> inputs;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string wanted = key(names[i], "input", i);
+    const auto found = std::ranges::find(present, wanted);
+    if (found != present.end()) {
+      inputs.push_back(arrays[found - present.begin()].value);
+      continue;
+    }
+    if (file.empty())
+      run_error("the graph takes input '" + wanted + "'", "", "give --inputs FILE.npz");
+    const std::string near = suggest(wanted, present);
+    run_error("input '" + wanted + "' is not in the file", file,
+              near.empty() ? "" : "there is '" + near + "'");
+  }
+  return inputs;
+}
+
+void write_outputs(const Path& file, const std::vector<std::string>& names,
+                   std::vector<Constant> values) {
+  if (file.empty()) return;
+  std::vector<NamedArray> arrays;
+  for (size_t i = 0; i < names.size(); ++i) {
+    arrays.push_back({key(names[i], "output", i), std::move(values[i])});
+  }
+  formats::write_npz(file, arrays);
+}
+
+std::string in_unit(double seconds) {
+  char text[32];
+  if (seconds < 1e-3) {
+    std::snprintf(text, sizeof text, "%.3g us", seconds * 1e6);
+  } else if (seconds < 1) {
+    std::snprintf(text, sizeof text, "%.3g ms", seconds * 1e3);
+  } else {
+    std::snprintf(text, sizeof text, "%.3g s", seconds);
+  }
+  return text;
+}
+
+std::string timing(std::vector<double> seconds) {
+  if (seconds.empty()) return "";
+  std::ranges::sort(seconds);
+  return std::to_string(seconds.size()) + " runs: best " + in_unit(seconds.front()) + ", median " +
+         in_unit(seconds[seconds.size() / 2]) + "\n";
+}
+
+std::vector<std::string> names_of(const std::vector<PortInfo>& ports) {
+  std::vector<std::string> names;
+  for (const PortInfo& port : ports) names.push_back(port.name);
+  return names;
+}
+
+std::string run_artifact(const Path& file, const RunOptions& o) {
+  LoadedArtifact artifact(file, o.threads);
+  const std::vector<Constant> inputs = take_inputs(o.inputs, names_of(artifact.inputs()));
+  write_outputs(o.outputs, names_of(artifact.outputs()), artifact.run(inputs));
+  return timing(artifact.time(inputs, o.repeat));
+}
+
+std::vector<std::string> names_of(const std::vector<Port>& ports) {
+  std::vector<std::string> names;
+  for (const Port& port : ports) names.push_back(port.name);
+  return names;
+}
+
+std::string interpret(const RunOptions& o) {
+  Context context;
+  const auto graph = load_graph(context, o.compile.input, o.compile.dims);
+  std::vector<interp::Tensor> inputs;
+  for (size_t i = 0; Constant & value : take_inputs(o.inputs, names_of(graph->inputs()))) {
+    const DType wanted = graph->type(graph->inputs()[i++].value).dtype;
+    if (value.dtype == DType::kUInt16 && wanted == DType::kBFloat16) value.dtype = wanted;
+    inputs.push_back(interp::from_constant(value));
+  }
+  std::vector<Constant> outputs;
+  for (interp::Tensor& t : interp::evaluate(*graph, inputs)) {
+    outputs.push_back(interp::to_constant(std::move(t)));
+  }
+  write_outputs(o.outputs, names_of(graph->outputs()), std::move(outputs));
+  return "";
+}
+
+// A folder that is gone, with what lies in it, when the object is.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = std::filesystem::temp_directory_path() / "gcomp-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw UserError(ExitCode::kFiles, {"no temporary folder can be made", name, ""});
+    }
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+};
+
+}  // namespace
+
+std::string run(const RunOptions& options) {
+  if (options.interpret) return interpret(options);
+  if (detect(options.compile.input) == FileKind::kArtifact) {
+    return run_artifact(options.compile.input, options);
+  }
+  const TemporaryFolder folder;
+  CompileOptions compile_options = options.compile;
+  compile_options.emit = Emit::kSharedObject;
+  compile_options.output = folder.path() / "model.so";
+  compile(compile_options);
+  return run_artifact(compile_options.output, options);
+}
+
+}  // namespace gcomp::driver

@@ -1,0 +1,36 @@
+#pragma once
+// The subcommands: each parses its own command line and does one thing through lib/driver.
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gcomp/driver/options.h"
+
+namespace gcomp::cli {
+
+// Arguments behind the subcommand's name.
+using Arguments = std::vector<std::string>;
+
+void compile_command(const Arguments& arguments);
+void run_command(const Arguments& arguments);
+void opt_command(const Arguments& arguments);
+void list_command(const Arguments& arguments);
+void inspect_command(const Arguments& arguments);
+void convert_command(const Arguments& arguments);
+
+// A parser for `gcomp NAME`, with help text laid out alike everywhere.
+std::unique_ptr<CLI::App> make_parser(const std::string& name, const std::string& summary,
+                                      const std::string& usage);
+
+// False: help was printed and nothing is left to do. UserError (kUsage), with a suggestion, for a
+// command line that is wrong.
+bool parse(CLI::App& parser, const Arguments& arguments);
+
+// Options that several subcommands share.
+void add_pipeline_options(CLI::App& parser, pass::Options& options);
+void add_compile_options(CLI::App& parser, driver::CompileOptions& options);
+void add_dims_option(CLI::App& parser, std::map<std::string, int64_t>& dims);
+
+}  // namespace gcomp::cli

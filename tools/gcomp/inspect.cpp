@@ -1,0 +1,21 @@
+#include "gcomp/driver/inspect.h"
+
+#include <iostream>
+
+#include "command.h"
+
+namespace gcomp::cli {
+
+void inspect_command(const Arguments& arguments) {
+  const auto parser =
+      make_parser("gcomp inspect", "Describes a graph or an artifact without running it.",
+                  "gcomp inspect FILE [--json]");
+  std::string file;
+  bool json = false;
+  parser->add_option("FILE", file, "A graph or an artifact")->required();
+  parser->add_flag("--json", json, "One JSON object instead of lines");
+  if (!parse(*parser, arguments)) return;
+  std::cout << driver::inspect(file, json);
+}
+
+}  // namespace gcomp::cli

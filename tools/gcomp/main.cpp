@@ -1,0 +1,102 @@
+// The gcomp command: finds the subcommand, turns errors into messages and exit codes.
+
+#include <iostream>
+#include <new>
+
+#include "command.h"
+#include "gcomp/driver/crash.h"
+#include "gcomp/support/error.h"
+
+namespace {
+
+using namespace gcomp;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  void (*run)(const cli::Arguments&);
+};
+
+constexpr Command kCommands[] = {
+    {"compile", "Compile a graph (what happens without a command)", cli::compile_command},
+    {"run", "Run an artifact, or compile a graph and run it, on arrays in .npz files",
+     cli::run_command},
+    {"opt", "Optimise a graph and write it as a graph", cli::opt_command},
+    {"list", "List passes, rules, ops or tags", cli::list_command},
+    {"inspect", "Describe a graph or an artifact without running it", cli::inspect_command},
+    {"convert", "Write a graph in another format", cli::convert_command},
+};
+
+void print_help() {
+  std::cout << "gcomp " GCOMP_VERSION
+               ": compiles tensor graphs (JSON, binary, ONNX) to one loadable file\n\n"
+               "Usage: gcomp GRAPH -o OUT [OPTION...]\n       gcomp COMMAND ...\n\nCommands:\n";
+  for (const Command& c : kCommands) {
+    std::cout << "  " << c.name << std::string(10 - std::string_view(c.name).size(), ' ')
+              << c.summary << "\n";
+  }
+  std::cout
+      << "\ngcomp COMMAND --help tells more; --version prints the version.\n\n"
+         "Exit codes: 0 done, 1 the graph is wrong or unsupported, 2 usage, 3 files,\n"
+         "4 internal error (with a reproducer), 5 a time or memory limit, 6 the run failed.\n";
+}
+
+void dispatch(const cli::Arguments& all) {
+  if (all.empty() || all[0] == "--help" || all[0] == "-h" || all[0] == "help") return print_help();
+  if (all[0] == "--version") {
+    std::cout << "gcomp " GCOMP_VERSION "\n";
+    return;
+  }
+  for (const Command& c : kCommands) {
+    if (all[0] == c.name) return c.run({all.begin() + 1, all.end()});
+  }
+  cli::compile_command(all);
+}
+
+// A command line as a shell takes it, for the reproducer.
+std::string quoted(const cli::Arguments& arguments) {
+  std::string text = "gcomp";
+  for (const std::string& a : arguments) {
+    text += " '";
+    for (char c : a) text += c == '\'' ? "'\\''" : std::string(1, c);
+    text += "'";
+  }
+  return text;
+}
+
+int exit_code(ExitCode code) { return static_cast<int>(code); }
+
+int report(const UserError& error) {
+  for (const Diagnostic& d : error.diagnostics()) std::cerr << "gcomp: " << format(d) << "\n";
+  return exit_code(error.code());
+}
+
+int report_internal(const std::string& what) {
+  std::cerr << "gcomp: internal error: " << what << "\n";
+  const std::string folder = driver::write_reproducer(what);
+  if (!folder.empty()) {
+    std::cerr << "gcomp: a reproducer is in " << folder << "; please report it\n";
+  }
+  return exit_code(ExitCode::kInternal);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const cli::Arguments arguments(argv + 1, argv + argc);
+  try {
+    driver::prepare_reproducer(quoted(arguments));
+    dispatch(arguments);
+    std::cout.flush();
+    if (!std::cout)
+      throw UserError(ExitCode::kFiles, {"standard output cannot be written", "", ""});
+    return exit_code(ExitCode::kDone);
+  } catch (const UserError& error) {
+    return report(error);
+  } catch (const std::bad_alloc&) {
+    std::cerr << "gcomp: out of memory\n";
+    return exit_code(ExitCode::kLimit);
+  } catch (const std::exception& error) {
+    return report_internal(error.what());
+  }
+}

@@ -1,0 +1,148 @@
+// Parsers and the options that subcommands share.
+
+#include <charconv>
+#include <iostream>
+
+#include "command.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::cli {
+namespace {
+
+[[noreturn]] void usage_error(const std::string& message, const std::string& place,
+                              const std::string& hint = "") {
+  throw UserError(ExitCode::kUsage, {message, place, hint});
+}
+
+std::string did_you_mean(const std::string& near) {
+  return near.empty() ? "" : "did you mean '" + near + "'?";
+}
+
+std::vector<std::string> option_names(const CLI::App& parser) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : parser.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+void add_tags(CLI::App& parser, const std::string& flag, std::vector<std::string>& tags,
+              const std::string& help) {
+  const auto append = [&tags](const std::string& text) {
+    for (std::string& tag : pass::split_list(text)) tags.push_back(std::move(tag));
+  };
+  parser.add_option_function<std::string>(flag, append, help)->type_name("TAGS");
+}
+
+std::pair<std::string, int64_t> parse_dim(const std::string& text) {
+  const size_t equals = text.find('=');
+  int64_t extent = 0;
+  const char* end = text.data() + text.size();
+  if (equals != std::string::npos && equals > 0) {
+    const auto [rest, error] = std::from_chars(text.data() + equals + 1, end, extent);
+    if (error == std::errc() && rest == end && extent >= 0) return {text.substr(0, equals), extent};
+  }
+  usage_error("'" + text + "' is not SYMBOL=NUMBER, as in batch=8", "--dim");
+}
+
+driver::Emit parse_emit(const std::string& text) {
+  using driver::Emit;
+  const std::pair<const char*, Emit> known[] = {
+      {"so", Emit::kSharedObject}, {"obj", Emit::kObject},      {"asm", Emit::kAssembly},
+      {"llvm", Emit::kLlvm},       {"kernels", Emit::kKernels}, {"graph", Emit::kGraph}};
+  std::vector<std::string> names;
+  for (const auto& [name, emit] : known) {
+    if (name == text) return emit;
+    names.emplace_back(name);
+  }
+  usage_error("there is no output '" + text + "'", "--emit",
+              "one of so, obj, asm, llvm, kernels, graph");
+}
+
+[[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
+  if (!extra.starts_with("-")) usage_error("'" + extra + "' is one too many", parser.get_name());
+  const std::string word = extra.substr(0, extra.find('='));
+  usage_error("there is no option '" + word + "'", parser.get_name(),
+              did_you_mean(suggest(word, option_names(parser))));
+}
+
+// CLI11's layout with our own line of usage.
+class Formatter : public CLI::Formatter {
+ public:
+  explicit Formatter(std::string usage) : usage_(std::move(usage)) {}
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: " + usage_ + "\n";
+  }
+
+ private:
+  std::string usage_;
+};
+
+}  // namespace
+
+std::unique_ptr<CLI::App> make_parser(const std::string& name, const std::string& summary,
+                                      const std::string& usage) {
+  auto parser = std::make_unique<CLI::App>(summary, name);
+  const auto formatter = std::make_shared<Formatter>(usage);
+  formatter->column_width(34);
+  parser->formatter(formatter);
+  return parser;
+}
+
+bool parse(CLI::App& parser, const Arguments& arguments) {
+  Arguments reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
+  try {
+    parser.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << parser.help();
+    return false;
+  } catch (const CLI::ParseError& error) {
+    // A misspelt option may be why another one is missing, so it is named first.
+    if (!parser.remaining().empty()) refuse_extra(parser, parser.remaining().front());
+    usage_error(error.what(), parser.get_name(), "see " + parser.get_name() + " --help");
+  }
+  return true;
+}
+
+void add_dims_option(CLI::App& parser, std::map<std::string, int64_t>& dims) {
+  const auto add = [&dims](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) dims.insert(parse_dim(text));
+    return true;
+  };
+  parser.add_option_function<std::vector<std::string>>("--dim", add, "Fix an extent: batch=8")
+      ->type_name("SYMBOL=N")
+      ->expected(1)
+      ->take_all();
+}
+
+void add_pipeline_options(CLI::App& parser, pass::Options& o) {
+  parser.add_option("-O", o.level, "none, merge, fast_compile or fast_run (the default)")
+      ->type_name("LEVEL");
+  add_tags(parser, "--optimizer-including", o.including, "Run these passes and rules too");
+  add_tags(parser, "--optimizer-excluding", o.excluding, "Leave these out");
+  add_tags(parser, "--optimizer-requiring", o.requiring, "Run only what has all of these");
+  parser.add_flag("--fast-math", o.fast_math, "Allow rules that assume finite numbers");
+  parser.add_flag("--verify-each", o.verify_each, "Check the graph after every pass");
+  add_tags(parser, "--dump-after", o.dump_after, "Print the graph after a pass, or after \"all\"");
+}
+
+void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
+  parser.add_option("--mcpu", o.mcpu, "x86-64-v2, x86-64-v3 (the default), x86-64-v4 or native")
+      ->type_name("CPU");
+  parser.add_option("-j", o.threads, "Threads of the compiler; the result is the same")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  parser.add_option("--name", o.name, "Prefix of the artifact's symbols: a C identifier")
+      ->type_name("NAME");
+  const auto set_emit = [&o](const std::string& text) { o.emit = parse_emit(text); };
+  parser
+      .add_option_function<std::string>("--emit", set_emit, "so, obj, asm, llvm, kernels or graph")
+      ->type_name("WHAT");
+  parser.add_flag("--profile{-}", o.profile,
+                  "Time of every pass and phase: a table, or =FILE.json");
+  add_dims_option(parser, o.dims);
+  add_pipeline_options(parser, o.pipeline);
+}
+
+}  // namespace gcomp::cli
