@@ -1,5 +1,5 @@
-"""Running the gcomp command in Python tests: found through $GCOMP, then build/gcomp; absent, tests that
-need it are skipped."""
+"""Running the gcomp command in Python tests: $GCOMP, else that of $GCOMP_BUILD_DIR or build/. Where there
+is none, tests that need it are skipped."""
 
 import os
 import pathlib
@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def binary():
-    path = pathlib.Path(os.environ.get("GCOMP") or ROOT / "build" / "gcomp")
+    build = os.environ.get("GCOMP_BUILD_DIR") or ROOT / "build"
+    path = pathlib.Path(os.environ.get("GCOMP") or pathlib.Path(build) / "gcomp")
     return path if path.is_file() else None
 
 
