@@ -30,7 +30,7 @@ def save_safetensors(path, tensors):
     """Writes `tensors`, a mapping from names to arrays, row-major and aligned to 64 bytes."""
     header, blobs, at = {}, [], 0
     for name, array in tensors.items():
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         if array.dtype.name not in _NAMES:
             raise TypeError(f"tensor {name!r}: safetensors has no dtype {array.dtype}")
         gap = -at % _ALIGNMENT
