@@ -51,6 +51,7 @@ Function function_of(Op op);
 int64_t count(const Shape& shape);
 std::string to_string(const Shape& shape);            // "[2, 3]"
 Tensor make_tensor(DType dtype, Shape shape);         // zeros; RunFailure if an extent is negative
+int64_t add_extents(int64_t a, int64_t b);            // RunFailure if beyond 2^63
 std::vector<int64_t> strides_of(const Shape& shape);  // row-major, in elements
 
 inline Results one(Tensor t) {

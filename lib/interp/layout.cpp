@@ -106,7 +106,9 @@ Results eval_pad(const Call& c) {
   const Tensor& fill = c.operand(1);
   const Shape low = c.dims(AttrKey::low), high = c.dims(AttrKey::high);
   Shape shape = x.shape;
-  for (size_t a = 0; a < shape.size(); ++a) shape[a] += low[a] + high[a];
+  for (size_t a = 0; a < shape.size(); ++a) {
+    shape[a] = add_extents(add_extents(shape[a], low[a]), high[a]);
+  }
   Tensor y = make_tensor(x.dtype, std::move(shape));
   const std::vector<int64_t> strides = strides_of(x.shape);
   int64_t i = 0;
@@ -126,7 +128,9 @@ Results eval_pad(const Call& c) {
 Results eval_concat(const Call& c) {
   const auto axis = static_cast<size_t>(c.attrs.integer(AttrKey::axis));
   Shape shape = c.operand(0).shape;
-  for (size_t p = 1; p < c.operands.size(); ++p) shape[axis] += c.operand(p).shape[axis];
+  for (size_t p = 1; p < c.operands.size(); ++p) {
+    shape[axis] = add_extents(shape[axis], c.operand(p).shape[axis]);
+  }
   Tensor y = make_tensor(c.operand(0).dtype, std::move(shape));
   const std::vector<int64_t> strides = strides_of(y.shape);
   int64_t before = 0;  // extent of the operands already copied

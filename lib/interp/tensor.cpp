@@ -5,6 +5,14 @@
 #include "call.h"
 
 namespace gcomp::interp {
+namespace {
+
+// Only the extents of an empty tensor can overflow.
+int64_t wrapping_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+
+}  // namespace
 
 int64_t Tensor::num_elements() const { return count(shape); }
 
@@ -20,7 +28,7 @@ std::string to_string(const Tensor& t) { return std::string(name(t.dtype)) + to_
 
 int64_t count(const Shape& shape) {
   int64_t n = 1;
-  for (int64_t extent : shape) n *= extent;
+  for (int64_t extent : shape) n = wrapping_mul(n, extent);
   return n;
 }
 
@@ -46,12 +54,17 @@ Tensor make_tensor(DType dtype, Shape shape) {
   return t;
 }
 
+int64_t add_extents(int64_t a, int64_t b) {
+  if (__builtin_add_overflow(a, b, &a)) throw RunFailure("an extent is beyond 2^63");
+  return a;
+}
+
 std::vector<int64_t> strides_of(const Shape& shape) {
   std::vector<int64_t> strides(shape.size());
   int64_t stride = 1;
   for (size_t a = shape.size(); a-- > 0;) {
     strides[a] = stride;
-    stride *= shape[a];
+    stride = wrapping_mul(stride, shape[a]);
   }
   return strides;
 }

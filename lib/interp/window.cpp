@@ -5,6 +5,11 @@
 namespace gcomp::interp {
 namespace {
 
+int64_t scaled(int64_t a, int64_t b) {
+  if (__builtin_mul_overflow(a, b, &a)) throw RunFailure("a window is larger than 2^63");
+  return a;
+}
+
 // The windows of a window op and the positions within them.
 struct Windows {
   const Tensor& x;
@@ -18,7 +23,9 @@ struct Windows {
         low(c.dims(AttrKey::low)) {
     const Shape high = c.dims(AttrKey::high);
     for (size_t a = 0; a < x.shape.size(); ++a) {
-      const int64_t room = x.shape[a] + low[a] + high[a] - dilation[a] * (kernel[a] - 1) - 1;
+      const int64_t padded = add_extents(add_extents(x.shape[a], low[a]), high[a]);
+      const int64_t reach = add_extents(scaled(dilation[a], kernel[a] - 1), 1);
+      const int64_t room = add_extents(padded, -reach);
       const int64_t floor = room >= 0 ? room / stride[a] : -((stride[a] - 1 - room) / stride[a]);
       shape.push_back(floor + 1);
     }

@@ -1,5 +1,7 @@
 #include "gcomp/ir/infer.h"
 
+#include <limits>
+
 #include "gcomp/support/error.h"
 #include "ops/rows.h"
 
@@ -200,11 +202,11 @@ bool check_axes(TypeInference& t, AttrKey key, const std::vector<int64_t>& axes,
   return true;
 }
 
-bool check_at_least(TypeInference& t, AttrKey key, const std::vector<int64_t>& v, int64_t least) {
+bool check_positive(TypeInference& t, AttrKey key, const std::vector<int64_t>& v) {
   for (int64_t x : v) {
-    if (x >= least) continue;
+    if (x >= 1 && x <= std::numeric_limits<int32_t>::max()) continue;
     t.fail("attribute '" + std::string(name(key)) + "' has the element " + std::to_string(x) +
-           "; each must be at least " + std::to_string(least));
+           "; each must be at least 1 and below 2^31");
     return false;
   }
   return true;

@@ -57,7 +57,7 @@ bool check_conv_attrs(TypeInference& t, size_t spatial) {
   if (!check_choice(t, AttrKey::layout, "nchw", kLayouts)) return false;
   for (AttrKey key : {AttrKey::strides, AttrKey::dilations}) {
     if (!check_count(t, key, attrs.ints(key).size(), spatial)) return false;
-    if (!check_at_least(t, key, attrs.ints(key), 1)) return false;
+    if (!check_positive(t, key, attrs.ints(key))) return false;
   }
   for (AttrKey key : {AttrKey::low, AttrKey::high}) {
     if (!check_count(t, key, attrs.dims(key).size(), spatial)) return false;
@@ -179,7 +179,7 @@ void infer_window_to(TypeInference& t, DType dtype) {
   if (!check_dtype(t, 0, Domain::kNumeric)) return;
   for (AttrKey key : {AttrKey::kernel, AttrKey::strides, AttrKey::dilations}) {
     if (!check_count(t, key, attrs.ints(key).size(), x.dims.size())) return;
-    if (!check_at_least(t, key, attrs.ints(key), 1)) return;
+    if (!check_positive(t, key, attrs.ints(key))) return;
   }
   for (AttrKey key : {AttrKey::low, AttrKey::high}) {
     if (!check_count(t, key, attrs.dims(key).size(), x.dims.size())) return;

@@ -48,8 +48,8 @@ bool check_same_extent(TypeInference& t, int i, int ai, int j, int aj);
 bool check_count(TypeInference& t, AttrKey key, size_t have, size_t count);
 // Sorted, unique and within [0, rank).
 bool check_axes(TypeInference& t, AttrKey key, const std::vector<int64_t>& axes, int rank);
-// Every element at least `least`.
-bool check_at_least(TypeInference& t, AttrKey key, const std::vector<int64_t>& v, int64_t least);
+// Every element positive and below 2^31, so that products with extents do not overflow.
+bool check_positive(TypeInference& t, AttrKey key, const std::vector<int64_t>& v);
 // An attribute that is 0 or 1.
 bool check_flag(TypeInference& t, AttrKey key);
 // The attribute's text is one of `allowed`.
