@@ -21,6 +21,7 @@ LLD_HAS_DRIVER(elf)
 
 // lld 19 forgets to clear these between links: after a -shared link, a -r link writes through the stale pointers. Its
 // headers are not installed, so the class is declared here as far as the names of its members go.
+// NOLINTBEGIN(readability-identifier-naming)
 namespace lld::elf {
 class Defined;
 struct ElfSym {
@@ -28,6 +29,7 @@ struct ElfSym {
   static Defined *globalOffsetTable, *relaIpltStart, *relaIpltEnd, *tlsModuleBase;
 };
 }  // namespace lld::elf
+// NOLINTEND(readability-identifier-naming)
 
 namespace gcomp::artifact {
 namespace {

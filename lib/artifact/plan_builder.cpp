@@ -538,8 +538,9 @@ class Finisher {
         views.emplace_back(b.segment, i);
       }
     }
-    std::stable_sort(arena.begin(), arena.end(), [&](const auto& x, const auto& y) {
-      return s.buffers[x.second].first < s.buffers[y.second].first;
+    std::sort(arena.begin(), arena.end(), [&](const auto& x, const auto& y) {
+      return std::pair(s.buffers[x.second].first, x.second) <
+             std::pair(s.buffers[y.second].first, y.second);
     });
     for (uint32_t o = 0; o < s.outputs.size(); ++o) {
       outputs.emplace_back(s.buffers[s.outputs[o].buffer.index].segment, o);

@@ -121,10 +121,8 @@ const Case kCases[] = {
 };
 
 TEST_CASE("every wrong tensor gets its code and a message naming it") {
-  const Folder folder;
-  write_so(three_inputs(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(three_inputs());
+  Context context(artifact.descriptor());
   for (const Case& wrong : kCases) {
     CAPTURE(wrong.message);
     Call bad;
@@ -140,11 +138,9 @@ TEST_CASE("every wrong tensor gets its code and a message naming it") {
 }
 
 TEST_CASE("null pointers and wrong structs outside tensors") {
-  const Folder folder;
-  write_so(three_inputs(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(three_inputs());
   const gcomp_functions& f = *artifact.descriptor().functions;
-  Context context(artifact);
+  Context context(artifact.descriptor());
   Call call;
   CHECK(f.run(context.get(), nullptr, 3, call.outputs.data(), 1) == GCOMP_ERROR_NULL);
   CHECK(f.run(nullptr, nullptr, 0, nullptr, 0) == GCOMP_ERROR_NULL);
@@ -156,14 +152,12 @@ TEST_CASE("null pointers and wrong structs outside tensors") {
   CHECK(std::string(f.last_error(nullptr)) == "the context is null");
   CHECK(std::string(f.status_name(GCOMP_ERROR_ALIAS)) == "GCOMP_ERROR_ALIAS");
   options.allocate = [](void*, size_t, size_t) -> void* { return nullptr; };
-  CHECK_THROWS_AS(Context(artifact, options), ArtifactError);
+  CHECK_THROWS_AS(Context(artifact.descriptor(), options), ArtifactError);
 }
 
 TEST_CASE("larger structs of a newer caller are understood") {
-  const Folder folder;
-  write_so(test::scale_plan(1.0).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(test::scale_plan(1.0).finish());
+  Context context(artifact.descriptor());
   struct Newer {
     gcomp_tensor t;
     uint64_t more[3];
@@ -177,7 +171,6 @@ TEST_CASE("larger structs of a newer caller are understood") {
 }
 
 TEST_CASE("checks of the graph: a step over bools, and a kernel's codes") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n");
   const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}});
@@ -190,11 +183,10 @@ TEST_CASE("checks of the graph: a step over bools, and a kernel's codes") {
           .messages = {"x must not be negative", "x must be a number"}});
   b.call({.kernel = b.kernel("k_positive"), .buffers = {x, bools}, .extent = n});
   b.check(bools, n, "x must be positive");
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(b.finish());
   gcomp_options options = {};
   options.threads = 2;
-  Context context(artifact, options);
+  Context context(artifact.descriptor(), options);
   const auto message = [&](const std::vector<double>& v) {
     try {
       run_vector(context, v);
@@ -216,9 +208,7 @@ TEST_CASE("checks of the graph: a step over bools, and a kernel's codes") {
 }
 
 TEST_CASE("a second run on a context in use is refused") {
-  const Folder folder;
-  write_so(test::scale_plan(1.0, -1, 1).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(test::scale_plan(1.0, -1, 1).finish());
   struct State {
     Context* context = nullptr;
     gcomp_status inner = GCOMP_OK;
@@ -232,14 +222,13 @@ TEST_CASE("a second run on a context in use is refused") {
     s.inner = s.context->try_run(none, none);
     for (int64_t i = 0; i < n; ++i) task(task_data, i);
   };
-  Context context(artifact, options);
+  Context context(artifact.descriptor(), options);
   state.context = &context;
   CHECK(run_vector(context, {1, 2}) == std::vector<double>{3, 6});
   CHECK(state.inner == GCOMP_ERROR_BUSY);
 }
 
 TEST_CASE("outputs may lie on an input only where declared") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n");
   const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}});
@@ -248,9 +237,8 @@ TEST_CASE("outputs may lie on an input only where declared") {
   const PlanKernelId scale = b.kernel("k_scale");
   b.call({.kernel = scale, .buffers = {x, z}, .scalars = {3.0}, .extent = n});
   b.call({.kernel = scale, .buffers = {x, y}, .scalars = {2.0}, .extent = n});
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   std::vector<double> v = {1, 2, 3}, other(3);
   std::vector<int64_t> shape = {2}, y_shape = {0}, z_shape = {0};
   std::vector<gcomp_tensor> outputs = {tensor(v, y_shape), tensor(other, z_shape)};
@@ -264,7 +252,6 @@ TEST_CASE("outputs may lie on an input only where declared") {
 }
 
 TEST_CASE("extents that overflow or turn negative on the way are errors") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n");
   b.input("x", DType::kFloat64, {{n, "n"}});
@@ -272,9 +259,8 @@ TEST_CASE("extents that overflow or turn negative on the way are errors") {
   const PlanBufferId y = b.output("y", DType::kFloat64, {{less, "n - 2"}});
   const PlanValue huge = b.mul(b.mul(n, b.constant(INT64_MAX / 64)), b.constant(8));
   b.fill(y, b.floor_div(b.mul(less, b.constant(8)), b.max(b.constant(1), b.min(n, huge))), 0);
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   CHECK(run_vector(context, std::vector<double>(4)).size() == 2);
   CHECK_THROWS_WITH(run_vector(context, {1}),
                     "output \"y\" (number 0): extent of axis 0 (n - 2) would be -1");
@@ -284,18 +270,16 @@ TEST_CASE("extents that overflow or turn negative on the way are errors") {
 }
 
 TEST_CASE("threads: the environment, the option, and nonsense") {
-  const Folder folder;
-  write_so(test::scale_plan(1.0).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(test::scale_plan(1.0).finish());
   setenv("GCOMP_NUM_THREADS", "many", 1);
-  CHECK_THROWS_WITH_AS(Context{artifact}, "GCOMP_NUM_THREADS=many is not a number from 1 to 1024",
-                       ArtifactError);
+  CHECK_THROWS_WITH_AS(Context{artifact.descriptor()},
+                       "GCOMP_NUM_THREADS=many is not a number from 1 to 1024", ArtifactError);
   setenv("GCOMP_NUM_THREADS", "2", 1);
-  Context context(artifact);
+  Context context(artifact.descriptor());
   unsetenv("GCOMP_NUM_THREADS");
   gcomp_options options = {};
   options.threads = 5000;
-  Context many(artifact, options);
+  Context many(artifact.descriptor(), options);
 }
 
 TEST_CASE("a CPU without the features is refused when the context is created") {

@@ -53,8 +53,8 @@ PlanImage with_weights(const std::vector<double>& w, const PlanOptions& options 
   const PlanBufferId x = b.input("x", DType::kFloat64, {{b.constant(1), "1"}});
   const PlanBufferId y = b.output("y", DType::kFloat64, {{b.constant(2), "2"}});
   const PlanBufferId c = b.constant(std::as_bytes(std::span(w)));
-  static const double small = 0.25;
-  const PlanBufferId d = b.constant(std::as_bytes(std::span(&small, 1)));
+  static const double kSmall = 0.25;
+  const PlanBufferId d = b.constant(std::as_bytes(std::span(&kSmall, 1)));
   b.call({.kernel = b.kernel("k_sum"), .buffers = {c, y}, .scalars = {n}});
   b.call({.kernel = b.kernel("k_add"), .buffers = {x, d, b.view(y, b.constant(8))}, .extent = 1});
   return b.finish(options);

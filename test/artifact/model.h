@@ -4,12 +4,26 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "gcomp/artifact/link.h"
 #include "gcomp/artifact/plan_builder.h"
+#include "gcomp/runtime/artifact_data.h"
 #include "gcomp/runtime/loader.hpp"
+
+// The runtime and the kernels of kernels.c as linked into this test itself.
+extern "C" {
+extern const gcomp_functions gcomp_rt_functions;  // NOLINT(readability-identifier-naming)
+#define GCOMP_TEST_KERNEL_LIST(X)                                                    \
+  X(k_scale)                                                                         \
+  X(k_add) X(k_sin) X(k_sum) X(k_count) X(k_nonzero) X(k_checked_sqrt) X(k_positive) \
+      X(k_from_half) X(k_square_at)
+#define GCOMP_DECLARE_KERNEL(name) void name(void* const*, const int64_t*, int64_t, int64_t);
+GCOMP_TEST_KERNEL_LIST(GCOMP_DECLARE_KERNEL)
+#undef GCOMP_DECLARE_KERNEL
+}
 
 namespace gcomp::test {
 
@@ -56,6 +70,48 @@ void with_input(const PlanImage& plan, const LinkOptions& options, F f) {
 inline void write_so(const PlanImage& plan, const std::string& path, const LinkOptions& o = {}) {
   with_input(plan, o, [&](const auto& input) { artifact::write_shared_object(input, path); });
 }
+
+inline rt::KernelFn find_kernel(const std::string& name) {
+#define GCOMP_MATCH_KERNEL(k) \
+  if (name == #k) return k;
+  GCOMP_TEST_KERNEL_LIST(GCOMP_MATCH_KERNEL)
+#undef GCOMP_MATCH_KERNEL
+  throw std::runtime_error("no kernel " + name);
+}
+
+// A model to run: linked and loaded; in sanitizer builds the instrumented runtime of this process on the same plan.
+class Model {
+ public:
+  explicit Model(const PlanImage& image) : image_(image) {
+#ifdef GCOMP_TEST_IN_PROCESS
+    for (const std::string& name : image_.kernels) kernels_.push_back(find_kernel(name));
+    info_.magic = rt::kInfoMagic;
+    data_.plan = &image_.plan();
+    data_.kernels = kernels_.data();
+    data_.info = &info_;
+    descriptor_.struct_size = sizeof descriptor_;
+    descriptor_.magic = GCOMP_MAGIC;
+    descriptor_.abi_version = GCOMP_ABI_VERSION;
+    descriptor_.functions = &gcomp_rt_functions;
+    descriptor_.internal = &data_;
+#else
+    write_so(image_, folder_ / "m.so");
+    artifact_ = std::make_unique<Artifact>(folder_ / "m.so");
+#endif
+  }
+  const gcomp_descriptor& descriptor() const {
+    return artifact_ == nullptr ? descriptor_ : artifact_->descriptor();
+  }
+
+ private:
+  const PlanImage image_;
+  const Folder folder_;
+  std::unique_ptr<Artifact> artifact_;
+  std::vector<rt::KernelFn> kernels_;
+  rt::ArtifactInfo info_ = {};
+  rt::ArtifactData data_ = {};
+  gcomp_descriptor descriptor_ = {};
+};
 
 // y = 3 (a x) over a vector of n doubles, through a temporary; static n if given.
 inline PlanBuilder scale_plan(double a, int64_t n = -1, uint32_t grain = 0) {

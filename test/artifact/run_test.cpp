@@ -33,10 +33,8 @@ TEST_CASE("static and symbolic extents run through a temporary") {
 }
 
 TEST_CASE("one context, many extents, memory plans remembered") {
-  const Folder folder;
-  write_so(scale_plan(0.5).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(scale_plan(0.5).finish());
+  Context context(artifact.descriptor());
   for (int round = 0; round < 3; ++round) {
     for (const size_t n : {0u, 1u, 7u, 1000u, 8u, 100000u, 3u}) {
       std::vector<double> x(n);
@@ -78,7 +76,6 @@ TEST_CASE("describe tells the signature without running") {
 }
 
 TEST_CASE("libm and compiler helpers are found") {
-  const Folder folder;
   PlanBuilder b;
   const PlanBufferId x = b.input("x", DType::kFloat64, {{b.constant(2), "2"}});
   const PlanBufferId h = b.input("h", DType::kFloat16, {{b.constant(1), "1"}});
@@ -86,9 +83,8 @@ TEST_CASE("libm and compiler helpers are found") {
   const PlanBufferId f = b.output("f", DType::kFloat32, {{b.constant(1), "1"}});
   b.call({.kernel = b.kernel("k_sin"), .buffers = {x, y}, .extent = 2});
   b.call({.kernel = b.kernel("k_from_half"), .buffers = {h, f}, .extent = 1});
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   std::vector<double> xs = {0.5, -2}, ys(2);
   uint16_t half = 0x3e00;  // 1.5
   float single = 0;
@@ -101,16 +97,14 @@ TEST_CASE("libm and compiler helpers are found") {
 }
 
 TEST_CASE("strided inputs and outputs, negative strides, transposed") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n"), m = b.symbol("m");
   const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}, {m, "m"}});
   const PlanBufferId y = b.output("y", DType::kFloat64, {{n, "n"}, {m, "m"}});
   b.call(
       {.kernel = b.kernel("k_scale"), .buffers = {x, y}, .scalars = {10.0}, .extent = b.mul(n, m)});
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   std::vector<double> data = {0, 1, 2, 3, 4, 5}, result(12, -1);  // data[i][j] of 3 x 2
   std::vector<int64_t> shape = {2, 3}, out_shape = {0, 0};
   const int64_t transposed_backwards[] = {-8, 16};  // from data[.][1]
@@ -140,10 +134,8 @@ PlanBuilder nonzero_plan() {
 }
 
 TEST_CASE("data-dependent extents") {
-  const Folder folder;
-  write_so(nonzero_plan().finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(nonzero_plan().finish());
+  Context context(artifact.descriptor());
   for (int round = 0; round < 2; ++round) {
     CHECK(run_vector<int64_t>(context, {0, 3, 0, 5, 7}) == std::vector<int64_t>{1, 3, 4});
     CHECK(run_vector<int64_t>(context, {0, 0}).empty());
@@ -159,7 +151,6 @@ TEST_CASE("data-dependent extents") {
 }
 
 TEST_CASE("a loop with a counter, a growing owned buffer and an early end") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n"), i = b.symbol("i"), eight = b.constant(8);
   b.input("x", DType::kFloat64, {{n, "n"}});
@@ -178,9 +169,8 @@ TEST_CASE("a loop with a counter, a growing owned buffer and an early end") {
   b.end_loop();
   b.place(done);
   b.copy(y, grown, b.mul(n, eight));
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   CHECK(run_vector(context, std::vector<double>(5)) == std::vector<double>{0, 1, 4, 9, 16});
   CHECK(run_vector(context, {}).empty());
   const std::vector<double> many = run_vector(context, std::vector<double>(1000));
@@ -189,7 +179,6 @@ TEST_CASE("a loop with a counter, a growing owned buffer and an early end") {
 }
 
 TEST_CASE("a branch, views, stored extents, aliases and swaps") {
-  const Folder folder;
   PlanBuilder b;
   const PlanValue n = b.symbol("n"), eight = b.constant(8);
   const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}});
@@ -215,9 +204,8 @@ TEST_CASE("a branch, views, stored extents, aliases and swaps") {
   b.copy(y, chosen, b.mul(n, eight));
   b.copy(half, x, b.mul(n, eight));
   b.store(extents, {{n, 7}});
-  write_so(b.finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
-  Context context(artifact);
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
   std::vector<int64_t> shape = {2}, out_shape = {0}, extents_shape = {0}, stored(2);
   std::vector<double> result(4);
   for (int round = 0; round < 3; ++round) {
@@ -235,18 +223,16 @@ TEST_CASE("a branch, views, stored extents, aliases and swaps") {
 
 // Over many grains: the same bits for any number of threads, own pool and host's.
 TEST_CASE("threads do not change results") {
-  const Folder folder;
-  write_so(scale_plan(1.1, -1, 100).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(scale_plan(1.1, -1, 100).finish());
   std::vector<double> x(10007);
   for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<double>(i));
   gcomp_options options = {};
   options.threads = 1;
-  Context one(artifact, options);
+  Context one(artifact.descriptor(), options);
   const std::vector<double> expected = run_vector(one, x);
   for (const uint32_t threads : {2u, 3u, 8u}) {
     options.threads = threads;
-    Context context(artifact, options);
+    Context context(artifact.descriptor(), options);
     for (int round = 0; round < 200; ++round) CHECK(run_vector(context, x) == expected);
   }
   int64_t tasks = 0;
@@ -255,15 +241,13 @@ TEST_CASE("threads do not change results") {
     *static_cast<int64_t*>(data) += n;
     for (int64_t i = n; i-- > 0;) task(task_data, i);
   };
-  Context hosted(artifact, options);
+  Context hosted(artifact.descriptor(), options);
   CHECK(run_vector(hosted, x) == expected);
   CHECK(tasks >= 2 * 8);
 }
 
 TEST_CASE("many contexts on many threads") {
-  const Folder folder;
-  write_so(scale_plan(2.0, -1, 64).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(scale_plan(2.0, -1, 64).finish());
   std::vector<std::thread> hosts;
   std::vector<int> wrong(6);
   for (size_t h = 0; h < wrong.size(); ++h) {
@@ -271,7 +255,7 @@ TEST_CASE("many contexts on many threads") {
       gcomp_options options = {};
       options.threads = 2;
       for (int k = 0; k < 5; ++k) {
-        Context context(artifact, options);
+        Context context(artifact.descriptor(), options);
         for (size_t n = 1; n < 2000; n += 97 + h) {
           const std::vector<double> y = run_vector(context, std::vector<double>(n, 1.0));
           wrong[h] += y != std::vector<double>(n, 6.0);
@@ -297,9 +281,7 @@ TEST_CASE("two artifacts in one process, also under the same name") {
 }
 
 TEST_CASE("the host's allocator gets everything back") {
-  const Folder folder;
-  write_so(scale_plan(2.0, -1, 8).finish(), folder / "m.so");
-  const Artifact artifact(folder / "m.so");
+  const test::Model artifact(scale_plan(2.0, -1, 8).finish());
   struct Heap {
     int blocks = 0;
     int fail_at = -1;
@@ -319,7 +301,7 @@ TEST_CASE("the host's allocator gets everything back") {
     std::free(memory);
   };
   {
-    Context context(artifact, options);
+    Context context(artifact.descriptor(), options);
     run_vector(context, std::vector<double>(100, 1.0));
     run_vector(context, std::vector<double>(1000, 1.0));
     CHECK(heap.blocks > 0);
@@ -329,7 +311,7 @@ TEST_CASE("the host's allocator gets everything back") {
   for (heap.fail_at = 0; heap.fail_at < calls; ++heap.fail_at) {  // each allocation may fail
     heap.calls = 0;
     try {
-      Context context(artifact, options);
+      Context context(artifact.descriptor(), options);
       run_vector(context, std::vector<double>(100, 1.0));
       run_vector(context, std::vector<double>(1000, 1.0));
     } catch (const ArtifactError& e) {
