@@ -41,7 +41,8 @@ std::map<std::string, Exception> read_exceptions(const fs::path& file) {
     if (colon != line.npos) e.reason = line.substr(colon + 1);
     if (kind == "fails") e.fails = true;
     while (words >> input) e.constants.push_back(input);
-    if (kind != "fails" && kind != "constant") {
+    if (kind == "loose") e.loose = true;
+    if (kind != "fails" && kind != "loose" && kind != "constant") {
       throw UserError(ExitCode::kFiles, {"bad line: " + line, file.string(), ""});
     }
   }

@@ -16,9 +16,15 @@ namespace {
 namespace fs = std::filesystem;
 using interp::Tensor;
 
+struct Tolerance {
+  double relative, absolute;
+};
+
 // onnx's own runner allows 1e-3; so little precision hides mistakes.
-constexpr double kRelative = 1e-4, kAbsolute = 1e-6;
-constexpr double kRelativeHalf = 2e-3, kAbsoluteHalf = 1e-3;
+Tolerance tolerance(DType t, bool loose) {
+  if (t == DType::kFloat16 || t == DType::kBFloat16) return {2e-3, 1e-3};
+  return loose ? Tolerance{1e-3, 1e-7} : Tolerance{1e-4, 1e-6};
+}
 
 struct Options {
   fs::path data;
@@ -27,8 +33,6 @@ struct Options {
   size_t shard = 0, shards = 1;
   bool show = false;
 };
-
-bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
 // "" or what is wrong.
 std::string run(const fs::path& folder, const Exception& exception) {
@@ -51,10 +55,9 @@ std::string run(const fs::path& folder, const Exception& exception) {
     if (!graph) return "import: " + format(diagnostics.errors().at(0));
     const std::vector<Tensor> outputs = interp::evaluate(*graph, inputs);
     for (size_t i = 0; i < set.outputs.size(); ++i) {
-      const bool half = is_half(set.outputs[i].dtype);
+      const Tolerance allowed = tolerance(set.outputs[i].dtype, exception.loose);
       const std::string difference =
-          compare(outputs.at(i), set.outputs[i], half ? kRelativeHalf : kRelative,
-                  half ? kAbsoluteHalf : kAbsolute);
+          compare(outputs.at(i), set.outputs[i], allowed.relative, allowed.absolute);
       if (!difference.empty()) return "output " + std::to_string(i) + ": " + difference;
     }
   }

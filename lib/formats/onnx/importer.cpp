@@ -179,6 +179,14 @@ void Importer::scan(const ModelProto& model) {
   }
 }
 
+void Importer::count_again(Bytes graph) {
+  if (graph.size() > again_budget_) {
+    graph_error("loops within loops change the extents of what they carry too often", "",
+                "pad the carried tensors to a fixed extent");
+  }
+  again_budget_ -= graph.size();
+}
+
 const FreeNames& Importer::free_names(Bytes graph) const { return free_names_.at(graph.data()); }
 
 // ---- Inputs and weights ----
@@ -402,6 +410,7 @@ std::unique_ptr<Graph> Importer::import_model(const ModelProto& model) {
   }
   choose_opset(model);
   scan(model);
+  again_budget_ = 8 * model.graph.size();
   const GraphProto graph = read_graph(model.graph);
   auto top = std::make_unique<Frame>();
   top->body = std::make_shared<Body>(context_);

@@ -45,6 +45,11 @@ class Importer {
   // Binds the outputs of a node whose nested graphs are done.
   void finish(NodeImport& node);
 
+  // A nested graph is to be imported a second time (a loop whose carried extents turn out to change).
+  // Loops within loops would make this exponential: past a budget that follows the size of the file
+  // it is an error.
+  void count_again(Bytes graph);
+
   const FreeNames& free_names(Bytes graph) const;
   // The value a name has in the graph being imported; invalid if it has none.
   ValueId lookup(std::string_view name) const;
@@ -83,6 +88,7 @@ class Importer {
   bool entered_ = false;  // the node being imported has begun a nested graph
   std::unordered_set<std::string> dims_seen_;
   size_t errors_left_ = 0;
+  size_t again_budget_ = 0;  // bytes of nested graphs that may still be imported a second time
 };
 
 // Text that a symbol may have, from a name of the file; "" if nothing of it can stay.

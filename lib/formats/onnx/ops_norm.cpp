@@ -142,8 +142,7 @@ void import_lp_norm(NodeImport& n) {
   } else {
     norm = n.unary(Op::sqrt, n.reduce(Op::reduce_sum, n.square(x), axes, true));
   }
-  const ValueId y = n.where(n.compare(Op::eq, norm, 0), n.like(x, 0), n.div(x, norm));
-  n.out(n.cast(y, n.dtype(n.in(0))));
+  n.out(n.cast(n.div(x, norm), n.dtype(n.in(0))));
 }
 
 void import_mean_variance(NodeImport& n) {

@@ -427,6 +427,19 @@ void import_range(NodeImport& n) {
     }
     count = n.extents_from(n.reshape(n.max(number, 0.0), {n.dim(1)}), "range")[0];
   }
+  // A short known range is a constant: it may hold axes.
+  const auto length = d.constant_value(count);
+  const auto first = n.known_ints(start);
+  if (step && first && length && *length <= 64 && (t == DType::kInt64 || t == DType::kInt32)) {
+    Ints values;
+    for (int64_t i = 0; i < *length; ++i) {
+      values.push_back(static_cast<int64_t>(static_cast<uint64_t>((*first)[0]) +
+                                            static_cast<uint64_t>(i) *
+                                                static_cast<uint64_t>((*step)[0])));
+    }
+    const ValueId list = n.b.int64s(values);
+    return n.out(n.cast(list, t));
+  }
   n.out(n.add(start, n.mul(n.iota(t, {count}, 0), delta)));
 }
 
