@@ -102,9 +102,8 @@ void import_attention(NodeImport& n) {
   ValueId capped = biased;
   const double cap = n.real("softcap", 0);
   if (cap > 0) capped = n.mul(n.unary(Op::tanh, n.div(biased, cap)), cap);
-  const DType precision = n.integer("softmax_precision", 0) != 0
-                              ? n.dtype_attribute("softmax_precision", work)
-                              : work;
+  const DType precision =
+      n.integer("softmax_precision", 0) != 0 ? n.dtype_attribute("softmax_precision", work) : work;
   const ValueId soft = n.cast(n.softmax(n.cast(capped, precision), {3}), work);
   ValueId y = n.cast(n.matmul(soft, value), t);
   if (flat) {
@@ -130,8 +129,8 @@ void import_rotary(NodeImport& n) {
   if (flat) {  // [batch, sequence, heads, size] in both cases
     const int64_t heads = n.integer("num_heads", 0);
     if (heads < 1) n.fail("attribute 'num_heads' is needed");
-    x = n.reshape(x, {original[0], original[1], n.dim(heads),
-                      d.floor_div(original[2], n.dim(heads))});
+    x = n.reshape(x,
+                  {original[0], original[1], n.dim(heads), d.floor_div(original[2], n.dim(heads))});
   } else {
     x = n.transpose(x, {0, 2, 1, 3});
   }
@@ -172,8 +171,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> attention_rows() {
-  return kRows;
-}
+std::span<const OpRow> attention_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

@@ -27,9 +27,7 @@ std::optional<bool> known_truth(NodeImport& n, ValueId v) {
 }
 
 // A condition or trip count, which files write as a scalar or as one element.
-ValueId as_scalar(NodeImport& n, ValueId v) {
-  return n.rank(v) == 0 ? v : n.reshape(v, {});
-}
+ValueId as_scalar(NodeImport& n, ValueId v) { return n.rank(v) == 0 ? v : n.reshape(v, {}); }
 
 GraphId add_body(NodeImport& n, Body& body, const Values& outputs) {
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -127,12 +125,12 @@ void import_if(NodeImport& n) {
 // What Loop and Scan have in common: carried values, captures, and stacked results.
 struct LoopState {
   Bytes graph;
-  ValueId trip_count;            // int64 scalar
-  std::optional<DimId> extent;   // the trip count as an extent, if known
-  ValueId condition;             // bool scalar; invalid: runs trip_count times
-  Values carried;                // first values
-  Values scanned;                // Scan: inputs of which each iteration sees one slice of axis 0
-  std::vector<bool> reversed;    // of `scanned`: from the end
+  ValueId trip_count;           // int64 scalar
+  std::optional<DimId> extent;  // the trip count as an extent, if known
+  ValueId condition;            // bool scalar; invalid: runs trip_count times
+  Values carried;               // first values
+  Values scanned;               // Scan: inputs of which each iteration sees one slice of axis 0
+  std::vector<bool> reversed;   // of `scanned`: from the end
   bool is_scan = false;
   std::shared_ptr<Captures> captures;
   std::vector<std::vector<bool>> varies;  // per carried value and axis: its extent changes
@@ -361,8 +359,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> control_rows() {
-  return kRows;
-}
+std::span<const OpRow> control_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

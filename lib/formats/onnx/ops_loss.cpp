@@ -22,10 +22,10 @@ ValueId negative_log_likelihood(NodeImport& n, ValueId scores, ValueId target, V
     counts = n.binary(Op::ne, target, ignored);
     target = n.where(counts, target, n.like(target, 0));
   }
-  const ValueId picked = n.squeeze(n.b.value(Op::gather_elements,
-                                             {scores, n.unsqueeze(target, {1})},
-                                             {{AttrKey::axis, int64_t{1}}}),
-                                   {1});
+  const ValueId picked =
+      n.squeeze(n.b.value(Op::gather_elements, {scores, n.unsqueeze(target, {1})},
+                          {{AttrKey::axis, int64_t{1}}}),
+                {1});
   ValueId w;  // of each label
   if (weight.valid()) w = n.gather(n.widen(weight), target, 0);
   if (counts.valid()) w = w.valid() ? n.where(counts, w, n.like(w, 0)) : n.cast(counts, t);
@@ -41,8 +41,8 @@ ValueId negative_log_likelihood(NodeImport& n, ValueId scores, ValueId target, V
 }
 
 void import_nll(NodeImport& n) {
-  const ValueId loss = negative_log_likelihood(n, n.widen(n.in(0)), n.in(1),
-                                               n.has(2) ? n.in(2) : ValueId());
+  const ValueId loss =
+      negative_log_likelihood(n, n.widen(n.in(0)), n.in(1), n.has(2) ? n.in(2) : ValueId());
   n.out(n.cast(loss, n.dtype(n.in(0))));
 }
 
@@ -63,8 +63,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> loss_rows() {
-  return kRows;
-}
+std::span<const OpRow> loss_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

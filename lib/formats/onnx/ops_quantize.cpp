@@ -13,16 +13,11 @@ struct Limits {
 
 Limits limits(NodeImport& n, DType t) {
   switch (t) {
-    case DType::kInt8:
-      return {-128, 127};
-    case DType::kUInt8:
-      return {0, 255};
-    case DType::kInt16:
-      return {-32768, 32767};
-    case DType::kUInt16:
-      return {0, 65535};
-    default:
-      n.unsupported("quantising to " + std::string(name(t)));
+    case DType::kInt8: return {-128, 127};
+    case DType::kUInt8: return {0, 255};
+    case DType::kInt16: return {-32768, 32767};
+    case DType::kUInt16: return {0, 65535};
+    default: n.unsupported("quantising to " + std::string(name(t)));
   }
 }
 
@@ -120,8 +115,8 @@ void import_qlinear_matmul(NodeImport& n) {
   if (rank_a < 2 || rank_c < 2) n.unsupported("an operand of rank below 2");
   const ValueId sum = n.matmul(centre(n, a, 2, rank_a - 2), centre(n, c, 5, rank_c - 1));
   const int rank = n.rank(sum);
-  ValueId scale = n.mul(matrix_scale(n, n.in(1), rank - 2, rank),
-                        matrix_scale(n, n.in(4), rank - 1, rank));
+  ValueId scale =
+      n.mul(matrix_scale(n, n.in(1), rank - 2, rank), matrix_scale(n, n.in(4), rank - 1, rank));
   scale = n.div(scale, matrix_scale(n, n.in(6), rank - 2, rank));
   const ValueId scaled = n.mul(n.cast(sum, n.dtype(scale)), scale);
   n.out(quantize(n, scaled, n.reshape(n.in(7), {}), n.dtype(n.in(7))));
@@ -154,8 +149,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> quantize_rows() {
-  return kRows;
-}
+std::span<const OpRow> quantize_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

@@ -26,10 +26,12 @@ Activation activation(NodeImport& n, const std::string& name) {
   static const struct {
     const char* name;
     double alpha, beta;
-  } kKnown[] = {{"Relu", 0, 0},          {"Tanh", 0, 0},         {"Sigmoid", 0, 0},
-                {"Affine", 1, 0},        {"LeakyRelu", 0.01, 0}, {"ThresholdedRelu", 1, 0},
-                {"ScaledTanh", 1, 1},    {"HardSigmoid", 0.2, 0.5}, {"Elu", 1, 0},
-                {"Softsign", 0, 0},      {"Softplus", 0, 0}};
+  } kKnown[] = {{"Relu", 0, 0},         {"Tanh", 0, 0},
+                {"Sigmoid", 0, 0},      {"Affine", 1, 0},
+                {"LeakyRelu", 0.01, 0}, {"ThresholdedRelu", 1, 0},
+                {"ScaledTanh", 1, 1},   {"HardSigmoid", 0.2, 0.5},
+                {"Elu", 1, 0},          {"Softsign", 0, 0},
+                {"Softplus", 0, 0}};
   for (const auto& k : kKnown) {
     if (name == k.name) return {name, k.alpha, k.beta};
   }
@@ -64,8 +66,8 @@ struct CellWeights {
 };
 
 // (the step's part of the input products [batch, gates * hidden], state) -> state
-using Cell = std::function<Values(Emitter&, const CellAttrs&, ValueId, const Values&,
-                                  const CellWeights&)>;
+using Cell =
+    std::function<Values(Emitter&, const CellAttrs&, ValueId, const Values&, const CellWeights&)>;
 
 ValueId gate(Emitter& e, const CellAttrs& a, ValueId all, int64_t i) {
   return e.slice_axis(all, 1, e.dim(i * a.hidden), e.dim(a.hidden));
@@ -107,7 +109,7 @@ Values gru_cell(Emitter& e, const CellAttrs& a, ValueId x, const Values& state,
 Values lstm_cell(Emitter& e, const CellAttrs& a, ValueId x, const Values& state,
                  const CellWeights& w) {
   const ValueId h = state[0], c = state[1];
-  const ValueId gates = e.add(x, e.matmul(h, w.recurrent));  // i, o, f, c
+  const ValueId gates = e.add(x, e.matmul(h, w.recurrent));      // i, o, f, c
   const auto peep = [&](ValueId sum, int64_t i, ValueId with) {  // i, o, f
     if (!w.peephole.valid()) return sum;
     const ValueId p = e.slice_axis(w.peephole, 0, e.dim(i * a.hidden), e.dim(a.hidden));
@@ -151,8 +153,8 @@ ValueId unrolled(NodeImport& n, Run& r, int64_t steps) {
   for (int64_t k = 0; k < steps; ++k) {
     const ValueId x = n.squeeze(n.slice_axis(r.x, 0, n.dim(k), n.dim(1)), {0});
     ValueId out;
-    r.state = masked_step(n, r, x, n.b.scalar_int(DType::kInt64, k), r.state, r.weights, r.lengths,
-                          &out);
+    r.state =
+        masked_step(n, r, x, n.b.scalar_int(DType::kInt64, k), r.state, r.weights, r.lengths, &out);
     outputs.push_back(n.unsqueeze(out, {0}));
   }
   return n.concat(outputs, 0);
@@ -201,8 +203,7 @@ ValueId backwards(NodeImport& n, ValueId x, ValueId lengths) {
   if (!lengths.valid()) return n.b.value(Op::reverse, {x}, {{AttrKey::axes, Ints{0}}});
   const ValueId t = n.iota(DType::kInt64, n.shape(x), 0);
   const ValueId length = n.along(lengths, 1, 3);
-  const ValueId index =
-      n.where(n.binary(Op::lt, t, length), n.sub(n.sub(length, t), 1.0), t);
+  const ValueId index = n.where(n.binary(Op::lt, t, length), n.sub(n.sub(length, t), 1.0), t);
   return n.b.value(Op::gather_elements, {x, index}, {{AttrKey::axis, int64_t{0}}});
 }
 
@@ -287,8 +288,8 @@ void import_recurrent(NodeImport& n, const Kind& kind) {
       if (kind.gates == 3 && attrs.flag) {  // the new gate's stays apart: it is scaled by the reset
         const DimId two = n.dim(2 * attrs.hidden), h = n.dim(attrs.hidden);
         r.weights.bias = n.slice_axis(recurrent, 0, two, h);
-        recurrent = n.pad(n.slice_axis(recurrent, 0, n.dim(0), two), n.b.scalar(t, 0), {n.dim(0)},
-                          {h});
+        recurrent =
+            n.pad(n.slice_axis(recurrent, 0, n.dim(0), two), n.b.scalar(t, 0), {n.dim(0)}, {h});
       }
       r.x = n.add(r.x, n.add(sum, recurrent));
     }
@@ -319,9 +320,7 @@ void import_recurrent(NodeImport& n, const Kind& kind) {
   if (kind.is_lstm && n.wants(2)) n.out(2, last(last_c));
 }
 
-void import_rnn(NodeImport& n) {
-  import_recurrent(n, {1, {"Tanh"}, rnn_cell});
-}
+void import_rnn(NodeImport& n) { import_recurrent(n, {1, {"Tanh"}, rnn_cell}); }
 
 void import_gru(NodeImport& n) {
   import_recurrent(n, {3, {"Sigmoid", "Tanh"}, gru_cell, false, "linear_before_reset"});
@@ -342,8 +341,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> recurrent_rows() {
-  return kRows;
-}
+std::span<const OpRow> recurrent_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

@@ -433,9 +433,9 @@ void import_range(NodeImport& n) {
   if (step && first && length && *length <= 64 && (t == DType::kInt64 || t == DType::kInt32)) {
     Ints values;
     for (int64_t i = 0; i < *length; ++i) {
-      values.push_back(static_cast<int64_t>(static_cast<uint64_t>((*first)[0]) +
-                                            static_cast<uint64_t>(i) *
-                                                static_cast<uint64_t>((*step)[0])));
+      values.push_back(
+          static_cast<int64_t>(static_cast<uint64_t>((*first)[0]) +
+                               static_cast<uint64_t>(i) * static_cast<uint64_t>((*step)[0])));
     }
     const ValueId list = n.b.int64s(values);
     return n.out(n.cast(list, t));

@@ -17,24 +17,17 @@ void import_window(NodeImport& n, double a, double b, double c) {
   const DimId size = n.extents_from(n.reshape(n.in(0), {n.dim(1)}), "window")[0];
   ValueId period = n.extent_value(size, kReal);
   if (!n.flag("periodic", true)) period = n.sub(period, 1.0);
-  const ValueId angle =
-      n.div(n.mul(n.iota(kReal, {size}, 0), 2 * std::numbers::pi), period);
+  const ValueId angle = n.div(n.mul(n.iota(kReal, {size}, 0), 2 * std::numbers::pi), period);
   ValueId y = n.sub(n.b.scalar(kReal, a), n.mul(n.unary(Op::cos, angle), b));
   if (c != 0) y = n.add(y, n.mul(n.unary(Op::cos, n.mul(angle, 2.0)), c));
   n.out(n.cast(y, t));
 }
 
-void import_hann(NodeImport& n) {
-  import_window(n, 0.5, 0.5, 0);
-}
+void import_hann(NodeImport& n) { import_window(n, 0.5, 0.5, 0); }
 
-void import_hamming(NodeImport& n) {
-  import_window(n, 25.0 / 46.0, 21.0 / 46.0, 0);
-}
+void import_hamming(NodeImport& n) { import_window(n, 25.0 / 46.0, 21.0 / 46.0, 0); }
 
-void import_blackman(NodeImport& n) {
-  import_window(n, 0.42, 0.5, 0.08);
-}
+void import_blackman(NodeImport& n) { import_window(n, 0.42, 0.5, 0.08); }
 
 // ---- Fourier transforms ----
 
@@ -50,8 +43,8 @@ Complex transform(NodeImport& n, Complex x, DimId length, DimId bins, bool inver
   // The product modulo the length keeps the angle small and exact.
   const ValueId size = n.extent_value(length, DType::kInt64);
   const ValueId turn = n.binary(Op::mod, n.mul(row, column), size);
-  const ValueId angle = n.div(n.mul(n.cast(turn, kReal), 2 * std::numbers::pi),
-                              n.extent_value(length, kReal));
+  const ValueId angle =
+      n.div(n.mul(n.cast(turn, kReal), 2 * std::numbers::pi), n.extent_value(length, kReal));
   const ValueId cosine = n.cast(n.unary(Op::cos, angle), t);
   ValueId sine = n.unary(Op::sin, angle);
   sine = n.cast(inverse ? n.unary(Op::neg, sine) : sine, t);
@@ -137,8 +130,7 @@ void import_stft(NodeImport& n) {
     n.fail("STFT: a window or a frame length is needed");
   }
   DimTable& d = n.dims();
-  const DimId frames =
-      d.add(d.floor_div(d.sub(n.extent(x.real, 1), length), step), n.dim(1));
+  const DimId frames = d.add(d.floor_div(d.sub(n.extent(x.real, 1), length), step), n.dim(1));
   const DType i64 = DType::kInt64;
   const Dims grid = {frames, length};
   const ValueId index =
@@ -163,8 +155,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> signal_rows() {
-  return kRows;
-}
+std::span<const OpRow> signal_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx

@@ -41,8 +41,8 @@ GridAxis grid_axis(NodeImport& n, const GridAttrs& a, ValueId normal, DimId exte
     g.at = n.div(n.sub(n.mul(shifted, g.size), 1.0), 2.0);
   }
   if (a.mode == "nearest") g.at = n.unary(Op::round, g.at);
-  const ValueId outside = n.binary(Op::bit_or, n.binary(Op::lt, g.at, g.low),
-                                   n.binary(Op::gt, g.at, g.high));
+  const ValueId outside =
+      n.binary(Op::bit_or, n.binary(Op::lt, g.at, g.low), n.binary(Op::gt, g.at, g.high));
   if (a.padding == "border") {
     const ValueId clamped = n.max(n.min(g.at, n.sub(g.size, 1.0)), 0.0);
     g.at = n.where(outside, clamped, g.at);
@@ -77,8 +77,8 @@ std::vector<Tap> taps(NodeImport& n, const GridAttrs& a, const GridAxis& g) {
     Tap tap;
     ValueId position = k == 0 ? base : n.add(base, static_cast<double>(k));
     if (a.padding == "zeros") {
-      tap.inside = n.binary(Op::bit_and, n.compare(Op::ge, position, 0),
-                            n.binary(Op::le, position, end));
+      tap.inside =
+          n.binary(Op::bit_and, n.compare(Op::ge, position, 0), n.binary(Op::le, position, end));
     } else if (a.padding == "reflection") {
       const ValueId outside = n.binary(Op::bit_or, n.binary(Op::lt, position, g.low),
                                        n.binary(Op::gt, position, g.high));
@@ -118,8 +118,7 @@ void import_grid_sample(NodeImport& n) {
   const Dims spatial(shape.begin() + 2, shape.end());
   const Dims out_spatial(places.begin() + 1, places.end() - 1);
   const DimId points = n.dims().product(out_spatial);
-  const ValueId grid =
-      n.reshape(n.cast(n.in(1), t), {shape[0], points, n.dim(axes)});
+  const ValueId grid = n.reshape(n.cast(n.in(1), t), {shape[0], points, n.dim(axes)});
   const ValueId flat = n.reshape(image, {shape[0], shape[1], n.dims().product(spatial)});
   std::vector<std::vector<Tap>> all;
   for (int i = 0; i < axes; ++i) {  // the grid's last axis counts from the image's last
@@ -235,8 +234,7 @@ void import_col2im(NodeImport& n) {
   const DimId flat = d.product(grid);
   index = n.where(inside, index, n.extent_value(pixels, t));
   const DimId batch = n.extent(x, 0);
-  const ValueId everywhere =
-      n.place(n.reshape(index, {flat}), {batch, channels, flat}, {2});
+  const ValueId everywhere = n.place(n.reshape(index, {flat}), {batch, channels, flat}, {2});
   const ValueId updates = n.reshape(x, {batch, channels, flat});
   const ValueId zeros = n.full(n.dtype(x), {batch, channels, d.add(pixels, n.dim(1))}, 0);
   ValueId y = n.b.value(Op::scatter_elements, {zeros, everywhere, updates},
@@ -254,8 +252,6 @@ constexpr OpRow kRows[] = {
 
 }  // namespace
 
-std::span<const OpRow> vision_rows() {
-  return kRows;
-}
+std::span<const OpRow> vision_rows() { return kRows; }
 
 }  // namespace gcomp::formats::onnx
