@@ -250,8 +250,8 @@ Value Builder::cast(Value v, DType to) {
   return s_->append_one(Code::kCast, result, {v});
 }
 
-// `v` as the float32 that rounds to the same half: wider numbers are first rounded to odd in 24
-// bits, which keeps the second rounding honest.
+// `v` as the float32 that rounds to the same half: wider numbers are rounded to odd (the odd one of the
+// two neighbours unless exact), which keeps the second rounding honest.
 Value Builder::narrow_once(Value v) {
   Type t = type(v);
   if (t.dtype == DType::kFloat32) return v;
@@ -260,13 +260,15 @@ Value Builder::narrow_once(Value v) {
     if (exact) return cast(v, DType::kFloat32);
     v = cast(v, DType::kFloat64);
   }
-  Type word{DType::kUInt64, t.lanes};
-  Value bits = bitcast(v, DType::kUInt64);
-  Value low = bit_and(bits, constant_bits(word, 0x1fffffff));
-  Value high = bit_and(bits, constant_bits(word, ~0x1fffffffull));
-  Value sticky = where(ne(low, constant_bits(word, 0)), constant_bits(word, 0x20000000),
-                       constant_bits(word, 0));
-  return cast(bitcast(bit_or(high, sticky), DType::kFloat64), DType::kFloat32);
+  Type word{DType::kInt32, t.lanes};
+  auto as_word = [&](Value m) { return where(m, constant_bits(word, 1), constant_bits(word, 0)); };
+  Value nearest = cast(v, DType::kFloat32);
+  Value back = cast(nearest, DType::kFloat64);
+  Value bits = bitcast(nearest, DType::kInt32);
+  Value even = bit_xor(bit_and(bits, constant_bits(word, 1)), constant_bits(word, 1));
+  // |back| < |v| and its converse are false for NaN and for exact results.
+  Value up = as_word(lt(abs(back), abs(v))), down = as_word(gt(abs(back), abs(v)));
+  return bitcast(add(bits, mul(even, sub(up, down))), DType::kFloat32);
 }
 
 Value Builder::bitcast(Value v, DType to) {
