@@ -11,12 +11,13 @@ namespace gcomp::kernel {
 // Whether `op` on `dtype` is expanded (exp, log, sin, float pow and mod, integer pow, ...).
 bool needs_expansion(Op op, DType dtype);
 
-// Emits the expansion of op(args) for arguments of equal lanes and a dtype that needs it.
-Value emit_math(Builder& b, Op op, std::span<const Value> args);
-
 struct ExpandOptions {
   bool native_float16 = true;  // casts between float16 and float32 are left to the back end
+  bool fma = true;             // the CPU has it; else exact products are made of other operations
 };
+
+// Emits the expansion of op(args) for arguments of equal lanes and a dtype that needs it.
+Value emit_math(Builder& b, Op op, std::span<const Value> args, const ExpandOptions& options = {});
 
 // A copy of `kernel` in which no instruction needs expansion; bfloat16 casts become integer arithmetic.
 // Codegen calls it, lowering need not: kernels keep `exp` as one instruction so that they print, hash

@@ -83,6 +83,7 @@ llvm::Function* ModuleCompiler::make_function(llvm::Module& module, const std::s
 kernel::Kernel ModuleCompiler::expanded(const kernel::Kernel& kernel) const {
   kernel::ExpandOptions options;
   options.native_float16 = has_feature(options_.cpu, "f16c");
+  options.fma = has_feature(options_.cpu, "fma");
   return kernel::expand_math(kernel, options);
 }
 

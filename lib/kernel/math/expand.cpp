@@ -18,12 +18,44 @@ struct FloatRow {
   Op op;
   UnaryEmitter unary;
   BinaryEmitter binary;
+  bool wide;  // written for float64 only: float32 is widened
 };
 
 constexpr FloatRow kFloatRows[] = {
-    {Op::rem, nullptr, math::emit_rem},
-    {Op::mod, nullptr, math::emit_mod},
-    {Op::floor_div, nullptr, math::emit_floor_div},
+    {Op::exp, math::emit_exp, nullptr, false},
+    {Op::exp2, math::emit_exp2, nullptr, false},
+    {Op::expm1, math::emit_expm1, nullptr, false},
+    {Op::tanh, math::emit_tanh, nullptr, false},
+    {Op::sigmoid, math::emit_sigmoid, nullptr, false},
+    {Op::softplus, math::emit_softplus, nullptr, false},
+    {Op::log1mexp, math::emit_log1mexp, nullptr, false},
+    {Op::sinh, math::emit_sinh, nullptr, false},
+    {Op::cosh, math::emit_cosh, nullptr, false},
+    {Op::log, math::emit_log, nullptr, false},
+    {Op::log1p, math::emit_log1p, nullptr, false},
+    {Op::log2, math::emit_log2, nullptr, true},
+    {Op::log10, math::emit_log10, nullptr, true},
+    {Op::sin, math::emit_sin, nullptr, false},
+    {Op::cos, math::emit_cos, nullptr, false},
+    {Op::tan, math::emit_tan, nullptr, false},
+    {Op::asin, math::emit_asin, nullptr, false},
+    {Op::acos, math::emit_acos, nullptr, false},
+    {Op::atan, math::emit_atan, nullptr, false},
+    {Op::atan2, nullptr, math::emit_atan2, false},
+    {Op::asinh, math::emit_asinh, nullptr, true},
+    {Op::acosh, math::emit_acosh, nullptr, true},
+    {Op::atanh, math::emit_atanh, nullptr, true},
+    {Op::erf, math::emit_erf, nullptr, false},
+    {Op::erfc, math::emit_erfc, nullptr, true},
+    {Op::erfcx, math::emit_erfcx, nullptr, true},
+    {Op::erfinv, math::emit_erfinv, nullptr, true},
+    {Op::lgamma, math::emit_lgamma, nullptr, true},
+    {Op::digamma, math::emit_digamma, nullptr, true},
+    {Op::trigamma, math::emit_trigamma, nullptr, true},
+    {Op::pow, nullptr, math::emit_pow, false},
+    {Op::rem, nullptr, math::emit_rem, false},
+    {Op::mod, nullptr, math::emit_mod, false},
+    {Op::floor_div, nullptr, math::emit_floor_div, false},
 };
 
 const FloatRow* find_row(Op op) {
@@ -111,7 +143,7 @@ Value Expander::copy_value(const Inst& inst) {
   switch (inst.code) {
     case Code::kOp:
       if (inst.op != Op::where && needs_expansion(inst.op, b_.type(a[0]).dtype)) {
-        return emit_math(b_, inst.op, a);
+        return emit_math(b_, inst.op, a, options_);
       }
       return b_.op(inst.op, a);
     case Code::kCast: return copy_cast(inst);
@@ -214,13 +246,19 @@ bool needs_expansion(Op op, DType dtype) {
   return find_row(op) != nullptr;
 }
 
-Value emit_math(Builder& b, Op op, std::span<const Value> args) {
+Value emit_math(Builder& b, Op op, std::span<const Value> args, const ExpandOptions& options) {
   Type t = b.type(args[0]);
   if (!is_float(t.dtype)) return math::emit_integer_pow(b, args[0], args[1]);
   const FloatRow* row = find_row(op);
   GCOMP_CHECK(row && !is_half(t.dtype), "emit_math: not a function of float32 or float64");
-  MathBuilder m(b, t);
-  return row->unary ? row->unary(m, args[0]) : row->binary(m, args[0], args[1]);
+  bool widen = row->wide && t.dtype == DType::kFloat32;
+  Values a(args.begin(), args.end());
+  if (widen) {
+    for (Value& v : a) v = b.cast(v, DType::kFloat64);
+  }
+  MathBuilder m(b, b.type(a[0]), options.fma);
+  Value r = row->unary ? row->unary(m, a[0]) : row->binary(m, a[0], a[1]);
+  return widen ? b.cast(r, DType::kFloat32) : r;
 }
 
 Kernel expand_math(const Kernel& kernel, const ExpandOptions& options) {

@@ -36,20 +36,6 @@ Value MathBuilder::estrin(Value x, std::span<const double> coefficients) {
   return terms[0];
 }
 
-Value MathBuilder::exp2_integer(Value n) {
-  // Adding 1.5 * 2^mantissa puts the integer into the low bits; the bias and a shift make it an
-  // exponent.
-  double magic = is_f64() ? 6755399441055744.0 : 12582912.0;
-  int64_t bias = is_f64() ? 1023 : 127;
-  Value shifted = bits(add(n, c(magic + static_cast<double>(bias))));
-  return from_bits(b.shl(shifted, ic(mantissa_bits())));
-}
-
-Value MathBuilder::scale(Value x, Value n) {
-  Value half = b.floor(mul(n, c(0.5)));
-  return mul(mul(x, exp2_integer(half)), exp2_integer(sub(n, half)));
-}
-
 MathBuilder::Pair MathBuilder::two_sum(Value x, Value y) {
   Value s = add(x, y);
   Value t = sub(s, x);
@@ -63,7 +49,16 @@ MathBuilder::Pair MathBuilder::fast_two_sum(Value x, Value y) {
 
 MathBuilder::Pair MathBuilder::two_prod(Value x, Value y) {
   Value p = mul(x, y);
-  return {p, fma(x, y, neg(p))};
+  if (has_fma) return {p, fma(x, y, neg(p))};
+  auto halves = [&](Value v) -> Pair {  // Veltkamp
+    Value t = mul(v, c(4097, 134217729));
+    Value hi = sub(t, sub(t, v));
+    return {hi, sub(v, hi)};
+  };
+  Pair a = halves(x), d = halves(y);
+  Value e = sub(mul(a.hi, d.hi), p);
+  e = add(add(e, mul(a.hi, d.lo)), mul(a.lo, d.hi));
+  return {p, add(e, mul(a.lo, d.lo))};
 }
 
 MathBuilder::Pair MathBuilder::add(Pair x, Value y) {

@@ -11,7 +11,8 @@ namespace gcomp::kernel::math {
 
 class MathBuilder {
  public:
-  MathBuilder(Builder& builder, Type type) : b(builder), type(type) {}
+  MathBuilder(Builder& builder, Type type, bool has_fma)
+      : b(builder), type(type), has_fma(has_fma) {}
 
   bool is_f64() const { return type.dtype == DType::kFloat64; }
   Value c(double v) { return b.constant(type, v); }
@@ -50,11 +51,6 @@ class MathBuilder {
     return estrin(x, std::span<const double>(coefficients.begin(), coefficients.size()));
   }
 
-  // 2^n for an integral float n in the normal exponent range.
-  Value exp2_integer(Value n);
-  // x * 2^n for any integral float n in about +-2 exponent ranges: right for denormal results too.
-  Value scale(Value x, Value n);
-
   // A double-length number: hi + lo with |lo| <= ulp(hi)/2.
   struct Pair {
     Value hi, lo;
@@ -73,6 +69,7 @@ class MathBuilder {
 
   Builder& b;
   Type type;
+  bool has_fma;  // else exact products take Dekker's 17 operations
 
  private:
   uint64_t bits_of(int64_t v) const {
