@@ -28,9 +28,7 @@ int64_t folded(Builder& b, Value v) {
   return r;
 }
 
-Value int_constant(Builder& b, DType t, int64_t v) {
-  return b.cast(b.index(v), t);
-}
+Value int_constant(Builder& b, DType t, int64_t v) { return b.cast(b.index(v), t); }
 
 }  // namespace
 
