@@ -78,6 +78,20 @@ GroupLowering lowering_of(Op op) {
   switch (op) {
     case Op::matmul:
     case Op::conv: return lower_contraction;
+    case Op::conv_transpose: return lower_conv_transpose;
+    case Op::window_max:
+    case Op::window_sum:
+    case Op::window_argmax: return lower_window;
+    case Op::cumsum:
+    case Op::cumprod: return lower_scan;
+    case Op::concat: return lower_concat;
+    case Op::gather_elements: return lower_gather_elements;
+    case Op::gather_nd: return lower_gather_nd;
+    case Op::scatter_elements: return lower_scatter_elements;
+    case Op::scatter_nd: return lower_scatter_nd;
+    case Op::sort:
+    case Op::top_k: return lower_sort;
+    case Op::nonzero: return lower_nonzero;
     case Op::bind_dims: return lower_bind_dims;
     case Op::check: return lower_check;
     default: return nullptr;

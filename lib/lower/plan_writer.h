@@ -42,6 +42,8 @@ class PlanWriter {
   void begin_group(uint32_t group);  // calls from here on compute this group
   void call(LoweredCall call);
   void step(Step s);
+  // Memory of a temporary that a call of this group has as parameter.
+  MemoryId group_temporary(int key) const { return group_temporaries_.at(key); }
   uint32_t new_label() { return state_.num_labels++; }
   void jump(Step::Kind kind, uint32_t label, std::vector<MemoryId> memory = {},
             std::vector<ScalarArg> scalars = {});
