@@ -42,7 +42,7 @@ bool covers(const Pattern& general, const Pattern& special,
     return (special.kind == Kind::kOp || (special.dtypes & ~general.dtypes) == 0) && bind();
   }
   if (general.kind != special.kind) return false;
-  if (general.kind == Kind::kSplat) return general.value == special.value;
+  if (general.kind == Kind::kSplat) return to_string(general) == to_string(special);
   if (general.kind != Kind::kOp) return (special.dtypes & ~general.dtypes) == 0 && bind();
   if (general.operands.size() > special.operands.size() || !bind()) return false;
   for (Op o : special.ops) {

@@ -43,6 +43,7 @@ struct Pattern {
   std::vector<Op> ops;
   std::vector<Pattern> operands;  // of layout ops: carriers of extents may follow
   int output = 0;                 // which result of the node, for ops with several
+  bool open = false;              // more operands may follow, of elementwise ops too
 
   Pattern() = default;
   Pattern(double v) : kind(Kind::kSplat), value(v) {}  // NOLINT: literals stand for splats
@@ -53,6 +54,10 @@ struct Pattern {
     return std::move(*this);
   }
   Pattern named(std::string n) const& { return Pattern(*this).named(std::move(n)); }
+  Pattern and_more() && {
+    open = true;
+    return std::move(*this);
+  }
 };
 
 std::string to_string(const Pattern& p);  // "log(1 + x)"
@@ -91,12 +96,13 @@ Pattern operator^(Pattern a, Pattern b);
 Pattern operator~(Pattern a);
 Pattern where(Pattern c, Pattern a, Pattern b);
 
-#define GCOMP_PATTERN_UNARY(X)                                                               \
-  X(abs)                                                                                     \
-  X(sign) X(floor) X(ceil) X(round) X(trunc) X(sqrt) X(exp) X(exp2) X(expm1) X(log) X(log2)  \
-      X(log10) X(log1p) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) \
-          X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(erfcx) X(erfinv) X(lgamma) X(digamma)  \
-              X(sigmoid) X(softplus) X(log1mexp) X(is_nan) X(is_inf)
+#define GCOMP_PATTERN_UNARY(X)                                                                \
+  X(abs)                                                                                      \
+  X(sign)                                                                                     \
+  X(floor) X(ceil) X(round) X(trunc) X(sqrt) X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10)  \
+      X(log1p) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh)  \
+          X(acosh) X(atanh) X(erf) X(erfc) X(erfcx) X(erfinv) X(lgamma) X(digamma) X(sigmoid) \
+              X(softplus) X(log1mexp) X(is_nan) X(is_inf)
 #define GCOMP_PATTERN_BINARY(X) \
   X(floor_div) X(mod) X(rem) X(pow) X(min) X(max) X(atan2) X(shl) X(shr)
 #define GCOMP_DECLARE_UNARY(name) \

@@ -1,0 +1,84 @@
+#pragma once
+// Passes as rows of a table, and the runner that gives each of them skip, time, verify, dump and
+// statistics alike. A pass is a function from graph to graph.
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gcomp/ir/graph.h"
+#include "gcomp/pass/profile.h"
+#include "gcomp/rewrite/rule.h"
+#include "gcomp/rewrite/sweep.h"
+
+namespace gcomp::pass {
+
+// What a pass is given beside the graph.
+struct PassContext {
+  std::vector<const rewrite::Rule*> rules;  // those this pass is to apply
+  bool fast_math = false;
+  PassProfile* profile = nullptr;  // never null
+};
+
+using PassFunction = std::function<std::unique_ptr<Graph>(const Graph&, PassContext&)>;
+
+struct Pass {
+  std::string name;
+  PassFunction run;
+  bool required = false;          // cannot be excluded
+  std::vector<std::string> tags;  // levels among them
+  std::string doc;
+  std::string rule_tag;  // for sweeps: applies the rules of this tag and the basic ones
+};
+
+// A statement about the table, checked at start-up; it does not reorder anything.
+struct OrderPair {
+  std::string before;
+  std::string after;
+  std::string because;
+};
+
+struct Pipeline {
+  std::vector<Pass> passes;  // in the order in which they run
+  std::vector<OrderPair> order;
+  std::span<const rewrite::Rule> rules;
+};
+
+struct Options {
+  std::string level = "fast_run";                            // none, merge, fast_compile, fast_run
+  std::vector<std::string> including, excluding, requiring;  // tags, pass or rule names
+  std::vector<std::string> passes;      // run exactly these, in this order (empty: by level)
+  std::vector<std::string> dump_after;  // pass names, or "all"
+  bool verify_each = false;
+  bool fast_math = false;
+  // Where dumps go; called after a pass named in dump_after.
+  std::function<void(const std::string& pass, const Graph& graph)> dump;
+  // Called before the first pass and after each one under verify_each; throws.
+  std::function<void(const Graph& graph)> verify;
+};
+
+// Names of the levels, weakest first.
+std::span<const std::string_view> levels();
+
+// Duplicate names, an order pair about unknown passes or out of order: InternalError.
+void check_pipeline(const Pipeline& pipeline);
+
+// The passes that would run, in order. Unknown words give a UserError with a suggestion.
+std::vector<const Pass*> select(const Pipeline& pipeline, const Options& options);
+// The rules a pass would apply. Including a pass by name includes its rules; those that assume finite
+// values are left out without fast_math.
+std::vector<const rewrite::Rule*> select_rules(const Pipeline& pipeline, const Pass& pass,
+                                               const Options& options);
+// All tags of passes and rules, sorted.
+std::vector<std::string> all_tags(const Pipeline& pipeline);
+
+std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipeline,
+                           const Options& options, Profile* profile = nullptr);
+
+// "a,b:c" -> a, b, c
+std::vector<std::string> split_list(std::string_view text);
+
+}  // namespace gcomp::pass

@@ -1,0 +1,59 @@
+#include "sweeps.h"
+
+#include "gcomp/passes/passes.h"
+#include "gcomp/rewrite/sweep.h"
+
+namespace gcomp::passes {
+
+using pass::Pass;
+using pass::PassContext;
+
+Pass sweep_pass(std::string name, std::string rule_tag, std::vector<std::string> tags,
+                std::string doc, bool fold) {
+  const auto run = [fold](const Graph& graph, PassContext& context) {
+    rewrite::SweepOptions options;
+    options.fold = fold;
+    options.fast_math = context.fast_math;
+    options.folder = rewrite::reference_folder();
+    context.profile->sweeps.emplace_back();
+    return rewrite::sweep(graph, rewrite::RuleSet(context.rules), options,
+                          &context.profile->sweeps.back());
+  };
+  return {std::move(name), run, false, std::move(tags), std::move(doc), std::move(rule_tag)};
+}
+
+Pass merge() {
+  return sweep_pass("merge", "", {"merge"},
+                    "equal nodes become one and dead nodes go, nothing else", false);
+}
+
+Pass canonicalize() {
+  return sweep_pass("canonicalize", "canonicalize", {"fast_compile", "fast_run"},
+                    "one form for equal things: identities, constant folding, shape arithmetic, "
+                    "layout chains",
+                    true);
+}
+
+Pass stabilize() {
+  return sweep_pass("stabilize", "stabilize", {"fast_run"},
+                    "accurate forms of what overflows or cancels: log1p, softplus, log-sum-exp",
+                    true);
+}
+
+Pass specialize() {
+  return sweep_pass("specialize", "specialize", {"fast_run"},
+                    "cheaper forms: small powers, division by powers of two, bias into conv", true);
+}
+
+std::vector<Pass> table() { return {merge(), canonicalize(), stabilize(), specialize()}; }
+
+std::vector<pass::OrderPair> order() {
+  return {
+      {"canonicalize", "stabilize",
+       "stabilize's patterns are written for canonical graphs: constants second, no double casts"},
+      {"stabilize", "specialize",
+       "specialize turns logarithms and powers into forms that stabilize does not look for"},
+  };
+}
+
+}  // namespace gcomp::passes

@@ -1,0 +1,361 @@
+// Matrix products and convolutions: transposes into flags, padding, scales and biases into operands.
+// Rows that copy work when the product has other readers ask for a single use.
+#include <algorithm>
+#include <cmath>
+
+#include "tables.h"
+
+namespace gcomp::rules {
+namespace {
+
+const Pattern x = any("x"), w = any("w"), y = any("y");
+
+// A transpose that swaps the last two axes and keeps the others.
+bool swaps_matrices(const std::vector<int64_t>& perm) {
+  const size_t n = perm.size();
+  if (n < 2) return false;
+  for (size_t i = 0; i + 2 < n; ++i) {
+    if (perm[i] != static_cast<int64_t>(i)) return false;
+  }
+  return perm[n - 1] == static_cast<int64_t>(n - 2);
+}
+
+std::vector<Attr> flags(int64_t trans_a, int64_t trans_b) {
+  std::vector<Attr> attrs;
+  if (trans_a != 0) attrs.push_back({AttrKey::trans_a, int64_t{1}});
+  if (trans_b != 0) attrs.push_back({AttrKey::trans_b, int64_t{1}});
+  return attrs;
+}
+
+Replacement matmul_of_transpose(const Match& m, Emitter& e, bool first) {
+  const Attrs a = m.graph().attrs(m.root());
+  if (!swaps_matrices(m.attrs("t").ints(AttrKey::perm))) return std::nullopt;
+  const int64_t ta = a.integer_or(AttrKey::trans_a, 0), tb = a.integer_or(AttrKey::trans_b, 0);
+  return e.value(Op::matmul, {m["x"], m["w"]}, first ? flags(1 - ta, tb) : flags(ta, 1 - tb));
+}
+
+// (A B)^T = B^T A^T
+Replacement transpose_of_matmul(const Match& m, Emitter& e) {
+  if (!swaps_matrices(m.graph().attrs(m.root()).ints(AttrKey::perm))) return std::nullopt;
+  const Attrs a = m.attrs("m");
+  const int64_t ta = a.integer_or(AttrKey::trans_a, 0), tb = a.integer_or(AttrKey::trans_b, 0);
+  return e.value(Op::matmul, {m["w"], m["x"]}, flags(1 - tb, 1 - ta));
+}
+
+bool used_once(const Match& m, std::string_view name) { return m.facts().uses(m[name]) <= 1; }
+
+bool is_nhwc(const Attrs& conv) { return conv.string_or(AttrKey::layout, "nchw") == "nhwc"; }
+
+// The axis of a conv's (or conv_transpose's) result that counts channels.
+int64_t channel_axis(const Match& m) {
+  return is_nhwc(m.attrs("conv")) ? m.type("conv").rank() - 1 : 1;
+}
+
+// Of the kernel: which axis counts output channels. Grouped transposed convolutions have none.
+std::optional<size_t> out_axis_of_kernel(const Match& m) {
+  const Attrs a = m.attrs("conv");
+  const auto rank = static_cast<size_t>(m.type("conv").rank());
+  if (m.op("conv") == Op::conv) return is_nhwc(a) ? rank - 1 : 0;
+  if (a.integer_or(AttrKey::group, 1) != 1) return std::nullopt;
+  return is_nhwc(a) ? rank - 1 : 1;
+}
+
+// `v` has one value per position of `axis`: as a vector of that extent. Looks through one broadcast.
+std::optional<ValueId> per_axis(const Match& m, Emitter& e, ValueId v, size_t axis) {
+  const Graph& g = m.graph();
+  const Node& n = g.producer_node(v);
+  if (n.op != Op::broadcast) return std::nullopt;
+  const ValueId source = g.operands(n)[0];
+  const std::vector<int64_t> axes = g.attrs(n).ints(AttrKey::axes);
+  const std::vector<DimId> from = g.type(source).dims;
+  const DimId extent = g.type(v).dims[axis];
+  bool found = false;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    if (m.dims().is_constant(from[i], 1)) continue;
+    if (static_cast<size_t>(axes[i]) != axis || from[i] != extent) return std::nullopt;
+    found = true;
+  }
+  if (found) return e.reshape(source, {extent});
+  return e.broadcast(e.reshape(source, {}), {extent}, {});
+}
+
+// Whether `v` is computed from constants alone by a few layout nodes, so that folding finishes it.
+bool is_constant(const Match& m, ValueId v) {
+  for (int steps = 0; steps < 4; ++steps) {
+    if (m.facts().is_constant(v)) return true;
+    const Node& n = m.graph().producer_node(v);
+    if (!has_trait(n.op, kLayout)) return false;
+    v = m.graph().operands(n)[0];
+  }
+  return false;
+}
+
+std::vector<ValueId> conv_operands(const Match& m) { return m.operands("conv"); }
+
+ValueId conv_with(const Match& m, Emitter& e, std::vector<ValueId> operands) {
+  const Node n = m.graph().node(m.node("conv"));
+  return e.builder().result(e.builder().node(n.op, operands, n.attrs));
+}
+
+Replacement conv_bias(const Match& m, Emitter& e) {
+  const auto bias = per_axis(m, e, m["y"], static_cast<size_t>(channel_axis(m)));
+  if (!bias) return std::nullopt;
+  std::vector<ValueId> operands = conv_operands(m);
+  if (operands.size() == 3) {
+    operands[2] = e.value(Op::add, {operands[2], *bias});
+  } else {
+    operands.push_back(*bias);
+  }
+  return conv_with(m, e, operands);
+}
+
+// conv(x, w, bias) combined with one factor per channel by `op` (mul or div).
+Replacement conv_scaled(const Match& m, Emitter& e, Op op) {
+  const auto out = out_axis_of_kernel(m);
+  std::vector<ValueId> operands = conv_operands(m);
+  if (!out || !is_constant(m, operands[1]) || !is_constant(m, m["y"])) return std::nullopt;
+  const auto scale = per_axis(m, e, m["y"], static_cast<size_t>(channel_axis(m)));
+  if (!scale) return std::nullopt;
+  const std::vector<DimId> kernel = e.type(operands[1]).dims;
+  const ValueId spread = e.broadcast(*scale, kernel, {static_cast<int64_t>(*out)});
+  operands[1] = e.value(op, {operands[1], spread});
+  if (operands.size() == 3) operands[2] = e.value(op, {operands[2], *scale});
+  return conv_with(m, e, operands);
+}
+
+// matmul(x, w) times one constant factor per column, w constant.
+Replacement matmul_scaled(const Match& m, Emitter& e) {
+  if (!is_constant(m, m["w"]) || !is_constant(m, m["y"])) return std::nullopt;
+  const auto rank = static_cast<size_t>(m.type("mm").rank());
+  const auto scale = per_axis(m, e, m["y"], rank - 1);
+  if (!scale) return std::nullopt;
+  const Attrs a = m.attrs("mm");
+  const bool trans_b = a.integer_or(AttrKey::trans_b, 0) != 0;
+  const std::vector<DimId> shape = m.type("w").dims;
+  const auto axis = static_cast<int64_t>(trans_b ? rank - 2 : rank - 1);
+  const ValueId scaled = e.value(Op::mul, {m["w"], e.broadcast(*scale, shape, {axis})});
+  return e.like(m.node("mm"), {m["x"], scaled});
+}
+
+bool all_zero(const DimTable& dims, const std::vector<DimId>& v, size_t at) {
+  return dims.is_constant(v[at], 0);
+}
+
+// Padding inside the convolution is skipped, zeros before it are multiplied: 0 * inf is not a number.
+bool finite_kernel(const Match& m) {
+  const Constant* kernel = m.graph().constant(m["w"]);
+  if (kernel == nullptr) return false;
+  for (int64_t i = 0; i < kernel->num_elements(); ++i) {
+    if (!std::isfinite(kernel->as_double(i))) return false;
+  }
+  return true;
+}
+
+// pad(x, 0) before a convolution, on spatial axes only and not cropping.
+Replacement conv_of_pad(const Match& m, Emitter& e) {
+  const Attrs pad = m.attrs("p"), conv = m.attrs("conv");
+  const bool nhwc = is_nhwc(conv);
+  const size_t rank = pad.dims(AttrKey::low).size(), first = nhwc ? 1 : 2;
+  const size_t channel = nhwc ? rank - 1 : 1;
+  std::vector<Attr> attrs;
+  std::vector<DimId> low = conv.dims(AttrKey::low), high = conv.dims(AttrKey::high);
+  for (AttrKey key : {AttrKey::low, AttrKey::high}) {
+    std::vector<DimId>& sum = key == AttrKey::low ? low : high;
+    const std::vector<DimId>& extra = pad.dims(key);
+    if (!all_zero(m.dims(), extra, 0) || !all_zero(m.dims(), extra, channel)) return std::nullopt;
+    for (size_t i = 0; i < sum.size(); ++i) {
+      if (!provably_at_least(m.dims(), extra[first + i], 0)) return std::nullopt;
+      sum[i] = m.dims().add(sum[i], extra[first + i]);
+    }
+  }
+  for (const Attr& a : conv) {
+    attrs.push_back(a);
+    if (a.key == AttrKey::low) attrs.back().value = low;
+    if (a.key == AttrKey::high) attrs.back().value = high;
+  }
+  std::vector<ValueId> operands = conv_operands(m);
+  operands[0] = m["x"];
+  std::vector<DimId> extents = low;
+  extents.insert(extents.end(), high.begin(), high.end());
+  if (!e.carriers(extents, operands).empty()) return std::nullopt;  // conv takes no carriers
+  return e.value(Op::conv, operands, std::move(attrs));
+}
+
+// ---- cases ----
+
+ValueId matmul_case(CaseMaker& make, int where) {
+  const DType t = make.dtype(kNumbers);
+  const DimId rows = make.extent(), inner = make.extent(), columns = make.extent();
+  std::vector<DimId> a{rows, inner}, b{inner, columns};
+  std::vector<int64_t> swap{1, 0};
+  if (make.chance(0.4)) {
+    const DimId batch = make.extent();
+    a.insert(a.begin(), batch);
+    b.insert(b.begin(), batch);
+    swap = {0, 2, 1};
+  }
+  const auto input = [&](std::vector<DimId> dims, bool transposed, int64_t flag) {
+    if (transposed != (flag != 0)) std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
+    const ValueId v = make.input(t, dims);
+    return transposed ? make.builder().value(Op::transpose, {v}, {{AttrKey::perm, swap}}) : v;
+  };
+  const int64_t ta = make.pick(0, 1), tb = make.pick(0, 1);
+  const ValueId va = input(a, where == 0, ta), vb = input(b, where == 1, tb);
+  const ValueId mm = make.builder().value(Op::matmul, {va, vb}, flags(ta, tb));
+  if (where != 2) return mm;
+  return make.builder().value(Op::transpose, {mm}, {{AttrKey::perm, swap}});
+}
+
+struct ConvCase {
+  ValueId result;
+  std::vector<DimId> shape;
+  int64_t channel;
+  DType dtype;
+};
+
+// `pad_first`: the operand is padded by zeros.
+ConvCase conv_case(CaseMaker& make, bool constant_kernel, bool pad_first) {
+  GraphBuilder& g = make.builder();
+  DimTable& d = make.dims();
+  const DType t = make.dtype(kFloats);
+  const bool nhwc = make.chance(0.5);
+  const int spatial = static_cast<int>(make.pick(1, 2));
+  const int64_t group = make.pick(1, 2), in = group * make.pick(1, 2),
+                out = group * make.pick(1, 2);
+  const DimId batch = make.extent();
+  std::vector<DimId> image, kernel;
+  for (int i = 0; i < spatial; ++i) {
+    image.push_back(d.constant(make.pick(3, 5)));
+    kernel.push_back(d.constant(make.pick(1, 3)));
+  }
+  std::vector<DimId> xs{batch}, ws;
+  if (nhwc) {
+    xs.insert(xs.end(), image.begin(), image.end());
+    xs.push_back(d.constant(in));
+    ws = kernel;
+    ws.push_back(d.constant(in / group));
+    ws.push_back(d.constant(out));
+  } else {
+    xs.push_back(d.constant(in));
+    xs.insert(xs.end(), image.begin(), image.end());
+    ws = {d.constant(out), d.constant(in / group)};
+    ws.insert(ws.end(), kernel.begin(), kernel.end());
+  }
+  ValueId v = make.input(t, xs);
+  if (pad_first) {
+    std::vector<DimId> low(xs.size(), d.constant(0)), high = low;
+    for (int i = 0; i < spatial; ++i) {
+      low[static_cast<size_t>((nhwc ? 1 : 2) + i)] = d.constant(make.pick(0, 2));
+      high[static_cast<size_t>((nhwc ? 1 : 2) + i)] = d.constant(make.pick(1, 2));
+    }
+    v = g.value(Op::pad, {v, g.scalar(t, 0)}, {{AttrKey::low, low}, {AttrKey::high, high}});
+  }
+  const Type kernel_type{t, ws};
+  std::vector<ValueId> operands{
+      v, constant_kernel ? make.constant(kernel_type) : make.input(kernel_type)};
+  if (make.chance(0.5)) operands.push_back(make.input(t, {d.constant(out)}));
+  if (constant_kernel && operands.size() == 3) {
+    operands[2] = make.constant(Type{t, {d.constant(out)}});
+  }
+  const std::vector<int64_t> ones(static_cast<size_t>(spatial), 1);
+  const std::vector<DimId> pads(static_cast<size_t>(spatial), d.constant(make.pick(0, 1)));
+  const ValueId c = g.value(Op::conv, operands,
+                            {{AttrKey::dilations, ones},
+                             {AttrKey::group, group},
+                             {AttrKey::high, pads},
+                             {AttrKey::low, pads},
+                             {AttrKey::layout, std::string(nhwc ? "nhwc" : "nchw")},
+                             {AttrKey::strides, ones}});
+  const std::vector<DimId> shape = g.type(c).dims;
+  return {c, shape, nhwc ? static_cast<int64_t>(shape.size()) - 1 : 1, t};
+}
+
+ValueId channel_case(CaseMaker& make, Op op, bool constants) {
+  const ConvCase c = conv_case(make, constants, false);
+  const Type vector{c.dtype, {c.shape[static_cast<size_t>(c.channel)]}};
+  const ValueId v = constants ? make.constant(vector) : make.input(vector);
+  const ValueId b = make.builder().value(
+      Op::broadcast, {v},
+      {{AttrKey::axes, std::vector<int64_t>{c.channel}}, {AttrKey::shape, c.shape}});
+  return make.builder().value(op, {c.result, b});
+}
+
+ValueId scaled_matmul_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(kFloats);
+  const DimId rows = make.extent(), inner = make.static_extent(1), columns = make.static_extent(1);
+  const int64_t tb = make.pick(0, 1);
+  const std::vector<DimId> wd =
+      tb ? std::vector<DimId>{columns, inner} : std::vector<DimId>{inner, columns};
+  const ValueId mm =
+      g.value(Op::matmul, {make.input(t, {rows, inner}), make.constant({t, wd})}, flags(0, tb));
+  const ValueId s = g.value(Op::broadcast, {make.constant({t, {columns}})},
+                            {{AttrKey::axes, std::vector<int64_t>{1}},
+                             {AttrKey::shape, std::vector<DimId>{rows, columns}}});
+  return g.value(Op::mul, {mm, s});
+}
+
+std::vector<Rule> matmul_rules() {
+  const auto transposed = [](const Pattern& p) { return one_of({Op::transpose}, "t", {p}); };
+  return everywhere({
+      rule("matmul_transpose_a", "matmul(transpose(a), b) -> matmul(a, b) with trans_a",
+           op(Op::matmul, {transposed(x), w}),
+           [](const Match& m, Emitter& e) { return matmul_of_transpose(m, e, true); })
+          .cases([](CaseMaker& make) { return matmul_case(make, 0); }),
+      rule("matmul_transpose_b", "matmul(a, transpose(b)) -> matmul(a, b) with trans_b",
+           op(Op::matmul, {x, transposed(w)}),
+           [](const Match& m, Emitter& e) { return matmul_of_transpose(m, e, false); })
+          .cases([](CaseMaker& make) { return matmul_case(make, 1); }),
+      rule("transpose_of_matmul", "transpose(matmul(a, b)) -> matmul(b, a), both transposed",
+           op(Op::transpose, {one_of({Op::matmul}, "m", {x, w})}), transpose_of_matmul)
+          .when([](const Match& m) { return used_once(m, "m"); })
+          .reassociates()
+          .cases([](CaseMaker& make) { return matmul_case(make, 2); }),
+  });
+}
+
+std::vector<Rule> operand_rules() {
+  const Pattern conv = one_of({Op::conv, Op::conv_transpose}, "conv", {x, w});
+  const Pattern mm = one_of({Op::matmul}, "mm", {x, w});
+  const Condition once = [](const Match& m) { return used_once(m, "conv"); };
+  std::vector<Rule> rules = only_in(
+      "specialize",
+      {
+          rule("conv_of_pad", "conv(pad(x, 0), w) -> conv(x, w) with more padding",
+               one_of({Op::conv}, "conv", {one_of({Op::pad}, "p", {x, 0}), w}), conv_of_pad)
+              .when(finite_kernel)
+              .cases([](CaseMaker& make) { return conv_case(make, true, true).result; }),
+          rule("conv_bias", "conv(x, w) + broadcast(b) per channel -> conv(x, w, b)", conv + y,
+               conv_bias)
+              .when(once)
+              .reassociates()
+              .cases([](CaseMaker& make) { return channel_case(make, Op::add, false); }),
+          rule("conv_scale", "conv(x, w) * s per channel -> conv(x, w * s), constants", conv * y,
+               [](const Match& m, Emitter& e) { return conv_scaled(m, e, Op::mul); })
+              .when(once)
+              .reassociates()
+              .cases([](CaseMaker& make) { return channel_case(make, Op::mul, true); }),
+          rule("conv_divide", "conv(x, w) / s per channel -> conv(x, w / s), constants", conv / y,
+               [](const Match& m, Emitter& e) { return conv_scaled(m, e, Op::div); })
+              .when(once)
+              .reassociates()
+              .cases([](CaseMaker& make) { return channel_case(make, Op::div, true); }),
+          rule("matmul_scale", "matmul(x, w) * s per column -> matmul(x, w * s), constants", mm * y,
+               matmul_scaled)
+              .when([](const Match& m) { return used_once(m, "mm"); })
+              .reassociates()
+              .cases(scaled_matmul_case),
+      });
+  for (Rule& r : rules) r.tags.push_back("contract");
+  return rules;
+}
+
+}  // namespace
+
+std::vector<Rule> contract_rules() {
+  std::vector<Rule> rules = matmul_rules();
+  for (Rule& r : operand_rules()) rules.push_back(std::move(r));
+  return rules;
+}
+
+}  // namespace gcomp::rules

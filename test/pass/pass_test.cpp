@@ -1,0 +1,159 @@
+#include "gcomp/pass/pass.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "gcomp/ir/builder.h"
+#include "gcomp/passes/passes.h"
+#include "gcomp/rules/rules.h"
+#include "gcomp/support/error.h"
+
+using namespace gcomp;
+using namespace gcomp::pass;
+
+namespace {
+
+Pipeline pipeline() { return {passes::table(), passes::order(), rules::all()}; }
+
+std::vector<std::string> names(const std::vector<const Pass*>& passes) {
+  std::vector<std::string> out;
+  for (const Pass* p : passes) out.push_back(p->name);
+  return out;
+}
+
+// y = log(1 + exp(x)) * 1
+std::unique_ptr<Graph> sample(Context& context) {
+  GraphBuilder b(context, GraphBuilder::Mode::kRaw);
+  const Type t{DType::kFloat64, {context.dims.symbol("N")}};
+  const ValueId x = b.input("x", t);
+  const ValueId sum = b.value(Op::add, {b.full(t, 1), b.value(Op::exp, {x})});
+  b.output("y", b.value(Op::mul, {b.value(Op::log, {sum}), b.full(t, 1)}));
+  return b.finish();
+}
+
+std::string ops_of(const Graph& g) {
+  std::string s;
+  for (const Node& n : g.nodes()) s += (s.empty() ? "" : " ") + std::string(name(n.op));
+  return s;
+}
+
+std::string usage_message(const Options& options) {
+  try {
+    pass::select(pipeline(), options);
+  } catch (const UserError& e) {
+    CHECK(e.code() == ExitCode::kUsage);
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("the table agrees with its order pairs; a table that does not is refused") {
+  Pipeline p = pipeline();
+  check_pipeline(p);
+  std::reverse(p.passes.begin(), p.passes.end());
+  CHECK_THROWS_AS(check_pipeline(p), InternalError);
+  p = pipeline();
+  p.passes.push_back(p.passes[0]);
+  CHECK_THROWS_AS(check_pipeline(p), InternalError);
+  p = pipeline();
+  p.order.push_back({"merge", "nonsense", "no reason"});
+  CHECK_THROWS_AS(check_pipeline(p), InternalError);
+}
+
+TEST_CASE("levels choose passes, each at least those of the one before but for merge alone") {
+  const auto at = [](const char* level) {
+    Options o;
+    o.level = level;
+    return names(pass::select(pipeline(), o));
+  };
+  CHECK(at("none").empty());
+  CHECK(at("merge") == std::vector<std::string>{"merge"});
+  const auto fast = at("fast_compile"), full = at("fast_run");
+  CHECK(std::find(fast.begin(), fast.end(), "canonicalize") != fast.end());
+  CHECK(std::find(fast.begin(), fast.end(), "stabilize") == fast.end());
+  for (const std::string& name : fast)
+    CHECK(std::find(full.begin(), full.end(), name) != full.end());
+}
+
+TEST_CASE("including, excluding and requiring take tags, pass names and rule names") {
+  Context context;
+  Options o;
+  CHECK(ops_of(*run(sample(context), pipeline(), o)) == "input softplus");
+  o.excluding = {"softplus"};  // the rule
+  CHECK(ops_of(*run(sample(context), pipeline(), o)) == "input exp log1p");
+  o.excluding = {"stabilize"};  // the pass
+  CHECK(ops_of(*run(sample(context), pipeline(), o)) == "input constant broadcast exp add log");
+  o.excluding = {};
+  o.requiring = {"log1p"};  // one rule alone
+  CHECK(ops_of(*run(sample(context), pipeline(), o)).find("log1p") != std::string::npos);
+  o.requiring = {};
+  o.level = "none";
+  o.including = {"canonicalize"};
+  CHECK(ops_of(*run(sample(context), pipeline(), o)) == "input constant broadcast exp add log");
+  o = {};
+  o.passes = {"stabilize", "canonicalize"};
+  CHECK(names(pass::select(pipeline(), o)) == o.passes);
+}
+
+TEST_CASE("an unknown word is a usage error with a suggestion") {
+  Options o;
+  o.excluding = {"stabilise"};
+  CHECK(usage_message(o).find("did you mean 'stabilize'") != std::string::npos);
+  o = {};
+  o.level = "fastrun";
+  CHECK(usage_message(o).find("did you mean 'fast_run'") != std::string::npos);
+  o = {};
+  o.dump_after = {"canonicalise"};
+  CHECK(usage_message(o).find("did you mean 'canonicalize'") != std::string::npos);
+}
+
+TEST_CASE("lists are split at commas and colons") {
+  CHECK(split_list("a,b:c,,d") == std::vector<std::string>{"a", "b", "c", "d"});
+  CHECK(split_list("").empty());
+}
+
+TEST_CASE("dumps and verification happen where asked, faults name the pass") {
+  Context context;
+  std::vector<std::string> dumped;
+  int verified = 0;
+  Options o;
+  o.dump_after = {"canonicalize", "specialize"};
+  o.dump = [&](const std::string& pass, const Graph&) { dumped.push_back(pass); };
+  o.verify_each = true;
+  o.verify = [&](const Graph&) { ++verified; };
+  run(sample(context), pipeline(), o);
+  CHECK(dumped == o.dump_after);
+  CHECK(verified == static_cast<int>(pass::select(pipeline(), o).size()) + 1);
+
+  Pipeline broken = pipeline();
+  broken.passes.push_back(
+      {"breaker",
+       [](const Graph&, PassContext&) -> std::unique_ptr<Graph> { throw InternalError("oops"); },
+       true,
+       {},
+       "fails",
+       ""});
+  CHECK_THROWS_WITH_AS(run(sample(context), broken, o), "in pass breaker: oops", InternalError);
+}
+
+TEST_CASE("the profile is a table and JSON with every pass and rule") {
+  Context context;
+  Profile profile;
+  run(sample(context), pipeline(), {}, &profile);
+  const auto json = nlohmann::json::parse(to_json(profile));
+  bool log1p = false;
+  for (const auto& p : json["passes"]) {
+    for (const auto& s : p["sweeps"]) {
+      for (const auto& r : s["rules"]) log1p = log1p || (r["name"] == "log1p" && r["applied"] == 1);
+    }
+  }
+  CHECK(log1p);
+  const std::string table = to_table(profile);
+  CHECK(table.find("stabilize") != std::string::npos);
+  CHECK(table.find("log1p") != std::string::npos);
+  CHECK(table.find("never fired") != std::string::npos);
+}
