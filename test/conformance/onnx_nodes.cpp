@@ -1,11 +1,15 @@
 // Runs the node tests of the onnx package in one process and compares with the list of exceptions:
-// an unexpected failure fails, and so does an unexpected pass.
-//   onnx_nodes DATA EXCEPTIONS [--filter=TEXT] [--shard=I/N] [--show]
+// an unexpected failure fails, and so does an unexpected pass. By the reference evaluator, or with
+// --compile=FOLDER by compiled artifacts, which are written there.
+//   onnx_nodes DATA EXCEPTIONS [--filter=TEXT] [--shard=I/N] [--show] [--compile=FOLDER]
 
 #include <algorithm>
 #include <cstdio>
 
 #include "cases.h"
+#include "gcomp/driver/compile.h"
+#include "gcomp/driver/loaded_artifact.h"
+#include "gcomp/formats/formats.h"
 #include "gcomp/formats/onnx.h"
 #include "gcomp/interp/evaluate.h"
 #include "gcomp/support/error.h"
@@ -32,10 +36,26 @@ struct Options {
   std::string filter;
   size_t shard = 0, shards = 1;
   bool show = false;
+  fs::path compile;  // empty: the evaluator
 };
 
+std::vector<Tensor> run_compiled(const Graph& graph, const std::vector<Tensor>& inputs,
+                                 const fs::path& folder) {
+  driver::CompileOptions options;
+  options.input = folder / "graph.gcb";
+  options.output = folder / "model.so";
+  formats::write_graph(graph, options.input);
+  driver::compile(options);
+  std::vector<Constant> given;
+  for (const Tensor& t : inputs) given.push_back(interp::to_constant(t));
+  driver::LoadedArtifact artifact(options.output, 1);
+  std::vector<Tensor> outputs;
+  for (const Constant& c : artifact.run(given)) outputs.push_back(interp::from_constant(c));
+  return outputs;
+}
+
 // "" or what is wrong.
-std::string run(const fs::path& folder, const Exception& exception) {
+std::string run(const fs::path& folder, const Exception& exception, const fs::path& compile) {
   std::vector<DataSet> sets = read_data(folder);
   const std::vector<std::string> names = input_names(folder);
   for (DataSet& set : sets) {
@@ -53,7 +73,8 @@ std::string run(const fs::path& folder, const Exception& exception) {
     Diagnostics diagnostics;
     const auto graph = formats::read_onnx(context, folder / "model.onnx", options, diagnostics);
     if (!graph) return "import: " + format(diagnostics.errors().at(0));
-    const std::vector<Tensor> outputs = interp::evaluate(*graph, inputs);
+    const std::vector<Tensor> outputs =
+        compile.empty() ? interp::evaluate(*graph, inputs) : run_compiled(*graph, inputs, compile);
     for (size_t i = 0; i < set.outputs.size(); ++i) {
       const Tolerance allowed = tolerance(set.outputs[i].dtype, exception.loose);
       const std::string difference =
@@ -64,9 +85,10 @@ std::string run(const fs::path& folder, const Exception& exception) {
   return "";
 }
 
-std::string run_guarded(const fs::path& folder, const Exception& exception) {
+std::string run_guarded(const fs::path& folder, const Exception& exception,
+                        const fs::path& compile) {
   try {
-    return run(folder, exception);
+    return run(folder, exception, compile);
   } catch (const UserError& error) {
     return std::string("run: ") + error.what();
   } catch (const std::exception& error) {
@@ -90,7 +112,7 @@ int run_all(const Options& options) {
     }
     const auto found = exceptions.find(name);
     const Exception exception = found == exceptions.end() ? Exception() : found->second;
-    const std::string problem = run_guarded(folder, exception);
+    const std::string problem = run_guarded(folder, exception, options.compile);
     if (options.show) std::printf("%s %s\n", problem.empty() ? "ok" : "no", name.c_str());
     if (problem.empty() && exception.fails) {
       std::printf("UNEXPECTED PASS %s: take it off the list of exceptions\n", name.c_str());
@@ -121,6 +143,9 @@ int main(int argc, char** argv) {
     } else if (std::sscanf(arg.c_str(), "--shard=%u/%u", &shard, &shards) == 2 && shards > 0) {
       options.shard = shard;
       options.shards = shards;
+    } else if (arg.starts_with("--compile=")) {
+      options.compile = arg.substr(10);
+      std::filesystem::create_directories(options.compile);
     } else if (arg == "--show") {
       options.show = true;
     } else {
