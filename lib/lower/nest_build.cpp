@@ -76,7 +76,10 @@ bool NestEmitter::is_expanded(ValueId v) const {
   const NodeId n = graph_.producer(v);
   if (graph_.node(n).op == Op::input) return false;
   if (groups_.group_of[n.index] == group_number_) return true;
-  return !groups_.stored[v.index];
+  if (!groups_.stored[v.index]) return true;
+  // Another name for memory that this very kernel writes.
+  const NodeId root = graph_.producer(groups_.storage[v.index]);
+  return groups_.group_of[root.index] == group_number_;
 }
 
 uint32_t NestEmitter::add_item(uint64_t key, Item item) {
@@ -273,6 +276,7 @@ bool NestEmitter::build_layout(ValueId v, const Node& node, const Instance& at, 
         if (lo && *lo <= 0 && hi && *hi <= 0) continue;  // only crops
         own.push_back({shifted, from.dims[i]});
       }
+      if (own.empty()) break;
       source.guards.insert(source.guards.end(), own.begin(), own.end());
       Item item{.kind = ItemKind::kSelect,
                 .value = v,

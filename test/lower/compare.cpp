@@ -1,0 +1,136 @@
+#include "compare.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "gcomp/support/error.h"
+#include "run_artifact.h"
+
+namespace gcomp::test {
+
+interp::Tensor random_tensor(DType t, std::vector<int64_t> shape, std::mt19937& rng) {
+  interp::Tensor x{.dtype = t, .shape = std::move(shape), .bytes = {}};
+  const auto n = static_cast<size_t>(x.num_elements());
+  x.bytes.resize(n * byte_size(t));
+  std::normal_distribution<double> normal(0, 1.5);
+  for (size_t i = 0; i < n; ++i) {
+    const double d = normal(rng);
+    switch (t) {
+      case DType::kBool: x.data<uint8_t>()[i] = rng() & 1; break;
+      case DType::kInt8: x.data<int8_t>()[i] = static_cast<int8_t>(rng()); break;
+      case DType::kInt16: x.data<int16_t>()[i] = static_cast<int16_t>(rng()); break;
+      case DType::kInt32: x.data<int32_t>()[i] = static_cast<int32_t>(rng() % 2001) - 1000; break;
+      case DType::kInt64: x.data<int64_t>()[i] = static_cast<int64_t>(rng() % 2001) - 1000; break;
+      case DType::kUInt8: x.data<uint8_t>()[i] = static_cast<uint8_t>(rng()); break;
+      case DType::kUInt16: x.data<uint16_t>()[i] = static_cast<uint16_t>(rng()); break;
+      case DType::kUInt32: x.data<uint32_t>()[i] = static_cast<uint32_t>(rng()); break;
+      case DType::kUInt64: x.data<uint64_t>()[i] = rng(); break;
+      case DType::kFloat16: x.data<uint16_t>()[i] = double_to_half(d); break;
+      case DType::kBFloat16: x.data<uint16_t>()[i] = double_to_bfloat16(d); break;
+      case DType::kFloat32: x.data<float>()[i] = static_cast<float>(d); break;
+      case DType::kFloat64: x.data<double>()[i] = d; break;
+    }
+  }
+  return x;
+}
+
+std::vector<interp::Tensor> random_inputs(const Graph& g, int64_t symbol_extent, uint32_t seed) {
+  std::mt19937 rng(seed);
+  DimTable& dims = g.context().dims;
+  const std::vector<int64_t> symbols(dims.num_symbols(), symbol_extent);
+  std::vector<interp::Tensor> inputs;
+  for (const Port& p : g.inputs()) {
+    std::vector<int64_t> shape;
+    for (DimId d : g.type(p.value).dims) shape.push_back(dims.evaluate(d, symbols));
+    inputs.push_back(random_tensor(g.type(p.value).dtype, shape, rng));
+  }
+  return inputs;
+}
+
+namespace {
+
+double element(const interp::Tensor& t, size_t i) {
+  switch (t.dtype) {
+    case DType::kFloat16: return half_to_float(t.data<uint16_t>()[i]);
+    case DType::kBFloat16: return bfloat16_to_float(t.data<uint16_t>()[i]);
+    case DType::kFloat32: return t.data<float>()[i];
+    default: return t.data<double>()[i];
+  }
+}
+
+std::string difference(const interp::Tensor& want, const interp::Tensor& got,
+                       const Tolerance& tol) {
+  if (want.dtype != got.dtype || want.shape != got.shape) {
+    return "is " + to_string(got) + ", not " + to_string(want);
+  }
+  if (!is_float(want.dtype)) {
+    if (want.bytes == got.bytes) return "";
+    const size_t size = byte_size(want.dtype);
+    for (size_t i = 0; i < want.bytes.size() / size; ++i) {
+      if (std::memcmp(&want.bytes[i * size], &got.bytes[i * size], size) == 0) continue;
+      int64_t a = 0, b = 0;
+      std::memcpy(&a, &want.bytes[i * size], size);
+      std::memcpy(&b, &got.bytes[i * size], size);
+      return "element " + std::to_string(i) + " is " + std::to_string(b) + ", not " +
+             std::to_string(a);
+    }
+  }
+  double limit = tol.relative;
+  if (want.dtype == DType::kFloat64) limit = tol.relative64;
+  if (want.dtype == DType::kFloat16) limit = 4e-3;
+  if (want.dtype == DType::kBFloat16) limit = 3e-2;
+  for (size_t i = 0; i < static_cast<size_t>(want.num_elements()); ++i) {
+    const double a = element(want, i), b = element(got, i);
+    if (std::isnan(a) && std::isnan(b)) continue;
+    if (a == b) continue;
+    if (std::abs(a - b) <= limit * std::max(1.0, std::abs(a))) continue;
+    return "element " + std::to_string(i) + " is " + std::to_string(b) + ", not " +
+           std::to_string(a);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
+                    const lower::LowerOptions& options, const Tolerance& tolerance,
+                    lower::Stats* stats, bool as_artifact) {
+  const lower::LoweredModule module = lower::lower(g, options);
+  if (stats != nullptr) *stats = module.stats;
+  const ModuleRunner runner(module);
+  std::string error, expected_error;
+  std::vector<interp::Tensor> want;
+  try {
+    want = interp::evaluate(g, inputs);
+  } catch (const UserError& e) {
+    expected_error = e.what();
+  }
+  const std::vector<interp::Tensor> got = runner.run(inputs, 1, &error);
+  if (as_artifact) {
+    std::string artifact_error;
+    const std::vector<interp::Tensor> ran = run_artifact(module, inputs, 2, &artifact_error);
+    if (artifact_error.empty() != error.empty()) {
+      return "as an artifact fails with '" + artifact_error + "', else with '" + error + "'";
+    }
+    for (size_t i = 0; error.empty() && i < ran.size(); ++i) {
+      if (ran[i].shape != got[i].shape || ran[i].bytes != got[i].bytes) {
+        return "output " + std::to_string(i) + ": other bits as an artifact";
+      }
+    }
+  }
+  if (expected_error.empty() != error.empty()) {
+    return "fails with '" + error + "', interpreted with '" + expected_error + "'";
+  }
+  if (!error.empty()) return "";
+  const std::vector<interp::Tensor> pieces = runner.run(inputs, 3, &error);
+  for (size_t i = 0; i < want.size(); ++i) {
+    const std::string d = difference(want[i], got[i], tolerance);
+    if (!d.empty()) return "output " + std::to_string(i) + ": " + d;
+    if (got[i].bytes != pieces[i].bytes) {
+      return "output " + std::to_string(i) + ": other bits when the range is cut";
+    }
+  }
+  return "";
+}
+
+}  // namespace gcomp::test

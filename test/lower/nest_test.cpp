@@ -1,0 +1,114 @@
+#include <doctest/doctest.h>
+
+#include "net.h"
+
+namespace gcomp::test {
+namespace {
+
+TEST_CASE("an elementwise graph end to end is one kernel") {
+  for (DType t : {DType::kFloat32, DType::kFloat64}) {
+    Net n;
+    const ValueId x = n.input(t, {n.dim("N"), n.dim(5)}), y = n.input(t, {n.dim(5)});
+    const ValueId s = n.b.elementwise(Op::add, {x, y});
+    const ValueId e = n.b.elementwise(Op::mul, {n.b.value(Op::tanh, {s}), n.b.scalar(t, 0.3)});
+    lower::Stats stats;
+    CHECK(n.check({e}, &stats) == "");
+    CHECK(stats.kernel_calls == 1);
+  }
+}
+
+TEST_CASE("softmax over the last and over a middle axis is one kernel") {
+  for (int64_t axis : {2, 1}) {
+    for (const bool symbolic : {false, true}) {
+      Net n;
+      const ValueId x =
+          n.input(DType::kFloat32, {n.dim(3), symbolic ? n.dim("N") : n.dim(50), n.dim(44)});
+      const auto shape = n.b.type(x).dims;
+      std::vector<int64_t> kept =
+          axis == 2 ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{0, 2};
+      const ValueId m = n.b.reduce(Op::reduce_max, x, {axis});
+      const ValueId e =
+          n.b.value(Op::exp, {n.b.elementwise(Op::sub, {x, n.b.broadcast(m, shape, kept)})});
+      const ValueId s = n.b.reduce(Op::reduce_sum, e, {axis});
+      const ValueId y = n.b.elementwise(Op::div, {e, n.b.broadcast(s, shape, kept)});
+      lower::Stats stats;
+      CHECK(n.check({y}, &stats) == "");
+      CHECK(stats.kernel_calls == 1);
+    }
+  }
+}
+
+TEST_CASE("layer normalisation is one kernel") {
+  Net n;
+  const ValueId x = n.input(DType::kFloat32, {n.dim("N"), n.dim(96)});
+  const ValueId gain = n.input(DType::kFloat32, {n.dim(96)});
+  const auto shape = n.b.type(x).dims;
+  const ValueId inv = n.b.scalar(DType::kFloat32, 1.0 / 96);
+  const ValueId mean = n.b.elementwise(Op::mul, {n.b.reduce(Op::reduce_sum, x, {1}), inv});
+  const ValueId c = n.b.elementwise(Op::sub, {x, n.b.broadcast(mean, shape, {0})});
+  const ValueId v = n.b.elementwise(
+      Op::mul, {n.b.reduce(Op::reduce_sum, n.b.elementwise(Op::mul, {c, c}), {1}), inv});
+  const ValueId sd =
+      n.b.value(Op::sqrt, {n.b.elementwise(Op::add, {v, n.b.scalar(DType::kFloat32, 1e-5)})});
+  const ValueId z = n.b.elementwise(Op::div, {c, n.b.broadcast(sd, shape, {0})});
+  const ValueId y = n.b.elementwise(Op::mul, {z, n.b.broadcast(gain, shape, {1})});
+  lower::Stats stats;
+  CHECK(n.check({y}, &stats) == "");
+  CHECK(stats.kernel_calls == 1);
+}
+
+TEST_CASE("reductions over each choice of axes") {
+  for (Op op : {Op::reduce_sum, Op::reduce_max, Op::reduce_min, Op::reduce_prod}) {
+    for (const std::vector<int64_t>& axes :
+         {std::vector<int64_t>{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 2}, {0, 1, 2}}) {
+      Net n;
+      const ValueId x = n.input(DType::kFloat64, {n.dim(4), n.dim("N"), n.dim(3)});
+      CHECK(n.check({n.b.reduce(op, x, axes)}, nullptr, 7) == "");
+    }
+  }
+}
+
+TEST_CASE("argmax and argmin") {
+  for (Op op : {Op::argmax, Op::argmin}) {
+    for (int64_t axis : {0, 1}) {
+      for (int64_t last : {0, 1}) {
+        for (DType t : {DType::kFloat32, DType::kInt8, DType::kInt64}) {
+          Net n;
+          const ValueId x = n.input(t, {n.dim("N"), n.dim(70)});
+          CHECK(n.check({n.b.value(op, {x},
+                                   {{AttrKey::axis, axis}, {AttrKey::select_last, last}})}) == "");
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("layout ops are index maps") {
+  Net n;
+  const ValueId x = n.input(DType::kFloat32, {n.dim(6), n.dim("N")});
+  const ValueId t = n.b.transpose(x, {1, 0});
+  const ValueId s = n.b.slice(x, {n.dim(1), n.dim(2)}, {n.dim(3), n.dim(4)}, {2, 1});
+  const ValueId p =
+      n.b.pad(s, n.b.scalar(DType::kFloat32, 9), {n.dim(1), n.dim(3)}, {n.dim(2), n.dim(-1)});
+  const ValueId r = n.b.value(Op::reverse, {x}, {{AttrKey::axes, std::vector<int64_t>{1}}});
+  const ValueId q = n.b.reshape(n.b.elementwise(Op::mul, {x, x}), {n.dim(2), n.dim(3), n.dim("N")});
+  CHECK(n.check({n.b.value(Op::exp, {t}), t, p, n.b.value(Op::neg, {r}),
+                 n.b.value(Op::neg, {q})}) == "");
+}
+
+TEST_CASE("gather, with an index out of range reported") {
+  for (int64_t shift : {0, 40}) {
+    Net n;
+    const ValueId x = n.input(DType::kFloat32, {n.dim("N"), n.dim(9)});
+    const std::vector<int64_t> where = {3 + shift, -1, 0, 2, 2};
+    const ValueId i = n.b.int64s(where);
+    const ValueId rows = n.b.value(Op::gather, {x, i}, {{AttrKey::axis, int64_t{0}}});
+    const ValueId cols =
+        n.b.value(Op::gather, {n.b.value(Op::exp, {x}), n.b.int64s(std::vector<int64_t>{8, 1})},
+                  {{AttrKey::axis, int64_t{1}}});
+    CHECK(n.check({rows, cols}) == "");
+  }
+}
+
+}  // namespace
+}  // namespace gcomp::test

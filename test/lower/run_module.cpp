@@ -1,0 +1,213 @@
+#include "run_module.h"
+
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+#include "gcomp/support/error.h"
+
+namespace gcomp::test {
+
+using lower::Memory;
+using lower::MemoryId;
+using lower::ScalarArg;
+using lower::Step;
+
+namespace {
+
+constexpr size_t kMargin = 256;  // guard bytes on both sides of every buffer
+constexpr std::byte kGuard{0xa5};
+
+struct Block {
+  std::vector<std::byte> bytes;
+  size_t size = 0;
+  std::byte* data() {
+    // 64-byte aligned, as the runtime's arena.
+    auto p = reinterpret_cast<uintptr_t>(bytes.data()) + kMargin;
+    return reinterpret_cast<std::byte*>((p + 63) / 64 * 64);
+  }
+  void allocate(size_t n) {
+    bytes.assign(n + 2 * kMargin + 64, kGuard);
+    size = n;
+    std::memset(data(), 0xff, n);
+  }
+  bool intact() {
+    std::byte* d = data();
+    for (size_t i = 0; i < kMargin / 2; ++i) {
+      if (d[-1 - static_cast<long>(i)] != kGuard || d[size + i] != kGuard) return false;
+    }
+    return true;
+  }
+};
+
+class Run {
+ public:
+  Run(const lower::LoweredModule& m, const std::vector<interp::Tensor>& inputs)
+      : m_(m), dims_(m.graph->context().dims), blocks_(m.memory.size()), inputs_(inputs) {
+    symbols_.assign(dims_.num_symbols(), 0);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Type& t = m.graph->type(m.graph->inputs()[i].value);
+      for (size_t a = 0; a < t.dims.size(); ++a) {
+        if (const auto s = dims_.as_symbol(t.dims[a])) symbols_[s->index] = inputs[i].shape[a];
+      }
+    }
+  }
+
+  int64_t value(DimId d) const { return dims_.evaluate(d, symbols_); }
+  int64_t scalar(const ScalarArg& s) const {
+    return s.dim.valid() ? value(s.dim) : static_cast<int64_t>(s.bits);
+  }
+
+  std::byte* memory(MemoryId id) {
+    const Memory& m = m_.memory[id.index];
+    if (const auto it = alias_.find(id.index); it != alias_.end()) return memory(it->second);
+    if (m.kind == Memory::Kind::kConstant) {
+      return const_cast<std::byte*>(
+          m_.graph->context().constants[ConstantId(m.index)].bytes.data());
+    }
+    if (m.kind == Memory::Kind::kView) return memory(MemoryId(m.index)) + value(m.offset);
+    Block& b = blocks_[id.index];
+    if (b.bytes.empty()) {
+      b.allocate(static_cast<size_t>(value(m.bytes)));
+      if (m.kind == Memory::Kind::kInput) {
+        std::memcpy(b.data(), inputs_[m.index].bytes.data(), b.size);
+      }
+    }
+    return b.data();
+  }
+
+  const lower::LoweredModule& m_;
+  DimTable& dims_;
+  std::vector<Block> blocks_;
+  std::unordered_map<uint32_t, MemoryId> alias_;
+  std::vector<int64_t> symbols_;
+  const std::vector<interp::Tensor>& inputs_;
+};
+
+}  // namespace
+
+ModuleRunner::ModuleRunner(const lower::LoweredModule& module) : module_(module) {
+  std::vector<const kernel::Kernel*> kernels;
+  for (const kernel::Kernel& k : module.kernels) kernels.push_back(&k);
+  codegen::CompileOptions options = options_for(codegen::CpuLevel::kV3);
+  options.threads = 2;
+  const std::vector<std::string> objects = codegen::compile_kernels(kernels, module.names, options);
+  jit_ = std::make_unique<Jit>(objects);
+  for (const std::string& name : module.names) {
+    kernels_.push_back(reinterpret_cast<KernelFn>(jit_->find(name)));
+  }
+}
+
+std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>& inputs, int parts,
+                                              std::string* error) const {
+  Run r(module_, inputs);
+  std::unordered_map<uint32_t, size_t> labels;
+  for (size_t i = 0; i < module_.steps.size(); ++i) {
+    if (module_.steps[i].kind == Step::Kind::kLabel) labels[module_.steps[i].kernel] = i;
+  }
+  for (size_t pc = 0; pc < module_.steps.size(); ++pc) {
+    const Step& s = module_.steps[pc];
+    switch (s.kind) {
+      case Step::Kind::kCall: {
+        int64_t code = std::numeric_limits<int64_t>::max();
+        std::vector<void*> buffers;
+        for (MemoryId m : s.memory) {
+          buffers.push_back(m.valid() ? static_cast<void*>(r.memory(m)) : &code);
+        }
+        std::vector<int64_t> scalars;
+        for (const ScalarArg& a : s.scalars) scalars.push_back(r.scalar(a));
+        const int64_t extent = r.value(s.extent);
+        const int64_t pieces = s.grain == 0 ? 1 : parts;
+        for (int64_t p = 0; p < pieces; ++p) {
+          const int64_t lo = extent * p / pieces, hi = extent * (p + 1) / pieces;
+          if (lo < hi) kernels_[s.kernel](buffers.data(), scalars.data(), lo, hi);
+        }
+        if (code != std::numeric_limits<int64_t>::max()) {
+          *error = s.messages.at(static_cast<size_t>(code));
+          return {};
+        }
+        break;
+      }
+      case Step::Kind::kBind:
+        for (size_t i = 0; i < s.symbols.size(); ++i) {
+          const auto* v = reinterpret_cast<const int64_t*>(r.memory(s.memory[0]));
+          r.symbols_[s.symbols[i].index] = v[i];
+          if (v[i] < 0) {
+            *error = "negative extent";
+            return {};
+          }
+        }
+        break;
+      case Step::Kind::kBindValue: r.symbols_[s.symbols[0].index] = r.scalar(s.scalars[0]); break;
+      case Step::Kind::kCopy: {
+        const auto n = static_cast<size_t>(r.value(s.extent));
+        std::byte* to = r.memory(s.memory[0]);
+        std::memcpy(to, r.memory(s.memory[1]), n);
+        break;
+      }
+      case Step::Kind::kFill:
+        std::memset(r.memory(s.memory[0]), static_cast<int>(s.kernel),
+                    static_cast<size_t>(r.value(s.extent)));
+        break;
+      case Step::Kind::kStoreDims:
+        for (size_t i = 0; i < s.scalars.size(); ++i) {
+          reinterpret_cast<int64_t*>(r.memory(s.memory[0]))[i] = r.scalar(s.scalars[i]);
+        }
+        break;
+      case Step::Kind::kCheck:
+        for (int64_t i = 0; i < r.value(s.extent); ++i) {
+          if (r.memory(s.memory[0])[i] == std::byte{0}) {
+            *error = s.messages[0];
+            return {};
+          }
+        }
+        break;
+      case Step::Kind::kRequireLess:
+        if (r.scalar(s.scalars[0]) >= r.scalar(s.scalars[1])) {
+          *error = s.messages[0];
+          return {};
+        }
+        break;
+      case Step::Kind::kReserve: {
+        Block& b = r.blocks_[s.memory[0].index];
+        Block old = b;
+        b.allocate(static_cast<size_t>(r.value(s.extent)));
+        if (s.grain == 1 && !old.bytes.empty()) {
+          std::memcpy(b.data(), old.data(), std::min(b.size, old.size));
+        }
+        break;
+      }
+      case Step::Kind::kAlias: r.alias_[s.memory[0].index] = s.memory[1]; break;
+      case Step::Kind::kSwap:
+        std::swap(r.blocks_[s.memory[0].index], r.blocks_[s.memory[1].index]);
+        break;
+      case Step::Kind::kJump: pc = labels.at(s.kernel); break;
+      case Step::Kind::kJumpUnless:
+        if (r.memory(s.memory[0])[0] == std::byte{0}) pc = labels.at(s.kernel);
+        break;
+      case Step::Kind::kJumpUnlessLess:
+        if (r.scalar(s.scalars[0]) >= r.scalar(s.scalars[1])) pc = labels.at(s.kernel);
+        break;
+      case Step::Kind::kLabel:
+      case Step::Kind::kBeginLoop:
+      case Step::Kind::kEndLoop:
+      case Step::Kind::kMention: break;
+    }
+  }
+  for (Block& b : r.blocks_) {
+    GCOMP_CHECK(b.bytes.empty() || b.intact(), "a kernel wrote outside a buffer");
+  }
+  std::vector<interp::Tensor> outputs(module_.graph->outputs().size());
+  for (size_t i = 0; i < module_.memory.size(); ++i) {
+    if (module_.memory[i].kind != Memory::Kind::kOutput) continue;
+    interp::Tensor& t = outputs[module_.memory[i].index];
+    const Type& type = module_.graph->type(module_.graph->outputs()[module_.memory[i].index].value);
+    t.dtype = type.dtype;
+    for (DimId d : type.dims) t.shape.push_back(r.value(d));
+    const std::byte* data = r.memory(MemoryId(i));
+    t.bytes.assign(data, data + r.value(module_.memory[i].bytes));
+  }
+  return outputs;
+}
+
+}  // namespace gcomp::test

@@ -1,0 +1,29 @@
+#pragma once
+// Runs a lowered module in this process: kernels through the JIT, steps by a small interpreter that
+// checks what the runtime need not (writes outside a buffer).
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gcomp/interp/tensor.h"
+#include "gcomp/lower/lower.h"
+#include "jit.h"
+
+namespace gcomp::test {
+
+class ModuleRunner {
+ public:
+  explicit ModuleRunner(const lower::LoweredModule& module);
+  // `parts`: into how many pieces each call's range is cut. The error message is set when the run fails.
+  std::vector<interp::Tensor> run(const std::vector<interp::Tensor>& inputs, int parts,
+                                  std::string* error) const;
+
+ private:
+  const lower::LoweredModule& module_;
+  std::unique_ptr<Jit> jit_;
+  using KernelFn = void (*)(void* const*, const int64_t*, int64_t, int64_t);
+  std::vector<KernelFn> kernels_;
+};
+
+}  // namespace gcomp::test
