@@ -86,6 +86,8 @@ Value Builder::range_end() {
   return s_->end;
 }
 
+Value Builder::argument(Type type) { return s_->add_value({type, ValueKind::kArgument, 0}); }
+
 Buffer Builder::local(DType dtype, uint32_t size) {
   s_->kernel.buffers.push_back({dtype, Role::kLocal, 0, size});
   return Buffer(s_->kernel.buffers.size() - 1);

@@ -90,6 +90,7 @@ std::string Printer::value(uint32_t id) const {
     case ValueKind::kScalar: return "s" + std::to_string(info.bits);
     case ValueKind::kBegin: return "begin";
     case ValueKind::kEnd: return "end";
+    case ValueKind::kArgument: return "%" + std::to_string(id);
     default: return "%" + std::to_string(id);
   }
 }

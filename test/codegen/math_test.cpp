@@ -253,6 +253,32 @@ TEST_CASE("float64 functions stay within their bounds") {
   for (const Row& row : kRows) check_row<double>(row, row.bound64);
 }
 
+TEST_CASE_TEMPLATE("vector lanes, tails and out-of-line calls give the same bits", T, float,
+                   double) {
+  std::mt19937_64 random(13);
+  for (const Row& row : kRows) {
+    std::vector<T> x = unary_points<T>(row, random), y = x;
+    std::shuffle(y.begin(), y.end(), random);
+    auto n = static_cast<int64_t>(x.size());
+    std::vector<void*> buffers = {x.data()};
+    if (row.arity == 2) buffers.push_back(y.data());
+    std::vector<std::vector<T>> results;
+    for (int lanes : {1, 4, 16}) {
+      Kernel k = op_kernel(row.op, dtype_of<T>(), dtype_of<T>(), row.arity, lanes);
+      for (Effort e : {Effort::kFast, Effort::kDefault}) {
+        std::vector<void*> all = buffers;
+        results.emplace_back(x.size());
+        all.push_back(results.back().data());
+        Jit(k, options_for(CpuLevel::kV2, e)).run(all, {}, 0, n);
+      }
+    }
+    for (const std::vector<T>& r : results) {
+      INFO(row.name);
+      CHECK(std::memcmp(r.data(), results[0].data(), x.size() * sizeof(T)) == 0);
+    }
+  }
+}
+
 TEST_CASE("speed of the functions, in ns an element" * doctest::skip()) {
   constexpr int kCount = 1024;
   auto time_of = [](const Row& row, auto zero) {

@@ -34,6 +34,7 @@ class Builder {
   Value scalar(DType dtype);                 // the next entry of `scalars`, one lane
   Value range_begin();                       // of the part of the parallel range to do, int64
   Value range_end();
+  Value argument(Type type);  // for back ends: a value handed in (Value of ValueKind::kArgument)
   Buffer local(DType dtype, uint32_t size);  // small stack array (a few KB); not initialised
   Buffer table(DType dtype, std::span<const uint64_t> element_bits);
 

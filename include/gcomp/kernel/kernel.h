@@ -113,7 +113,8 @@ struct Inst {
 };
 
 // Constants, scalar parameters and the range are values outside the stream: usable everywhere.
-enum class ValueKind : uint8_t { kInst, kConst, kScalar, kBegin, kEnd };
+// kArgument occurs in functions that a back end makes for itself (Builder::argument), not in kernels.
+enum class ValueKind : uint8_t { kInst, kConst, kScalar, kBegin, kEnd, kArgument };
 
 struct ValueInfo {
   Type type;

@@ -2,6 +2,7 @@
 // Elementary and special functions written out as basic kernel arithmetic, for back ends that have
 // none. Error bounds: the table in lib/kernel/README.md; checked by test/codegen/math_test.cpp.
 
+#include <functional>
 #include <span>
 
 #include "gcomp/kernel/builder.h"
@@ -13,7 +14,9 @@ bool needs_expansion(Op op, DType dtype);
 
 struct ExpandOptions {
   bool native_float16 = true;  // casts between float16 and float32 are left to the back end
-  bool fma = true;             // the CPU has it; else exact products are made of other operations
+  // Expansions not to make: the back end calls functions of its own there. Null: expand all.
+  std::function<bool(Op, Type)> keep;
+  bool fma = true;  // the CPU has it; else exact products are made of other operations
 };
 
 // Emits the expansion of op(args) for arguments of equal lanes and a dtype that needs it.

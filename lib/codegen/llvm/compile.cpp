@@ -21,6 +21,8 @@
 #include <functional>
 
 #include "emit.h"
+#include "gcomp/ir/op.h"
+#include "gcomp/kernel/builder.h"
 #include "gcomp/kernel/math.h"
 #include "gcomp/support/error.h"
 #include "target.h"
@@ -29,6 +31,63 @@ namespace gcomp::codegen {
 namespace {
 
 constexpr unsigned kCompileStackBytes = 16u << 20;  // LLVM recurses; `ulimit -s` must not matter
+
+// --- which math is inlined ---------------------------------------------------------------------
+// An inlined exp costs about 0.8 ms of compile time and saves a call; so vector math is inlined while a
+// kernel has little of it, and the rest goes to functions shared by the module's kernels: the tails of
+// vector loops, the large functions, and everything at Effort::kFast.
+
+constexpr size_t kMostInlined = 8;  // math instructions a kernel
+
+struct MathCount {
+  size_t scalar = 0;
+  size_t vector = 0;
+};
+
+MathCount count_math(const kernel::Kernel& kernel) {
+  MathCount count;
+  for (const kernel::Inst& inst : kernel.insts) {
+    if (inst.code != kernel::Code::kOp || inst.op == Op::where) continue;
+    kernel::Type t = kernel.values[kernel.operands[inst.first_operand]].type;
+    if (!kernel::needs_expansion(inst.op, t.dtype)) continue;
+    ++(t.lanes == 1 ? count.scalar : count.vector);
+  }
+  return count;
+}
+
+bool is_binary_math(Op op) {
+  return op == Op::pow || op == Op::atan2 || op == Op::rem || op == Op::mod || op == Op::floor_div;
+}
+
+bool is_large_math(Op op) {
+  switch (op) {
+    case Op::lgamma:
+    case Op::digamma:
+    case Op::trigamma:
+    case Op::erfinv:
+    case Op::erfc:
+    case Op::erfcx:
+    case Op::log1mexp:
+    case Op::sinh:
+    case Op::asinh:
+    case Op::acosh:
+    case Op::atanh: return true;
+    default: return is_binary_math(op);
+  }
+}
+
+bool inlines_math(Op op, kernel::Type t, MathCount count, Effort effort, bool straight_line) {
+  if (effort == Effort::kFast || is_large_math(op)) return false;
+  if (t.lanes > 1) return count.vector <= kMostInlined;
+  bool tail = count.vector > 0 && !straight_line;
+  return !tail && count.scalar <= kMostInlined;
+}
+
+llvm::Type* llvm_element_type(llvm::LLVMContext& context, DType t) {
+  if (t == DType::kFloat32) return llvm::Type::getFloatTy(context);
+  if (t == DType::kFloat64) return llvm::Type::getDoubleTy(context);
+  return llvm::Type::getIntNTy(context, static_cast<unsigned>(byte_size(t)) * 8);
+}
 
 // What one thread keeps between modules: a target machine costs 0.2 ms, a module without 1 ms more.
 class ModuleCompiler {
@@ -43,18 +102,29 @@ class ModuleCompiler {
 
  private:
   std::unique_ptr<llvm::Module> make_module(llvm::LLVMContext& context);
-  llvm::Function* make_function(llvm::Module& module, const std::string& name,
+  llvm::Function* make_function(llvm::Module& module, const std::string& name, llvm::Type* result,
                                 llvm::ArrayRef<llvm::Type*> parameters);
   void emit_kernel(llvm::Module& module, const kernel::Kernel& kernel, const std::string& name);
   void emit_call(llvm::IRBuilder<>& b, const InlineCall& call, llvm::Value* bases,
                  llvm::Value* stack);
-  kernel::Kernel expanded(const kernel::Kernel& kernel) const;
+  kernel::Kernel expanded(const kernel::Kernel& kernel, bool straight_line) const;
+  EmitTraits traits(llvm::Module& module);
+  llvm::Function* math_function(llvm::Module& module, Op op, kernel::Type type);
+  void emit_math_functions(llvm::Module& module);
   std::string finish(llvm::Module& module, bool straight_line);
   void optimize(llvm::Module& module, bool straight_line);
   std::string generate(llvm::Module& module);
 
+  // A math function that kernels of the current module call.
+  struct Requested {
+    Op op;
+    kernel::Type type;
+    llvm::Function* function;
+  };
+
   const CompileOptions& options_;
   std::unique_ptr<llvm::TargetMachine> machine_;
+  std::vector<Requested> requested_;
 };
 
 std::unique_ptr<llvm::Module> ModuleCompiler::make_module(llvm::LLVMContext& context) {
@@ -66,9 +136,10 @@ std::unique_ptr<llvm::Module> ModuleCompiler::make_module(llvm::LLVMContext& con
 }
 
 llvm::Function* ModuleCompiler::make_function(llvm::Module& module, const std::string& name,
+                                              llvm::Type* result,
                                               llvm::ArrayRef<llvm::Type*> parameters) {
   llvm::LLVMContext& context = module.getContext();
-  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), parameters, false);
+  auto* type = llvm::FunctionType::get(result, parameters, false);
   auto* function = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, name, module);
   function->setVisibility(llvm::GlobalValue::HiddenVisibility);
   function->setDSOLocal(true);
@@ -80,11 +151,59 @@ llvm::Function* ModuleCompiler::make_function(llvm::Module& module, const std::s
   return function;
 }
 
-kernel::Kernel ModuleCompiler::expanded(const kernel::Kernel& kernel) const {
+kernel::Kernel ModuleCompiler::expanded(const kernel::Kernel& kernel, bool straight_line) const {
   kernel::ExpandOptions options;
   options.native_float16 = has_feature(options_.cpu, "f16c");
   options.fma = has_feature(options_.cpu, "fma");
+  MathCount count = count_math(kernel);
+  options.keep = [&](Op op, kernel::Type t) {
+    return !inlines_math(op, t, count, options_.effort, straight_line);
+  };
   return kernel::expand_math(kernel, options);
+}
+
+EmitTraits ModuleCompiler::traits(llvm::Module& module) {
+  return {has_feature(options_.cpu, "fma"),
+          [this, &module](Op op, kernel::Type type) { return math_function(module, op, type); }};
+}
+
+llvm::Function* ModuleCompiler::math_function(llvm::Module& module, Op op, kernel::Type type) {
+  for (const Requested& r : requested_) {
+    if (r.op == op && r.type == type) return r.function;
+  }
+  llvm::Type* vector = llvm_element_type(module.getContext(), type.dtype);
+  if (type.lanes > 1) vector = llvm::FixedVectorType::get(vector, type.lanes);
+  std::vector<llvm::Type*> parameters(is_binary_math(op) ? 2 : 1, vector);
+  std::string name = "math." + std::to_string(requested_.size());
+  llvm::Function* function = make_function(module, name, vector, parameters);
+  function->setVisibility(llvm::GlobalValue::DefaultVisibility);
+  function->setLinkage(llvm::GlobalValue::InternalLinkage);
+  function->setDoesNotAccessMemory();
+  function->setWillReturn();
+  requested_.push_back({op, type, function});
+  return function;
+}
+
+void ModuleCompiler::emit_math_functions(llvm::Module& module) {
+  for (const Requested& r : requested_) {
+    kernel::Builder builder;
+    KernelArguments arguments;
+    kernel::Values operands;
+    for (llvm::Argument& argument : r.function->args()) {
+      arguments.values.push_back(&argument);
+      operands.push_back(builder.argument(r.type));
+    }
+    kernel::ExpandOptions options;
+    options.fma = has_feature(options_.cpu, "fma");
+    kernel::Value result = kernel::emit_math(builder, r.op, operands, options);
+    kernel::Kernel body = builder.finish();
+    llvm::IRBuilder<> b(&r.function->getEntryBlock());
+    EmitTraits traits{options.fma, nullptr};
+    KernelEmitter emitter(body, traits, b, arguments);
+    emitter.run();
+    b.CreateRet(emitter.value(result));
+  }
+  requested_.clear();
 }
 
 void ModuleCompiler::emit_kernel(llvm::Module& module, const kernel::Kernel& kernel,
@@ -92,9 +211,10 @@ void ModuleCompiler::emit_kernel(llvm::Module& module, const kernel::Kernel& ker
   llvm::LLVMContext& context = module.getContext();
   auto* ptr = llvm::PointerType::getUnqual(context);
   auto* i64 = llvm::Type::getInt64Ty(context);
-  llvm::Function* function = make_function(module, name, {ptr, ptr, i64, i64});
+  llvm::Function* function =
+      make_function(module, name, llvm::Type::getVoidTy(context), {ptr, ptr, i64, i64});
   llvm::IRBuilder<> b(&function->getEntryBlock());
-  kernel::Kernel simple = expanded(kernel);
+  kernel::Kernel simple = expanded(kernel, false);
   KernelArguments arguments;
   auto load = [&](unsigned array, llvm::Type* type, size_t i) {
     llvm::Value* place = b.CreateConstInBoundsGEP1_64(type, function->getArg(array), i);
@@ -110,14 +230,14 @@ void ModuleCompiler::emit_kernel(llvm::Module& module, const kernel::Kernel& ker
   }
   arguments.begin = function->getArg(2);
   arguments.end = function->getArg(3);
-  EmitTraits traits{has_feature(options_.cpu, "fma")};
-  KernelEmitter(simple, traits, b, arguments).run();
+  EmitTraits machine = traits(*b.GetInsertBlock()->getModule());
+  KernelEmitter(simple, machine, b, arguments).run();
   b.CreateRetVoid();
 }
 
 void ModuleCompiler::emit_call(llvm::IRBuilder<>& b, const InlineCall& call, llvm::Value* bases,
                                llvm::Value* stack) {
-  kernel::Kernel simple = expanded(*call.kernel);
+  kernel::Kernel simple = expanded(*call.kernel, true);
   GCOMP_CHECK(call.buffers.size() == simple.num_parameters() &&
                   call.scalars.size() == simple.scalars.size(),
               "straight-line call: wrong number of buffers or scalars");
@@ -136,8 +256,8 @@ void ModuleCompiler::emit_call(llvm::IRBuilder<>& b, const InlineCall& call, llv
   for (uint64_t word : call.scalars) arguments.scalars.push_back(b.getInt64(word));
   arguments.begin = b.getInt64(static_cast<uint64_t>(call.begin));
   arguments.end = b.getInt64(static_cast<uint64_t>(call.end));
-  EmitTraits traits{has_feature(options_.cpu, "fma")};
-  KernelEmitter(simple, traits, b, arguments).run();
+  EmitTraits machine = traits(*b.GetInsertBlock()->getModule());
+  KernelEmitter(simple, machine, b, arguments).run();
 }
 
 void ModuleCompiler::optimize(llvm::Module& module, bool straight_line) {
@@ -189,6 +309,7 @@ std::string ModuleCompiler::generate(llvm::Module& module) {
 }
 
 std::string ModuleCompiler::finish(llvm::Module& module, bool straight_line) {
+  emit_math_functions(module);
   if (options_.verify) {
     std::string problem;
     llvm::raw_string_ostream out(problem);
@@ -212,7 +333,8 @@ std::string ModuleCompiler::compile_calls(std::span<const InlineCall> calls,
                                           const std::string& name, uint32_t stack_bytes) {
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module = make_module(context);
-  llvm::Function* function = make_function(*module, name, {llvm::PointerType::getUnqual(context)});
+  llvm::Function* function = make_function(*module, name, llvm::Type::getVoidTy(context),
+                                           {llvm::PointerType::getUnqual(context)});
   llvm::IRBuilder<> b(&function->getEntryBlock());
   llvm::AllocaInst* stack =
       b.CreateAlloca(llvm::ArrayType::get(b.getInt8Ty(), std::max(stack_bytes, 1u)));

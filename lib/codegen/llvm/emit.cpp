@@ -44,8 +44,10 @@ void KernelEmitter::set_up_arguments() {
       buffers_.push_back(array);
     }
   }
+  size_t next_value = 0;
   for (size_t i = 0; i < k_.values.size(); ++i) {
     const ValueInfo& info = k_.values[i];
+    if (info.kind == ValueKind::kArgument) values_[i] = args_.values.at(next_value++);
     if (info.kind == ValueKind::kBegin) values_[i] = args_.begin;
     if (info.kind == ValueKind::kEnd) values_[i] = args_.end;
     if (info.kind == ValueKind::kConst) values_[i] = constant(info.type, info.bits);

@@ -4,21 +4,24 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <functional>
 #include <vector>
 
 #include "gcomp/kernel/kernel.h"
 
 namespace gcomp::codegen {
 
-// What the machine has, as far as instruction selection cannot be trusted to care.
 struct EmitTraits {
-  bool fma = true;
+  bool fma = true;  // what instruction selection cannot be trusted to care about
+  // The function of a math op that was kept out of line.
+  std::function<llvm::Function*(Op, kernel::Type)> math_function;
 };
 
 // What a kernel body is given, as LLVM values.
 struct KernelArguments {
   std::vector<llvm::Value*> buffers;  // base pointers, one a parameter
   std::vector<llvm::Value*> scalars;  // i64 words
+  std::vector<llvm::Value*> values;   // one a Builder::argument, in order
   llvm::Value* begin = nullptr;
   llvm::Value* end = nullptr;
 };
@@ -30,6 +33,7 @@ class KernelEmitter {
   KernelEmitter(const kernel::Kernel& kernel, const EmitTraits& traits, llvm::IRBuilder<>& builder,
                 const KernelArguments& arguments);
   void run();
+  llvm::Value* value(kernel::Value v) const { return values_[v.index]; }  // after run
 
  private:
   using Inst = kernel::Inst;
@@ -79,6 +83,7 @@ class KernelEmitter {
   llvm::Type* llvm_type(Type type);
   llvm::Value* emit_value(const Inst& inst);
   llvm::Value* emit_op(const Inst& inst);
+  llvm::Value* call_math(const Inst& inst, llvm::ArrayRef<llvm::Value*> a);
   llvm::Value* emit_float_op(const Inst& inst, llvm::ArrayRef<llvm::Value*> a);
   llvm::Value* emit_int_op(const Inst& inst, DType t, llvm::ArrayRef<llvm::Value*> a);
   llvm::Value* emit_division(Op op, DType t, llvm::Value* a, llvm::Value* b);

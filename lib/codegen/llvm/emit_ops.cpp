@@ -6,6 +6,7 @@
 
 #include "emit.h"
 #include "gcomp/ir/op.h"
+#include "gcomp/kernel/math.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::codegen {
@@ -169,10 +170,18 @@ llvm::Value* KernelEmitter::emit_int_op(const Inst& inst, DType t, llvm::ArrayRe
   }
 }
 
+llvm::Value* KernelEmitter::call_math(const Inst& inst, llvm::ArrayRef<llvm::Value*> a) {
+  llvm::CallInst* call = b_.CreateCall(traits_.math_function(inst.op, inst.type), a);
+  call->setDoesNotThrow();
+  call->setDoesNotAccessMemory();
+  return call;
+}
+
 llvm::Value* KernelEmitter::emit_op(const Inst& inst) {
   std::vector<llvm::Value*> a = operands(inst, 0);
   if (inst.op == Op::where) return b_.CreateSelect(a[0], a[1], a[2]);
   DType t = operand_type(inst, 0).dtype;
+  if (kernel::needs_expansion(inst.op, t)) return call_math(inst, a);
   if (inst.op >= Op::eq && inst.op <= Op::ge) return emit_compare(inst.op, t, a[0], a[1]);
   if (inst.op == Op::min || inst.op == Op::max) return emit_min_max(inst.op, t, a[0], a[1]);
   return is_float(t) ? emit_float_op(inst, a) : emit_int_op(inst, t, a);

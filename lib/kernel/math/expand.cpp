@@ -67,6 +67,12 @@ const FloatRow* find_row(Op op) {
 
 bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
+bool expands_op(const Kernel& k, const Inst& inst, const ExpandOptions& options) {
+  if (inst.code != Code::kOp || inst.op == Op::where) return false;
+  Type t = k.values[k.operands[inst.first_operand]].type;
+  return needs_expansion(inst.op, t.dtype) && !(options.keep && options.keep(inst.op, t));
+}
+
 // Copies a stream into a new builder, value by value, expanding on the way.
 class Expander {
  public:
@@ -124,6 +130,7 @@ void Expander::copy_constants() {
       case ValueKind::kScalar: values_[i] = Value(info.bits); break;
       case ValueKind::kBegin: values_[i] = b_.range_begin(); break;
       case ValueKind::kEnd: values_[i] = b_.range_end(); break;
+      case ValueKind::kArgument:
       case ValueKind::kInst: break;
     }
   }
@@ -142,9 +149,7 @@ Value Expander::copy_value(const Inst& inst) {
   Values a = operands(inst);
   switch (inst.code) {
     case Code::kOp:
-      if (inst.op != Op::where && needs_expansion(inst.op, b_.type(a[0]).dtype)) {
-        return emit_math(b_, inst.op, a, options_);
-      }
+      if (expands_op(k_, inst, options_)) return emit_math(b_, inst.op, a, options_);
       return b_.op(inst.op, a);
     case Code::kCast: return copy_cast(inst);
     case Code::kBitcast: return b_.bitcast(a[0], inst.type.dtype);
@@ -229,10 +234,9 @@ Kernel Expander::run() {
 }
 
 bool expands(const Kernel& k, const Inst& inst, const ExpandOptions& options) {
-  if (inst.num_operands == 0) return false;
-  DType from = k.values[k.operands[inst.first_operand]].type.dtype;
-  if (inst.code == Code::kOp) return inst.op != Op::where && needs_expansion(inst.op, from);
+  if (inst.code == Code::kOp) return expands_op(k, inst, options);
   if (inst.code != Code::kCast) return false;
+  DType from = k.values[k.operands[inst.first_operand]].type.dtype;
   for (DType t : {from, inst.type.dtype}) {
     if (t == DType::kBFloat16 || (t == DType::kFloat16 && !options.native_float16)) return true;
   }
