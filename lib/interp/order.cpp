@@ -30,9 +30,11 @@ Results order(const Tensor& x, size_t axis, int64_t k, bool descending) {
     for (Odometer lane(lanes); lane.valid(); lane.next()) {
       const S* data = x.data<S>() + lane.offset(from);
       std::iota(ranked.begin(), ranked.end(), 0);
-      std::stable_sort(ranked.begin(), ranked.end(), [&](int64_t i, int64_t j) {
+      std::sort(ranked.begin(), ranked.end(), [&](int64_t i, int64_t j) {
         const auto a = load(data[i * step]), b = load(data[j * step]);
-        return descending ? less(b, a) : less(a, b);
+        const bool before = descending ? less(b, a) : less(a, b);
+        const bool after = descending ? less(a, b) : less(b, a);
+        return before || (!after && i < j);  // equals keep their order
       });
       for (int64_t r = 0; r < k; ++r) {
         const int64_t at = lane.offset(to) + r * step;

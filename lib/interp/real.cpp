@@ -31,17 +31,19 @@ long double exp_of_square(long double x) {
   return std::exp(square) * (1 + rest);
 }
 
-long double erfcx(long double x) {
-  if (std::isnan(x)) return x;
-  if (x < 0) {
-    const long double e = 2 * exp_of_square(x);
-    return std::isinf(e) ? e : e - erfcx(-x);
-  }
+long double erfcx_of_nonnegative(long double x) {
   if (x < 50) return exp_of_square(x) * std::erfc(x);
   // The asymptotic series: 1/(x sqrt(pi)) * sum of (-1)^k (2k-1)!! / (2 x^2)^k.
   const long double u = 1 / (2 * x * x);
   const long double sum = 1 - u * (1 - 3 * u * (1 - 5 * u * (1 - 7 * u * (1 - 9 * u))));
   return sum / (x * std::sqrt(std::acos(-1.0L)));
+}
+
+long double erfcx(long double x) {
+  if (std::isnan(x)) return x;
+  if (x >= 0) return erfcx_of_nonnegative(x);
+  const long double e = 2 * exp_of_square(x);
+  return std::isinf(e) ? e : e - erfcx_of_nonnegative(-x);
 }
 
 long double erfinv(long double x) {
