@@ -153,8 +153,8 @@ bool NestEmitter::build(ValueId v, uint32_t at_id) {
   const DType dtype = graph_.type(v).dtype;
   const auto operands = graph_.operands(node);
   if (given_.valid() && v == given_) {
-    AxisMask axes = 0;
-    for (const Linear& l : at.index) axes |= table_.axes(l);
+    // Known innermost only, even where the result has one row or column.
+    const AxisMask axes = (AxisMask{1} << loops_.size()) - 1;
     add_item(key, {.kind = ItemKind::kGiven,
                    .value = v,
                    .operands = {},
