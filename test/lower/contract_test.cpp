@@ -1,0 +1,132 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "compare.h"
+
+namespace gcomp::test {
+namespace {
+
+struct Net {
+  Context context;
+  GraphBuilder b{context, GraphBuilder::Mode::kInterned};
+  DimId dim(int64_t n) { return context.dims.constant(n); }
+  std::vector<DimId> shape(const std::vector<int64_t>& extents) {  // negative: symbolic
+    std::vector<DimId> dims;
+    for (int64_t n : extents) dims.push_back(n < 0 ? context.dims.symbol("N") : dim(n));
+    return dims;
+  }
+  ValueId input(DType t, const std::vector<int64_t>& extents) {
+    return b.input("x" + std::to_string(b.graph().inputs().size()), {t, shape(extents)});
+  }
+  ValueId weights(DType t, const std::vector<int64_t>& extents) {
+    std::mt19937 rng(11);
+    const interp::Tensor r = random_tensor(t, extents, rng);
+    return b.constant(make_constant(t, r.shape, {r.bytes.begin(), r.bytes.end()}));
+  }
+  std::string check(ValueId y, int64_t n, lower::Stats* stats = nullptr) {
+    b.output("y", y);
+    const auto g = b.finish();
+    return compare(*g, random_inputs(*g, n, 1), {}, {}, stats);
+  }
+};
+
+struct MatmulCase {
+  int64_t batch, m, k, n;
+};
+
+struct ConvCase {
+  std::vector<int64_t> x, w;  // channels last
+  std::vector<int64_t> strides, dilations, low, high;
+  int64_t group;
+};
+
+std::string check_matmul(DType t, const MatmulCase& c, bool trans_a, bool trans_b, bool constant) {
+  Net n;
+  const ValueId a = trans_a ? n.input(t, {c.batch, c.k, c.m}) : n.input(t, {c.batch, c.m, c.k});
+  const std::vector<int64_t> shape =
+      trans_b ? std::vector<int64_t>{c.batch, c.n, c.k} : std::vector<int64_t>{c.batch, c.k, c.n};
+  const ValueId b = constant ? n.weights(t, shape) : n.input(t, shape);
+  return n.check(
+      n.b.value(Op::matmul, {a, b},
+                {{AttrKey::trans_a, int64_t{trans_a}}, {AttrKey::trans_b, int64_t{trans_b}}}),
+      21);
+}
+
+std::string check_conv(DType t, const ConvCase& c, bool channels_last) {
+  Net n;
+  std::vector<int64_t> x_shape = c.x, w_shape = c.w;
+  if (!channels_last) {  // N..C -> NC.., ..CO -> OC..
+    std::rotate(x_shape.begin() + 1, x_shape.end() - 1, x_shape.end());
+    std::rotate(w_shape.begin(), w_shape.end() - 2, w_shape.end());
+    std::swap(w_shape[0], w_shape[1]);
+  }
+  const ValueId x = n.input(t, x_shape), w = n.weights(t, w_shape);
+  const ValueId bias = n.weights(t, {c.w.back()});
+  const ValueId y = n.b.value(Op::conv, {x, w, bias},
+                              {{AttrKey::strides, c.strides},
+                               {AttrKey::dilations, c.dilations},
+                               {AttrKey::low, n.shape(c.low)},
+                               {AttrKey::high, n.shape(c.high)},
+                               {AttrKey::group, c.group},
+                               {AttrKey::layout, std::string(channels_last ? "nhwc" : "nchw")}});
+  return n.check(n.b.elementwise(Op::max, {y, n.b.scalar(t, 0)}), 13);
+}
+
+}  // namespace
+
+TEST_CASE("matmul of every shape of tile, operand layout and dtype") {
+  // Edges of tiles in each direction, empty extents, one row, few columns, -1: symbolic.
+  const MatmulCase cases[] = {{1, 13, 17, 33}, {3, 6, 8, 16},  {2, -1, 5, 40}, {1, 7, -1, 19},
+                              {1, 5, 9, -1},   {1, 1, 50, 70}, {1, 9, 6, 1},   {1, 0, 4, 8},
+                              {2, 4, 0, 9},    {1, 64, 3, 2}};
+  for (DType t : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kFloat16}) {
+    for (const MatmulCase& c : cases) {
+      for (int flags = 0; flags < 8; ++flags) {
+        const bool constant = (flags & 4) != 0;
+        if (constant && (c.k < 0 || c.n < 0)) continue;
+        CAPTURE(name(t));
+        CAPTURE(flags);
+        CAPTURE(c.m);
+        CAPTURE(c.n);
+        CHECK(check_matmul(t, c, flags & 1, flags & 2, constant) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("bias and activation are computed on the tile") {
+  Net n;
+  const ValueId x = n.input(DType::kFloat32, {-1, 20}), r = n.input(DType::kFloat32, {-1, 37});
+  const ValueId w = n.weights(DType::kFloat32, {20, 37}), bias = n.weights(DType::kFloat32, {37});
+  const ValueId y = n.b.elementwise(Op::add, {n.b.value(Op::matmul, {x, w}), bias});
+  const ValueId z = n.b.elementwise(Op::max, {y, n.b.scalar(DType::kFloat32, 0)});
+  lower::Stats stats;
+  CHECK(n.check(n.b.value(Op::add, {z, r}), 50, &stats) == "");
+  CHECK(stats.kernel_calls == 1);
+}
+
+TEST_CASE("convolutions: layouts, strides, dilations, padding, groups, ranks") {
+  const ConvCase cases[] = {
+      {{2, 9, 7, 3}, {3, 3, 3, 20}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},
+      {{1, -1, 11, 8}, {3, 2, 8, 16}, {2, 1}, {1, 2}, {0, 1}, {1, 0}, 1},
+      {{2, 6, 5, 17}, {1, 1, 17, 33}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, 1},
+      {{1, 8, 9, 12}, {3, 3, 1, 12}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 12},   // depthwise
+      {{1, 9, -1, 21}, {5, 3, 1, 21}, {2, 2}, {1, 1}, {2, 1}, {2, 1}, 21},  // depthwise, strided
+      {{1, 8, 9, 16}, {3, 3, 8, 24}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 2},
+      {{3, -1, 5}, {4, 5, 9}, {1}, {2}, {3}, {3}, 1},
+      {{1, 4, 5, 6, 2}, {2, 3, 2, 2, 7}, {1, 2, 1}, {1, 1, 1}, {1, 0, 1}, {0, 1, 1}, 1}};
+  for (DType t : {DType::kFloat32, DType::kFloat64}) {
+    for (const ConvCase& c : cases) {
+      for (const bool channels_last : {true, false}) {
+        CAPTURE(name(t));
+        CAPTURE(channels_last);
+        CAPTURE(c.group);
+        CAPTURE(c.w.size());
+        CHECK(check_conv(t, c, channels_last) == "");
+      }
+    }
+  }
+}
+
+}  // namespace gcomp::test
