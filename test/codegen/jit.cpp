@@ -2,6 +2,7 @@
 
 #include <llvm/ExecutionEngine/Orc/ExecutionUtils.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/TargetParser/Host.h>
@@ -69,6 +70,18 @@ codegen::CompileOptions options_for(codegen::CpuLevel level, codegen::Effort eff
   options.cpu = level;
   options.effort = effort;
   return options;
+}
+
+std::vector<std::string> undefined_symbols(const std::string& object) {
+  auto file = value_or_throw(
+      llvm::object::ObjectFile::createObjectFile(llvm::MemoryBufferRef(object, "kernels.o")));
+  std::vector<std::string> names;
+  for (const llvm::object::SymbolRef& s : file->symbols()) {
+    bool undefined = value_or_throw(s.getFlags()) & llvm::object::SymbolRef::SF_Undefined;
+    std::string name = value_or_throw(s.getName()).str();
+    if (undefined && !name.empty()) names.push_back(name);
+  }
+  return names;
 }
 
 bool host_has(codegen::CpuLevel level) {

@@ -31,6 +31,8 @@ class Jit {
 
 codegen::CompileOptions options_for(codegen::CpuLevel level,
                                     codegen::Effort effort = codegen::Effort::kDefault);
+// What the loader must find elsewhere.
+std::vector<std::string> undefined_symbols(const std::string& object);
 bool host_has(codegen::CpuLevel level);
 
 }  // namespace gcomp::test

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -342,6 +343,59 @@ TEST_CASE("float remainders as fmod and as NumPy") {
         .run({xf.data(), yf.data(), zf.data()}, {}, 0, n);
     for (size_t i = 0; i < x.size(); ++i) {
       CHECK(same(static_cast<double>(zf[i]), static_cast<double>(std::fmod(xf[i], yf[i]))));
+    }
+  }
+}
+
+TEST_CASE("objects of every op, dtype and CPU level need libc and libm only") {
+  const std::vector<std::string> allowed = {"sin",  "cos",  "tan",   "fmod", "fma",    "sinf",
+                                            "cosf", "tanf", "fmodf", "fmaf", "memset", "memcpy"};
+  auto arity = [](Op op) {
+    if (op >= Op::cast && op <= Op::is_inf) return op == Op::cast ? 0 : 1;
+    return op >= Op::add && op <= Op::shr ? 2 : 0;
+  };
+  auto defined_on = [](Op op, DType t) {
+    bool bits = op == Op::bit_not || (op >= Op::bit_and && op <= Op::shr);
+    if (t == DType::kBool) return op >= Op::bit_and && op <= Op::bit_xor;
+    if (is_float(t)) return !bits;
+    return bits || op == Op::neg || op == Op::abs || op == Op::sign ||
+           (op >= Op::add && op <= Op::max) || (op >= Op::eq && op <= Op::ge);
+  };
+  auto gives_bool = [](Op op) {
+    return (op >= Op::eq && op <= Op::ge) || op == Op::is_nan || op == Op::is_inf;
+  };
+  std::vector<Kernel> kernels;
+  for (int o = 0; o < kNumOps; ++o) {
+    for (int t = 0; t < kNumDTypes; ++t) {
+      auto op = static_cast<Op>(o);
+      auto dtype = static_cast<DType>(t);
+      if (arity(op) == 0 || !defined_on(op, dtype)) continue;
+      DType out = gives_bool(op) ? DType::kBool : dtype;
+      kernels.push_back(op_kernel(op, dtype, out, arity(op), 8));
+    }
+  }
+  for (int from = 0; from < kNumDTypes; ++from) {
+    for (int to = 0; to < kNumDTypes; ++to) {
+      auto cast = [&](Builder& b, const Values& v) { return b.cast(v[0], static_cast<DType>(to)); };
+      kernels.push_back(map_kernel({static_cast<DType>(from)}, static_cast<DType>(to), 8, cast));
+    }
+  }
+  std::vector<const Kernel*> pointers;
+  std::vector<std::string> names;
+  for (const Kernel& k : kernels) {
+    CHECK(kernel::verify(k).empty());
+    names.push_back("k" + std::to_string(pointers.size()));
+    pointers.push_back(&k);
+  }
+  CHECK(kernels.size() > 500);
+  for (CpuLevel level : {CpuLevel::kV2, CpuLevel::kV3, CpuLevel::kV4}) {
+    auto options = options_for(level, Effort::kFast);
+    options.verify = true;
+    for (const std::string& object : codegen::compile_kernels(pointers, names, options)) {
+      for (const std::string& symbol : undefined_symbols(object)) {
+        INFO(symbol);
+        CHECK(std::ranges::count(allowed, symbol) == 1);
+      }
     }
   }
 }

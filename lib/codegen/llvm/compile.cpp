@@ -2,6 +2,9 @@
 // depend on the number of threads.
 
 #include <llvm/Analysis/TargetTransformInfo.h>
+#include <llvm/IR/DiagnosticInfo.h>
+#include <llvm/IR/DiagnosticPrinter.h>
+#include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/IR/Verifier.h>
 #include <llvm/Passes/PassBuilder.h>
@@ -125,6 +128,7 @@ class ModuleCompiler {
   const CompileOptions& options_;
   std::unique_ptr<llvm::TargetMachine> machine_;
   std::vector<Requested> requested_;
+  std::string errors_;  // LLVM's, of the current module
 };
 
 std::unique_ptr<llvm::Module> ModuleCompiler::make_module(llvm::LLVMContext& context) {
@@ -305,6 +309,7 @@ std::string ModuleCompiler::generate(llvm::Module& module) {
   bool refused = machine_->addPassesToEmitFile(passes, out, nullptr, type, /*DisableVerify=*/true);
   GCOMP_CHECK(!refused, "LLVM cannot write this kind of file");
   passes.run(module);
+  GCOMP_CHECK(errors_.empty(), "LLVM: " + errors_);
   return {bytes.begin(), bytes.end()};
 }
 
@@ -321,9 +326,24 @@ std::string ModuleCompiler::finish(llvm::Module& module, bool straight_line) {
   return generate(module);
 }
 
+// LLVM's own way with errors is to print and exit: collected and thrown instead.
+void collect_errors(llvm::LLVMContext& context, std::string* errors) {
+  context.setDiagnosticHandlerCallBack(
+      [](const llvm::DiagnosticInfo* info, void* sink) {
+        if (info->getSeverity() != llvm::DS_Error) return;
+        llvm::raw_string_ostream out(*static_cast<std::string*>(sink));
+        llvm::DiagnosticPrinterRawOStream printer(out);
+        info->print(printer);
+        out << "\n";
+      },
+      errors);
+}
+
 std::string ModuleCompiler::compile(std::span<const kernel::Kernel* const> kernels,
                                     std::span<const std::string> names) {
   llvm::LLVMContext context;
+  errors_.clear();
+  collect_errors(context, &errors_);
   std::unique_ptr<llvm::Module> module = make_module(context);
   for (size_t i = 0; i < kernels.size(); ++i) emit_kernel(*module, *kernels[i], names[i]);
   return finish(*module, false);
@@ -332,6 +352,8 @@ std::string ModuleCompiler::compile(std::span<const kernel::Kernel* const> kerne
 std::string ModuleCompiler::compile_calls(std::span<const InlineCall> calls,
                                           const std::string& name, uint32_t stack_bytes) {
   llvm::LLVMContext context;
+  errors_.clear();
+  collect_errors(context, &errors_);
   std::unique_ptr<llvm::Module> module = make_module(context);
   llvm::Function* function = make_function(*module, name, llvm::Type::getVoidTy(context),
                                            {llvm::PointerType::getUnqual(context)});

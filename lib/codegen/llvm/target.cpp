@@ -2,6 +2,7 @@
 
 #include <llvm/ADT/StringMap.h>
 #include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/ErrorHandling.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/TargetParser/Host.h>
 
@@ -24,6 +25,10 @@ void initialize_once() {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+    // Instead of printing and exiting. The stack is unwound through LLVM, which leaks: a bug was found.
+    llvm::install_fatal_error_handler([](void*, const char* reason, bool) {
+      throw InternalError(std::string("LLVM: ") + reason);
+    });
   });
 }
 
