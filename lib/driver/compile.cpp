@@ -62,23 +62,17 @@ void check_name(const std::string& name) {
 void check_options(const CompileOptions& o) {
   cpu_level(o.mcpu);
   check_name(o.name);
-#ifndef GCOMP_NO_PASSES
   pass::select(pipeline(), o.pipeline);
-#endif
 }
 
 std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptions& o,
                                 Phases& phases) {
-#ifdef GCOMP_NO_PASSES
-  return graph;
-#else
   pass::Options options = o.pipeline;
   options.dump = [](const std::string& name, const Graph& g) {
     std::cerr << "// after " << name << "\n" << print(g, {.max_elements = 8, .elide = true});
   };
   options.verify = [](const Graph& g) { verify_or_throw(g, "a pass"); };
   return pass::run(std::move(graph), pipeline(), options, &phases.passes);
-#endif
 }
 
 lower::LoweredModule lower_graph(const Graph& graph, codegen::CpuLevel level) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gcomp/driver/progress.h"
-#include "gcomp/driver/pass_options.h"
+#include "gcomp/pass/profile.h"
 
 namespace gcomp::driver {
 

@@ -3,23 +3,19 @@
 #include <algorithm>
 
 #include "gcomp/ir/op.h"
-#ifndef GCOMP_NO_PASSES
 #include "gcomp/passes/passes.h"
 #include "gcomp/rules/rules.h"
-#endif
 #include "gcomp/support/error.h"
 
 namespace gcomp::driver {
 namespace {
 
-#ifndef GCOMP_NO_PASSES
 pass::Pipeline make_pipeline() {
   pass::Pipeline p{passes::table(), passes::order(), rules::all()};
   pass::check_pipeline(p);
   return p;
 }
 
-#endif
 // Lines "name  text", the names in one column.
 std::string columns(const std::vector<std::pair<std::string, std::string>>& rows) {
   size_t width = 0;
@@ -33,13 +29,12 @@ std::string columns(const std::vector<std::pair<std::string, std::string>>& rows
   return all;
 }
 
-[[maybe_unused]] std::string joined(const std::vector<std::string>& words) {
+std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
 }
 
-#ifndef GCOMP_NO_PASSES
 std::string list_passes(const pass::Options& options) {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const pass::Pass* p : pass::select(pipeline(), options)) {
@@ -64,7 +59,6 @@ std::string list_rules(const pass::Options& options) {
   return columns(once);
 }
 
-#endif
 std::string list_ops() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const OpInfo& op : all_ops()) {
@@ -73,30 +67,24 @@ std::string list_ops() {
   return columns(rows);
 }
 
-#ifndef GCOMP_NO_PASSES
 std::string list_tags() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string& tag : pass::all_tags(pipeline())) rows.emplace_back(tag, "");
   return columns(rows);
 }
-#endif
 
 }  // namespace
 
-#ifndef GCOMP_NO_PASSES
 const pass::Pipeline& pipeline() {
   static const pass::Pipeline kPipeline = make_pipeline();
   return kPipeline;
 }
 
-#endif
 std::string list(const std::string& what, const pass::Options& options) {
-#ifndef GCOMP_NO_PASSES
   if (what == "passes") return list_passes(options);
   if (what == "rules") return list_rules(options);
-  if (what == "tags") return list_tags();
-#endif
   if (what == "ops") return list_ops();
+  if (what == "tags") return list_tags();
   const std::string near = suggest(what, {"passes", "rules", "ops", "tags"});
   throw UserError(ExitCode::kUsage, {"there is no list of '" + what + "'", "gcomp list",
                                      near.empty() ? "passes, rules, ops and tags are listed"

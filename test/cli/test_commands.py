@@ -108,13 +108,13 @@ def test_opt_writes_a_graph(affine, tmp_path):
 
 def test_dump_verify_and_profile(affine, tmp_path):
     done = gcomp(
-        affine, "-o", tmp_path / "x.so", "--dump-after=merge", "--verify-each", f"--profile={tmp_path / 'p.json'}"
+        affine, "-o", tmp_path / "x.so", "--dump-after=canonicalize", "--verify-each", f"--profile={tmp_path / 'p.json'}"
     )
     assert done.returncode == 0, done.stderr
-    assert "after merge" in done.stderr and "reduce_sum" in done.stderr
+    assert "after canonicalize" in done.stderr and "reduce_sum" in done.stderr
     profile = json.loads((tmp_path / "p.json").read_text())
     assert [phase["name"] for phase in profile["phases"]][:2] == ["read", "optimise"]
-    assert "merge" in gcomp(affine, "-o", tmp_path / "x.so", "--profile").stderr
+    assert "canonicalize" in gcomp(affine, "-o", tmp_path / "x.so", "--profile").stderr
 
 
 def test_inspect(affine, tmp_path):

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "gcomp/driver/pass_options.h"
+#include "gcomp/pass/pass.h"
 
 namespace gcomp::driver {
 

@@ -3,14 +3,12 @@
 
 #include <string>
 
-#include "gcomp/driver/pass_options.h"
+#include "gcomp/pass/pass.h"
 
 namespace gcomp::driver {
 
 // Made and checked on first use; an order that its own pairs forbid is an InternalError.
-#ifndef GCOMP_NO_PASSES
 const pass::Pipeline& pipeline();
-#endif
 
 // `gcomp list`: what is one of "passes", "rules", "ops", "tags". Passes and rules are those that the
 // options select. UserError (kUsage) for another word.
