@@ -1,6 +1,7 @@
 #include "gcomp/ir/builder.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "gcomp/ir/infer.h"
@@ -52,38 +53,51 @@ ValueId GraphBuilder::constant(ConstantId id) {
   return result(node(Op::constant, {}, std::vector<Attr>{{AttrKey::value, id}}));
 }
 
-std::optional<NodeId> GraphBuilder::find_equal(Op op, std::span<const ValueId> operands,
+std::optional<NodeId> GraphBuilder::find_equal(size_t hash, Op op,
+                                               std::span<const ValueId> operands,
                                                AttrsId attrs) const {
   const size_t mask = intern_table_.size() - 1;
-  for (size_t i = hash_node(op, operands, attrs) & mask; intern_table_[i].valid();
-       i = (i + 1) & mask) {
-    const Node& n = graph_->node(intern_table_[i]);
+  const auto tag = static_cast<uint32_t>(hash >> 32);
+  for (size_t i = hash & mask; intern_table_[i].node.valid(); i = (i + 1) & mask) {
+    if (intern_table_[i].tag != tag) continue;  // nearly always: nodes are not looked at
+    const Node& n = graph_->node(intern_table_[i].node);
     const auto have = graph_->operands(n);
     if (n.op == op && n.attrs == attrs &&
         std::equal(have.begin(), have.end(), operands.begin(), operands.end())) {
-      return intern_table_[i];
+      return intern_table_[i].node;
     }
   }
   return std::nullopt;
 }
 
-void GraphBuilder::remember(NodeId id) {
-  const auto place = [this](NodeId n) {
-    const Node& node = graph_->node(n);
-    const size_t mask = intern_table_.size() - 1;
-    size_t i = hash_node(node.op, graph_->operands(node), node.attrs) & mask;
-    while (intern_table_[i].valid()) i = (i + 1) & mask;
-    intern_table_[i] = n;
-  };
-  if (2 * (intern_used_ + 1) > intern_table_.size()) {
-    const std::vector<NodeId> old = std::move(intern_table_);
-    intern_table_.assign(old.size() * 2, NodeId());
-    for (NodeId n : old) {
-      if (n.valid()) place(n);
-    }
+void GraphBuilder::grow_intern_table(size_t size) {
+  const std::vector<InternSlot> old = std::move(intern_table_);
+  intern_table_.assign(size, InternSlot());
+  for (const InternSlot& slot : old) {
+    if (!slot.node.valid()) continue;
+    const Node& n = graph_->node(slot.node);
+    place(hash_node(n.op, graph_->operands(n), n.attrs), slot.node);
   }
-  place(id);
+}
+
+void GraphBuilder::place(size_t hash, NodeId id) {
+  const size_t mask = intern_table_.size() - 1;
+  size_t i = hash & mask;
+  while (intern_table_[i].node.valid()) i = (i + 1) & mask;
+  intern_table_[i] = {id, static_cast<uint32_t>(hash >> 32)};
+}
+
+void GraphBuilder::remember(size_t hash, NodeId id) {
+  if (2 * (intern_used_ + 1) > intern_table_.size()) grow_intern_table(2 * intern_table_.size());
+  place(hash, id);
   ++intern_used_;
+}
+
+void GraphBuilder::reserve(size_t nodes, size_t operands) {
+  graph_->reserve(nodes, operands);
+  if (mode_ == Mode::kInterned && 2 * nodes > intern_table_.size()) {
+    grow_intern_table(std::bit_ceil(2 * nodes));
+  }
 }
 
 NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands, std::vector<Attr> attrs) {
@@ -95,29 +109,31 @@ NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands_in, AttrsId a
   const std::vector<ValueId> copy(operands_in.begin(), operands_in.end());
   const std::span<const ValueId> operands = copy;
   const bool shared = mode_ == Mode::kInterned && can_share(op);
+  const size_t hash = shared ? hash_node(op, operands, attrs) : 0;
   if (shared) {
-    if (const auto found = find_equal(op, operands, attrs)) {
+    if (const auto found = find_equal(hash, op, operands, attrs)) {
       ++intern_hits_;
       return *found;
     }
   }
   const std::vector<TypeId> types = infer_types(op, operands, attrs);
   const NodeId id = graph_->append(op, operands, attrs, types, loc_);
-  if (shared) remember(id);
+  if (shared) remember(hash, id);
   return id;
 }
 
 NodeId GraphBuilder::typed_node(Op op, std::span<const ValueId> operands, AttrsId attrs,
                                 std::span<const TypeId> types) {
   const bool shared = mode_ == Mode::kInterned && can_share(op);
+  const size_t hash = shared ? hash_node(op, operands, attrs) : 0;
   if (shared) {
-    if (const auto found = find_equal(op, operands, attrs)) {
+    if (const auto found = find_equal(hash, op, operands, attrs)) {
       ++intern_hits_;
       return *found;
     }
   }
   const NodeId id = graph_->append(op, operands, attrs, types, loc_);
-  if (shared) remember(id);
+  if (shared) remember(hash, id);
   return id;
 }
 

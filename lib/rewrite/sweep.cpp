@@ -171,6 +171,11 @@ class Sweeper {
 std::unique_ptr<Graph> Sweeper::run() {
   const std::vector<bool> live = live_values(old_);
   const std::vector<uint32_t> uses = count_uses(old_, live);
+  size_t slots = 0;
+  for (const Node& n : old_.nodes()) slots += n.num_operands;
+  builder_.reserve(old_.num_nodes(), slots);
+  state_.reserve(old_.num_nodes());
+  alias_.reserve(old_.num_values());
   make_inputs(uses);
   for (size_t i = 0; i < old_.num_nodes(); ++i) {
     const Node& n = old_.node(NodeId(i));

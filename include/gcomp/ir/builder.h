@@ -39,6 +39,9 @@ class GraphBuilder {
   void update(uint32_t input, uint32_t output) { graph_->add_update({input, output}); }
   std::unique_ptr<Graph> finish();
 
+  // Room for that many, so that building a large graph does not grow step by step.
+  void reserve(size_t nodes, size_t operands);
+
   // Any op. `attrs` in any order. Returns the node; `value` is for ops with one result.
   NodeId node(Op op, std::span<const ValueId> operands, std::vector<Attr> attrs = {});
   NodeId node(Op op, std::span<const ValueId> operands, AttrsId attrs);
@@ -100,8 +103,15 @@ class GraphBuilder {
   std::vector<DimId> common_shape(std::span<const ValueId> operands);
 
  private:
-  std::optional<NodeId> find_equal(Op op, std::span<const ValueId> operands, AttrsId attrs) const;
-  void remember(NodeId id);
+  struct InternSlot {
+    NodeId node;
+    uint32_t tag = 0;  // upper bits of the hash
+  };
+  std::optional<NodeId> find_equal(size_t hash, Op op, std::span<const ValueId> operands,
+                                   AttrsId attrs) const;
+  void grow_intern_table(size_t size);
+  void place(size_t hash, NodeId id);
+  void remember(size_t hash, NodeId id);
   std::vector<TypeId> infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs);
   std::optional<std::vector<DimId>> compute_dim_values(ValueId v);
   bool is_input_symbol(SymbolId s);
@@ -110,7 +120,7 @@ class GraphBuilder {
   Mode mode_;
   LocId loc_ = LocTable::none();
   size_t intern_hits_ = 0;
-  std::vector<NodeId> intern_table_;  // open addressing, size a power of two
+  std::vector<InternSlot> intern_table_;  // open addressing, size a power of two
   size_t intern_used_ = 0;
   std::unordered_map<uint32_t, std::optional<std::vector<DimId>>> dim_values_;
   std::unordered_map<uint32_t, ValueId> bound_;  // value -> the bind_dims made for it
