@@ -106,10 +106,24 @@ class PlanEncoder {
 
   PlanBufferId buffer(MemoryId id) {
     if (!id.valid()) return b_.status();
-    PlanBufferId& b = buffers_[id.index];
-    if (b.valid()) return b;
+    std::vector<MemoryId> views;  // chains of views may be as long as the graph: no recursion
+    while (!buffers_[id.index].valid() && module_.memory[id.index].kind == Memory::Kind::kView) {
+      views.push_back(id);
+      id = MemoryId(module_.memory[id.index].index);
+    }
+    PlanBufferId made = base(id);
+    for (; !views.empty(); views.pop_back()) {
+      made = b_.view(made, value(module_.memory[views.back().index].offset));
+      buffers_[views.back().index] = made;
+    }
+    return made;
+  }
+
+  // What is no view, or was made before.
+  PlanBufferId base(MemoryId id) {
+    PlanBufferId& made = buffers_[id.index];
+    if (made.valid()) return made;
     const Memory& m = module_.memory[id.index];
-    PlanBufferId made;
     switch (m.kind) {
       case Memory::Kind::kConstant: {
         // One buffer a constant, however many nodes have it.
@@ -121,11 +135,10 @@ class PlanEncoder {
         break;
       }
       case Memory::Kind::kTemporary: made = b_.temporary(value(m.bytes)); break;
-      case Memory::Kind::kView: made = b_.view(buffer(MemoryId(m.index)), value(m.offset)); break;
       case Memory::Kind::kOwned: made = b_.owned(); break;
       default: GCOMP_CHECK(false, "an input or output without a port");
     }
-    return buffers_[id.index] = made;
+    return made;
   }
 
   PlanLabel label(uint32_t number) {
