@@ -280,7 +280,7 @@ TEST_CASE_TEMPLATE("vector lanes, tails and out-of-line calls give the same bits
 }
 
 TEST_CASE("speed of the functions, in ns an element" * doctest::skip()) {
-  constexpr int kCount = 1024;
+  static constexpr int kCount = 1024;
   auto time_of = [](const Row& row, auto zero) {
     using T = decltype(zero);
     auto [lo, hi] = row.intervals[0];

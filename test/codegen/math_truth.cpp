@@ -1,6 +1,39 @@
 #include "math_truth.h"
 
-#include <quadmath.h>
+// libquadmath, declared here: clang does not find GCC's own header.
+extern "C" {
+__float128 acoshq(__float128);
+__float128 acosq(__float128);
+__float128 asinhq(__float128);
+__float128 asinq(__float128);
+__float128 atan2q(__float128, __float128);
+__float128 atanhq(__float128);
+__float128 atanq(__float128);
+__float128 copysignq(__float128, __float128);
+__float128 coshq(__float128);
+__float128 cosq(__float128);
+__float128 erfcq(__float128);
+__float128 erfq(__float128);
+__float128 expm1q(__float128);
+__float128 expq(__float128);
+__float128 fabsq(__float128);
+__float128 floorq(__float128);
+__float128 fmodq(__float128, __float128);
+int isinfq(__float128);
+int isnanq(__float128);
+__float128 lgammaq(__float128);
+__float128 log10q(__float128);
+__float128 log1pq(__float128);
+__float128 log2q(__float128);
+__float128 logq(__float128);
+__float128 powq(__float128, __float128);
+int signbitq(__float128);
+__float128 sinhq(__float128);
+__float128 sinq(__float128);
+__float128 sqrtq(__float128);
+__float128 tanhq(__float128);
+__float128 tanq(__float128);
+}
 
 namespace gcomp::test {
 namespace {
