@@ -145,6 +145,8 @@ class Case:
     sizes: list[tuple]  # arguments of `inputs`; every dynamic extent takes at least three values
     inputs: Callable[..., Inputs]  # (size, paths) -> inputs
     decide: Callable[[np.ndarray], np.ndarray]  # output -> decision, compared for equality
+    # Of max|y|, per output. ONNX Runtime with and without its own optimisations differs by 4e-6 on most models.
+    tolerance: float = 2e-5
     threshold: float | None = None  # where `decide` cuts; values nearer to it than the tolerance may go either way
 
 
@@ -177,6 +179,9 @@ CASES = [
         [(1, 96, 320), (2, 160, 256), (3, 64, 96), (1, 320, 480)],
         lambda size, paths: ocr_det_inputs(*size),
         lambda y: y > 0.3,
+        # Its last sigmoid is 50 times steeper than usual, so rounding shows at the edges of text: on pages like
+        # these ONNX Runtime with and without its own optimisations differs by 1e-5 to 3e-4 (gcomp: 2e-5 to 7e-5).
+        tolerance=1e-4,
         threshold=0.3,
     ),
     Case(

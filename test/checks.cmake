@@ -1,6 +1,6 @@
 # Checks of the source itself. All run from a plain Python 3; each prints what is wrong and how to mend it.
 find_program(GCOMP_PLAIN_PYTHON NAMES python3 REQUIRED)
-foreach(check layers format tidy)
+foreach(check layers readmes format tidy)
   add_test(NAME check.${check} COMMAND ${GCOMP_PLAIN_PYTHON} ${CMAKE_SOURCE_DIR}/scripts/check_${check}.py
                                        --build ${CMAKE_BINARY_DIR})
   set_tests_properties(check.${check} PROPERTIES LABELS check)
