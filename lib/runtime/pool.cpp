@@ -1,11 +1,10 @@
 // The thread pool of a context.
 //
-// One job at a time: a kernel's range cut into chunks that threads claim by an atomic counter, the
-// caller among them. The caller never waits for a worker to show up, only for those that have
-// entered the job (`active`), so slow, sleeping or missing workers (thread limits, fork) cost
-// speed, not progress. A worker enters by incrementing `active` and then looking at `open`; the
-// caller closes by clearing `open` and then looking at `active`: with sequentially consistent
-// operations one of them sees the other, so nobody reads a job that has ended.
+// One job at a time: a kernel's range cut into chunks, claimed one by one through `ticket`, which names the job, its number
+// of chunks and the next free one, so that a late worker cannot claim from a job other than the one it woke up for. The
+// caller works too and then waits for claimed chunks only, never for a worker to show up: slow, sleeping, preempted or
+// missing workers (thread limits, fork) cost speed, not progress. The job's fields stay as they are until all its chunks
+// are done, and only who claimed a chunk reads them.
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -45,34 +44,41 @@ void run_chunk(const Job& job, int64_t chunk) {
 }  // namespace
 
 struct Pool {
-  // Written by the caller before a job opens, read by those who entered it.
-  Job job;
-  alignas(64) int64_t next;    // first unclaimed chunk
-  alignas(64) uint32_t epoch;  // counts jobs; workers sleep on it
-  uint32_t sleeping;           // workers asleep or about to
+  Job job;                      // of the ticket's epoch
+  alignas(64) uint64_t ticket;  // epoch << 32 | chunks << 16 | next unclaimed chunk
+  alignas(64) uint32_t epoch;   // counts jobs; workers sleep on it
+  uint32_t sleeping;            // workers asleep or about to
   uint32_t stop;
-  alignas(64) uint32_t active;  // workers inside the job; the caller sleeps on it
-  uint32_t open;
+  alignas(64) uint32_t remaining;  // chunks not done; the caller sleeps on it
   uint32_t caller_waits;
   uint32_t num_workers;
   pid_t process;  // a forked child has the memory but not the threads
   pthread_t workers[kMaxThreads];
 };
 
+static_assert(kMaxThreads * kChunksPerThread < 1 << 16, "chunks fit their field of the ticket");
+
 namespace {
 
-void work(Pool& pool) {
-  for (;;) {
-    const int64_t chunk = __atomic_fetch_add(&pool.next, 1, __ATOMIC_RELAXED);
-    if (chunk >= pool.job.num_chunks) return;
-    run_chunk(pool.job, chunk);
+bool claim(Pool& pool, uint32_t epoch, int64_t* chunk) {
+  uint64_t ticket = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
+  while (ticket >> 32 == epoch && (ticket & 0xffff) < (ticket >> 16 & 0xffff)) {
+    if (__atomic_compare_exchange_n(&pool.ticket, &ticket, ticket + 1, true, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
+      *chunk = static_cast<int64_t>(ticket & 0xffff);
+      return true;
+    }
   }
+  return false;
 }
 
-void enter(Pool& pool) {
-  add(pool.active, 1);
-  if (load(pool.open) != 0) work(pool);
-  if (add(pool.active, -1u) == 0 && load(pool.caller_waits) != 0) futex_wake(&pool.active, 1);
+void work(Pool& pool, uint32_t epoch) {
+  for (int64_t chunk; claim(pool, epoch, &chunk);) {
+    run_chunk(pool.job, chunk);
+    if (add(pool.remaining, -1u) == 0 && load(pool.caller_waits) != 0) {
+      futex_wake(&pool.remaining, 1);
+    }
+  }
 }
 
 void await_epoch(Pool& pool, uint32_t seen) {
@@ -93,7 +99,7 @@ void* worker(void* argument) {
     await_epoch(pool, seen);
     seen = load(pool.epoch);
     if (load(pool.stop) != 0) return nullptr;
-    enter(pool);
+    work(pool, seen);
   }
 }
 
@@ -119,27 +125,27 @@ void advance_epoch(Pool& pool, int wake) {
   if (load(pool.sleeping) != 0) futex_wake(&pool.epoch, wake);
 }
 
-void await_workers(Pool& pool) {
+void await_chunks(Pool& pool) {
   for (int spin = 0; spin < kSpins; ++spin) {
-    if (load(pool.active) == 0) return;
+    if (load(pool.remaining) == 0) return;
     __builtin_ia32_pause();
   }
   store(pool.caller_waits, 1);
-  for (uint32_t active = load(pool.active); active != 0; active = load(pool.active)) {
-    futex_wait(&pool.active, active);
+  for (uint32_t left = load(pool.remaining); left != 0; left = load(pool.remaining)) {
+    futex_wait(&pool.remaining, left);
   }
   store(pool.caller_waits, 0);
 }
 
 void run_on_pool(Pool& pool, const Job& job) {
+  const auto chunks = static_cast<uint32_t>(job.num_chunks);
+  const uint32_t epoch = load(pool.epoch) + 1;
   pool.job = job;
-  __atomic_store_n(&pool.next, 0, __ATOMIC_RELAXED);
-  store(pool.open, 1);
-  advance_epoch(pool,
-                static_cast<int>(job.num_chunks - 1 < INT_MAX ? job.num_chunks - 1 : INT_MAX));
-  work(pool);
-  store(pool.open, 0);
-  await_workers(pool);
+  store(pool.remaining, chunks);
+  __atomic_store_n(&pool.ticket, uint64_t{epoch} << 32 | chunks << 16, __ATOMIC_SEQ_CST);
+  advance_epoch(pool, static_cast<int>(chunks - 1));
+  work(pool, epoch);
+  await_chunks(pool);
 }
 
 void host_task(void* data, int64_t chunk) {
