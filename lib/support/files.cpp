@@ -91,9 +91,7 @@ AtomicFile::~AtomicFile() {
   ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::fail(const char* what) {
-  file_error(what, path_);
-}
+void AtomicFile::fail(const char* what) { file_error(what, path_); }
 
 void AtomicFile::write_through(const char* data, size_t size) {
   while (size > 0) {

@@ -16,11 +16,11 @@
 // The runtime and the kernels of kernels.c as linked into this test itself.
 extern "C" {
 extern const gcomp_functions gcomp_rt_functions;  // NOLINT(readability-identifier-naming)
-#define GCOMP_TEST_KERNEL_LIST(X)                                                          \
-  X(k_scale)                                                                               \
-  X(k_add)                                                                                 \
-  X(k_sin) X(k_sum) X(k_count) X(k_nonzero) X(k_checked_sqrt) X(k_positive) X(k_from_half) \
-      X(k_square_at)
+#define GCOMP_TEST_KERNEL_LIST(X) \
+  X(k_scale)                      \
+  X(k_add)                        \
+  X(k_sin)                        \
+  X(k_sum) X(k_count) X(k_nonzero) X(k_checked_sqrt) X(k_positive) X(k_from_half) X(k_square_at)
 #define GCOMP_DECLARE_KERNEL(name) void name(void* const*, const int64_t*, int64_t, int64_t);
 GCOMP_TEST_KERNEL_LIST(GCOMP_DECLARE_KERNEL)
 #undef GCOMP_DECLARE_KERNEL

@@ -1,8 +1,9 @@
 // libFuzzer target of the binary reader: any bytes give a graph or a UserError, and a graph that was read
 // verifies.
+#include "gcomp/formats/binary.h"
+
 #include <cstdlib>
 
-#include "gcomp/formats/binary.h"
 #include "gcomp/ir/verify.h"
 #include "gcomp/support/error.h"
 

@@ -1,8 +1,9 @@
 // libFuzzer target of the JSON reader: any bytes give a graph or a UserError, and a graph that was read
 // verifies and is written and read back as the same text.
+#include "gcomp/formats/json.h"
+
 #include <cstdlib>
 
-#include "gcomp/formats/json.h"
 #include "gcomp/ir/verify.h"
 #include "gcomp/support/error.h"
 

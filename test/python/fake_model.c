@@ -29,7 +29,7 @@ int fake_live_contexts(void) { return live_contexts; }
 #endif
 static const int64_t k3[] = {3}, kN2[] = {N_EXTENT, 2}, kN[] = {N_EXTENT}, kBig[] = {BIG, BIG};
 static const char *const d3[] = {"3"}, *const dN2[] = {N_TEXT, "2"}, *const dN[] = {N_TEXT},
-                        *const dBig[] = {BIG_TEXT, BIG_TEXT};
+                         *const dBig[] = {BIG_TEXT, BIG_TEXT};
 static const gcomp_value_info inputs[] = {{"a", {GCOMP_FLOAT, 64, 1}, 1, k3, d3},
                                           {"b", {GCOMP_INT, 32, 1}, 2, kN2, dN2},
                                           {"c", {GCOMP_FLOAT, 64, 1}, 0, NULL, NULL},
@@ -38,8 +38,8 @@ static const gcomp_value_info outputs[] = {{"sum", {GCOMP_FLOAT, 64, 1}, 0, NULL
                                            {"rows", {GCOMP_INT, 32, 1}, 1, kN, dN},
                                            {"big", {GCOMP_FLOAT, 64, 1}, 2, kBig, dBig},
                                            {"twice", {GCOMP_FLOAT, 64, 1}, 1, k3, d3}};
-static const gcomp_signature signature = {
-    sizeof(gcomp_signature), FAKE_NAME, 4, 4, inputs, outputs, sizeof(gcomp_value_info)};
+static const gcomp_signature signature = {sizeof(gcomp_signature), FAKE_NAME, 4, 4, inputs, outputs,
+                                          sizeof(gcomp_value_info)};
 
 static const gcomp_signature* describe(const gcomp_descriptor* d) { return &signature; }
 
@@ -62,8 +62,8 @@ static void destroy(gcomp_context* c) {
   --live_contexts;
 }
 
-static gcomp_status run(gcomp_context* c, const gcomp_tensor* in, uint32_t num_in, gcomp_tensor* out,
-                        uint32_t num_out) {
+static gcomp_status run(gcomp_context* c, const gcomp_tensor* in, uint32_t num_in,
+                        gcomp_tensor* out, uint32_t num_out) {
   if (num_in != 4 || num_out != 4) return GCOMP_ERROR_COUNT;
   const double* a = in[0].data;
   const int32_t* b = in[1].data;

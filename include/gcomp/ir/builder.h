@@ -124,7 +124,7 @@ class GraphBuilder {
   size_t intern_used_ = 0;
   std::unordered_map<uint32_t, std::optional<std::vector<DimId>>> dim_values_;
   std::unordered_map<uint32_t, ValueId> bound_;  // value -> the bind_dims made for it
-  size_t inputs_seen_ = 0;  // how many inputs `input_symbols_` covers
+  size_t inputs_seen_ = 0;                       // how many inputs `input_symbols_` covers
   std::unordered_set<uint32_t> input_symbols_;
 };
 

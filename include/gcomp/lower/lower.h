@@ -42,9 +42,9 @@ struct ScalarArg {
 struct BufferArg {
   enum class Kind : uint8_t { kValue, kConstant, kTemporary, kError };
   Kind kind = Kind::kValue;
-  ValueId value = {};  // kValue
+  ValueId value = {};        // kValue
   ConstantId constant = {};  // kConstant: one that is no value of the graph (packed weights)
-  int key = 0;         // kTemporary: those of one group with equal keys are the same memory
+  int key = 0;               // kTemporary: those of one group with equal keys are the same memory
   DType dtype = DType::kFloat32;
   DimId elements = {};  // kTemporary
 };
