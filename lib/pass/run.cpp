@@ -64,7 +64,7 @@ std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipelin
     record.nodes_before = graph->num_nodes();
     PassContext context{select_rules(pipeline, *pass, options), options.fast_math, &record};
     const auto begin = Clock::now();
-    graph = run_one(*graph, *pass, context);
+    if (auto changed = run_one(*graph, *pass, context)) graph = std::move(changed);
     record.seconds = seconds_since(begin);
     record.nodes_after = graph->num_nodes();
     if (verify) {

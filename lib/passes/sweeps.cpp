@@ -45,7 +45,7 @@ Pass specialize() {
                     "cheaper forms: small powers, division by powers of two, bias into conv", true);
 }
 
-std::vector<Pass> table() { return {merge(), canonicalize(), stabilize(), specialize()}; }
+std::vector<Pass> table() { return {merge(), canonicalize(), stabilize(), specialize(), layout()}; }
 
 std::vector<pass::OrderPair> order() {
   return {
@@ -53,6 +53,8 @@ std::vector<pass::OrderPair> order() {
        "stabilize's patterns are written for canonical graphs: constants second, no double casts"},
       {"stabilize", "specialize",
        "specialize turns logarithms and powers into forms that stabilize does not look for"},
+      {"specialize", "layout",
+       "padding, scales and biases are to be in the convolutions before their kernels are transposed"},
   };
 }
 

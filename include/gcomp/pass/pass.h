@@ -23,6 +23,7 @@ struct PassContext {
   PassProfile* profile = nullptr;  // never null
 };
 
+// The new graph, or null: nothing to change.
 using PassFunction = std::function<std::unique_ptr<Graph>(const Graph&, PassContext&)>;
 
 struct Pass {

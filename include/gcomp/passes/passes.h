@@ -17,5 +17,6 @@ pass::Pass merge();         // equal nodes are one, dead nodes go: a sweep witho
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
 pass::Pass stabilize();     // accurate forms
 pass::Pass specialize();    // cheaper forms
+pass::Pass layout();        // convolutions with channels last
 
 }  // namespace gcomp::passes
