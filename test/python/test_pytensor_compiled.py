@@ -1,0 +1,90 @@
+"""The seven PyMC models of graphs/, compiled and called through the Python package, against PyTensor.
+
+Within 1e-10 of each output's largest element at five points each, infinities and NaN exactly; from the
+committed files, at every level, on one thread and two (the same bits)."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pymc")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "graphs"), str(ROOT / "scripts" / "python")]
+
+import export_pymc_models as models  # noqa: E402
+import gcomp  # noqa: E402
+import gcomp_cli  # noqa: E402
+from test_pytensor_models import assert_same, reference  # noqa: E402
+
+pytestmark = pytest.mark.skipif(gcomp_cli.binary() is None, reason="needs the gcomp command")
+
+
+@pytest.fixture(autouse=True)
+def command(monkeypatch):
+    monkeypatch.setenv("GCOMP", str(gcomp_cli.binary()))
+
+
+@pytest.fixture(scope="module", params=sorted(models.MODELS))
+def case(request):
+    name = request.param
+    model = models.MODELS[name]()
+    truth = reference(model, "FAST_COMPILE")
+    points = models.points(name, model)
+    return name, ROOT / "graphs" / f"{name}.json", points, [truth(p) for p in points]
+
+
+def compare(name, found, wanted):
+    assert list(found) == list(wanted)
+    for key, want in wanted.items():
+        assert_same(f"{name}, {key}", found[key], want)
+
+
+@pytest.mark.parametrize("level", ["none", "merge", "fast_compile", "fast_run"])
+def test_compiled_agrees_with_pytensor(case, level, tmp_path):
+    name, graph, points, wanted = case
+    model = gcomp.load(gcomp.compile(graph, tmp_path / "model.so", level), threads=1)
+    for i, (point, want) in enumerate(zip(points, wanted)):
+        compare(f"{name} at {level}, point {i}", model.run_dict(**point), want)
+
+
+def test_reference_evaluator_agrees_with_pytensor(case):
+    name, graph, points, wanted = case
+    for i, (point, want) in enumerate(zip(points, wanted)):
+        compare(f"{name} interpreted, point {i}", gcomp_cli.run(graph, point, "--interpret"), want)
+
+
+def test_any_number_of_threads_gives_the_same_bits(case, tmp_path):
+    name, graph, points, _ = case
+    path = gcomp.compile(graph, tmp_path / "model.so")
+    one, two = gcomp.load(path, threads=1), gcomp.load(path, threads=2)
+    for point in points:
+        for a, b in zip(one(**point), two(**point)):
+            assert a.tobytes() == b.tobytes(), name
+
+
+def test_gradient_is_that_of_the_log_density(case, tmp_path):
+    """By differences, so that the exporter and PyTensor are not both trusted with what is exported."""
+    name, graph, points, _ = case
+    model = gcomp.load(gcomp.compile(graph, tmp_path / "model.so"), threads=1)
+    start = points[0]
+    base = model.run_dict(**start)
+    rng = np.random.default_rng(0)
+    direction = {k: rng.normal(size=v.shape) for k, v in start.items()}
+    slope = sum(float(np.sum(base[f"grad_{k}"] * d)) for k, d in direction.items())
+    step = 1e-5
+    ahead, behind = (
+        float(model.run_dict(**{k: v + s * direction[k] for k, v in start.items()})["logp"])
+        for s in (step, -step)
+    )
+    np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=1e-4, atol=1e-4)
+
+
+def test_the_loaded_model_refuses_wrong_arguments(tmp_path):
+    model = gcomp.load(gcomp.compile(ROOT / "graphs" / "eight_schools.json", tmp_path / "m.so"))
+    assert model.input_names == ["mu", "tau_log__", "eta"]
+    with pytest.raises(ValueError, match=r"input 'eta' has shape \(7,\)"):
+        model(0.0, 0.0, np.zeros(7))
+    with pytest.raises(TypeError, match="input 'mu' is float32"):
+        model(np.float32(0), 0.0, np.zeros(8))
