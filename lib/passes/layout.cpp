@@ -191,6 +191,7 @@ class ChannelsLast {
       case Op::specify_shape: return permuted(n, attrs);
       case Op::reverse: return axes_permuted(n, attrs, rank);
       case Op::gather: return gathered(n, attrs, rank);
+      case Op::reshape: return reshaped(n);
       default: return false;
     }
   }
@@ -231,6 +232,23 @@ class ChannelsLast {
     const int64_t axis = place(attrs.integer(AttrKey::axis), rank);
     set_last(n, builder_.value(Op::gather, {last(old_.operands(n)[0]), plain(indices)},
                                {{AttrKey::axis, axis}}));
+    return true;
+  }
+
+  // A reshape that only adds or drops extents 1 after the channels (1-d convolutions written as 2-d).
+  bool reshaped(const Node& n) {
+    const std::vector<DimId>& from = old_.type(old_.operands(n)[0]).dims;
+    const std::vector<DimId>& to = old_.type(n.first_result).dims;
+    if (to.size() < 3 || to.size() > 5 || from[0] != to[0] || from[1] != to[1]) return false;
+    const auto spatial = [this](const std::vector<DimId>& dims) {
+      std::vector<DimId> longer_than_one;
+      for (size_t a = 2; a < dims.size(); ++a) {
+        if (!old_.context().dims.is_constant(dims[a], 1)) longer_than_one.push_back(dims[a]);
+      }
+      return longer_than_one;
+    };
+    if (spatial(from) != spatial(to)) return false;
+    set_last(n, builder_.reshape(last(old_.operands(n)[0]), moved(to), carriers(n, 1)));
     return true;
   }
 
