@@ -1,6 +1,6 @@
-// Accurate forms of what overflows or cancels. All are for floats, and judged against multiprecision
-// truth: the error must not grow. Patterns are for canonical graphs: a constant is the second operand,
-// x - c is x + (-c).
+// Accurate forms of what overflows or cancels, all for floats. Their contract is extends-domain: the
+// error must not grow (README.md says what is tested of that). Patterns are for canonical graphs: a
+// constant is the second operand, x - c is x + (-c).
 #include <algorithm>
 #include <cmath>
 
