@@ -54,7 +54,8 @@ std::vector<pass::OrderPair> order() {
       {"stabilize", "specialize",
        "specialize turns logarithms and powers into forms that stabilize does not look for"},
       {"specialize", "layout",
-       "padding, scales and biases are to be in the convolutions before their kernels are transposed"},
+       "padding, scales and biases are to be in the convolutions before their kernels are "
+       "transposed"},
   };
 }
 

@@ -1,7 +1,8 @@
 // libFuzzer target of the ONNX reader: any bytes give a graph that verifies, or errors.
+#include "gcomp/formats/onnx.h"
+
 #include <cstdlib>
 
-#include "gcomp/formats/onnx.h"
 #include "gcomp/ir/verify.h"
 #include "gcomp/support/error.h"
 
@@ -11,9 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     gcomp::Context context;
     gcomp::Diagnostics diagnostics;
-    const auto graph =
-        gcomp::formats::read_onnx(context, std::as_bytes(std::span(data, size)), nullptr, options,
-                                  diagnostics);
+    const auto graph = gcomp::formats::read_onnx(context, std::as_bytes(std::span(data, size)),
+                                                 nullptr, options, diagnostics);
     if ((graph == nullptr) != diagnostics.any()) std::abort();
     if (graph && !gcomp::verify(*graph).empty()) std::abort();
   } catch (const gcomp::UserError&) {

@@ -23,15 +23,16 @@ using ConstantId = Id<struct ConstantTag>;
 using GraphId = Id<struct GraphTag>;
 
 // Names only; the enumerator is the key in every format.
-#define GCOMP_ATTR_KEYS(X)                                                                         \
-  X(axes)                                                                                          \
-  X(axis)                                                                                          \
-  X(batch_dims)                                                                                    \
-  X(bodies)                                                                                        \
-  X(descending)                                                                                    \
-  X(dilations) X(dtype) X(exclusive) X(group) X(high) X(index) X(inverse) X(kernel) X(keep_order)  \
-      X(layout) X(low) X(message) X(output_padding) X(perm) X(reduction) X(reverse) X(select_last) \
-          X(shape) X(starts) X(strides) X(symbols) X(trans_a) X(trans_b) X(value) X(values)
+#define GCOMP_ATTR_KEYS(X)                                                                        \
+  X(axes)                                                                                         \
+  X(axis)                                                                                         \
+  X(batch_dims)                                                                                   \
+  X(bodies)                                                                                       \
+  X(descending)                                                                                   \
+  X(dilations)                                                                                    \
+  X(dtype) X(exclusive) X(group) X(high) X(index) X(inverse) X(kernel) X(keep_order) X(layout)    \
+      X(low) X(message) X(output_padding) X(perm) X(reduction) X(reverse) X(select_last) X(shape) \
+          X(starts) X(strides) X(symbols) X(trans_a) X(trans_b) X(value) X(values)
 
 enum class AttrKey : uint8_t {
 #define GCOMP_KEY_ENUMERATOR(name) name,

@@ -96,14 +96,15 @@ Pattern operator^(Pattern a, Pattern b);
 Pattern operator~(Pattern a);
 Pattern where(Pattern c, Pattern a, Pattern b);
 
-#define GCOMP_PATTERN_UNARY(X)                                                                   \
-  X(abs)                                                                                         \
-  X(sign)                                                                                        \
-  X(floor)                                                                                       \
-  X(ceil) X(round) X(trunc) X(sqrt) X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p)     \
-      X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh)     \
-          X(atanh) X(erf) X(erfc) X(erfcx) X(erfinv) X(lgamma) X(digamma) X(sigmoid) X(softplus) \
-              X(log1mexp) X(is_nan) X(is_inf)
+#define GCOMP_PATTERN_UNARY(X)                                                                     \
+  X(abs)                                                                                           \
+  X(sign)                                                                                          \
+  X(floor)                                                                                         \
+  X(ceil)                                                                                          \
+  X(round) X(trunc) X(sqrt) X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos) \
+      X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(erf)     \
+          X(erfc) X(erfcx) X(erfinv) X(lgamma) X(digamma) X(sigmoid) X(softplus) X(log1mexp)       \
+              X(is_nan) X(is_inf)
 #define GCOMP_PATTERN_BINARY(X) \
   X(floor_div) X(mod) X(rem) X(pow) X(min) X(max) X(atan2) X(shl) X(shr)
 #define GCOMP_DECLARE_UNARY(name) \
