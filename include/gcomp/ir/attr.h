@@ -23,6 +23,7 @@ using ConstantId = Id<struct ConstantTag>;
 using GraphId = Id<struct GraphTag>;
 
 // Names only; the enumerator is the key in every format.
+// clang-format off: it never settles on one layout of this list
 #define GCOMP_ATTR_KEYS(X)                                                                        \
   X(axes)                                                                                         \
   X(axis)                                                                                         \
@@ -33,6 +34,7 @@ using GraphId = Id<struct GraphTag>;
   X(dtype) X(exclusive) X(group) X(high) X(index) X(inverse) X(kernel) X(keep_order) X(layout)    \
       X(low) X(message) X(output_padding) X(perm) X(reduction) X(reverse) X(select_last) X(shape) \
           X(starts) X(strides) X(symbols) X(trans_a) X(trans_b) X(value) X(values)
+// clang-format on
 
 enum class AttrKey : uint8_t {
 #define GCOMP_KEY_ENUMERATOR(name) name,
