@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -107,7 +108,10 @@ def test_a_crash_writes_a_reproducer(tmp_path):
     graph.write_text(json.dumps(chain(200_000)))
     command = [GCOMP, graph, "-o", tmp_path / "x.so"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(0.15)
+        maps = Path(f"/proc/{process.pid}/maps")
+        while str(graph) not in maps.read_text():  # until it reads the graph
+            assert process.poll() is None
+            time.sleep(0.005)
         os.kill(process.pid, signal.SIGSEGV)
         message = process.stderr.read()
         assert process.wait(60) == 4
