@@ -37,7 +37,7 @@ struct FusionOptions {
   // Straight-line scalar code (no axis at all) stays linear for longer.
   uint32_t max_scalar_weight = 1500;
   // Tensors a kernel reads and writes: each needs a register for its address.
-  uint32_t max_tensors = 24;
+  uint32_t max_tensors = 48;
   bool fuse = true;  // false: every node by itself (shared per-op kernels)
 };
 
