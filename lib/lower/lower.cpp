@@ -57,6 +57,12 @@ void write_steps(const Graph& graph, const schedule::Groups& groups, ModuleState
   }
   const OutputCopies copies = place_outputs(w);
   w.write_groups();
+  std::vector<NodeId> last;  // index maps that outputs alone read
+  for (const Port& p : graph.outputs()) {
+    const NodeId n = graph.producer(p.value);
+    if (groups.group_of[n.index] == schedule::kNoGroup) last.push_back(n);
+  }
+  w.require_extents(last);
   for (const auto& [i, v] : copies.copies) {
     const MemoryId to = w.add_memory({.kind = Memory::Kind::kOutput,
                                       .index = i,

@@ -5,7 +5,7 @@
 namespace gcomp::lower {
 
 PlanWriter::PlanWriter(const Graph& graph, const schedule::Groups& groups, ModuleState& state)
-    : graph_(graph), groups_(groups), state_(state) {}
+    : graph_(graph), groups_(groups), state_(state), required_(graph.num_nodes(), false) {}
 
 MemoryId PlanWriter::add_memory(Memory m) {
   state_.module->memory.push_back(m);
@@ -135,6 +135,9 @@ void PlanWriter::write_groups() {
     const Op op = graph_.node(group.nodes[0]).op;
     if (group.outputs.empty() && group.kind != schedule::GroupKind::kSingle) continue;
     begin_group(g);
+    // Not of a node that binds extents itself: its result's are known behind it only.
+    const bool binds = has_trait(graph_.node(group.nodes[0]).op, kDefinesDims);
+    if (!binds) require_extents(group.nodes);
     if (group.kind == schedule::GroupKind::kNest) {
       lower_nest(*this, g);
     } else {

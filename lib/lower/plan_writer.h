@@ -48,6 +48,9 @@ class PlanWriter {
   void jump(Step::Kind kind, uint32_t label, std::vector<MemoryId> memory = {},
             std::vector<ScalarArg> scalars = {});
 
+  // Compares, when run, what these nodes (and the index maps they read) demand of extents.
+  void require_extents(std::span<const NodeId> nodes);
+
   // All groups in order.
   void write_groups();
 
@@ -59,6 +62,7 @@ class PlanWriter {
   ModuleState& state_;
   std::unordered_map<uint32_t, MemoryId> memory_;  // by storage root
   std::map<int, MemoryId> group_temporaries_;      // BufferArg::key of the current group
+  std::vector<bool> required_;                     // nodes whose demands are written
   uint32_t stats_index_ = 0;
 };
 
