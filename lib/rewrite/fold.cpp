@@ -1,6 +1,7 @@
 #include "fold.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "gcomp/support/error.h"
 
@@ -21,6 +22,43 @@ std::optional<double> static_elements(const DimTable& dims, const Type& t) {
 bool foldable_op(Op op) {
   // A broadcast only grows its operand; sources have nothing to fold.
   return op != Op::broadcast && !has_trait(op, kSource | kEffect | kDefinesDims | kHasBody);
+}
+
+// Results up to this size are computed although all operands are broadcasts of smaller constants, where
+// that saves arithmetic of every call: tables of a few thousand elements, as sin(t * frequencies).
+constexpr double kSpreadAllowance = 64 << 10;
+
+// The axes of a constant or of a broadcast of one along which it varies.
+std::vector<int64_t> varying_axes(const Facts& facts, ValueId v) {
+  const Graph& g = facts.graph();
+  const Constant& source = *facts.constant_source(v);
+  const Node& producer = g.producer_node(v);
+  std::vector<int64_t> axes;
+  for (size_t i = 0; i < source.shape.size(); ++i) {
+    if (source.shape[i] == 1) continue;
+    const bool spread = producer.op == Op::broadcast;
+    axes.push_back(spread ? g.attrs(producer).ints(AttrKey::axes)[i] : static_cast<int64_t>(i));
+  }
+  return axes;
+}
+
+// Whether the result of an op on broadcasts of constants is no mere broadcast itself: operands that
+// vary along different axes, or a reshape, behind which the broadcast could not be seen.
+bool spreads(const Facts& facts, const Node& n) {
+  const auto operands = facts.graph().operands(n);
+  if (n.op == Op::reshape) return !varying_axes(facts, operands[0]).empty();
+  if (!has_trait(n.op, kElementwise)) return false;
+  std::vector<int64_t> first;
+  for (ValueId v : operands) {
+    std::vector<int64_t> axes = varying_axes(facts, v);
+    if (axes.empty()) continue;
+    if (first.empty()) {
+      first = std::move(axes);
+    } else if (axes != first) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // The constant an operand is; broadcasts beside a plain constant are filled in.
@@ -54,7 +92,8 @@ std::optional<std::vector<Constant>> fold_node(const Folder& folder, const Facts
     operand_elements += *elements;
     if (is_plain) operand_bytes += *elements * static_cast<double>(byte_size(g.type(v).dtype));
   }
-  if (!plain) return std::nullopt;
+  const bool spread = !plain && spreads(facts, n);
+  if (!plain && !spread) return std::nullopt;
   double result_bytes = 0, result_elements = 0;
   for (int k = 0; k < n.num_results; ++k) {
     const Type& t = g.type(g.result(id, k));
@@ -64,7 +103,8 @@ std::optional<std::vector<Constant>> fold_node(const Folder& folder, const Facts
     result_bytes += *elements * static_cast<double>(byte_size(t.dtype));
   }
   const double allowed =
-      std::max(kMaxFoldGrowth * operand_bytes, static_cast<double>(kFoldAllowance));
+      spread ? kSpreadAllowance
+             : std::max(kMaxFoldGrowth * operand_bytes, static_cast<double>(kFoldAllowance));
   const bool contracts = n.op == Op::matmul || n.op == Op::conv || n.op == Op::conv_transpose;
   const double work =
       contracts ? result_elements * operand_elements : result_elements + operand_elements;
