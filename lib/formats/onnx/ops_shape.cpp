@@ -42,6 +42,11 @@ void import_constant_of_shape(NodeImport& n) {
 
 void import_identity(NodeImport& n) { n.out(n.in(0)); }
 
+// A tensor always has its element; optional types themselves are not supported.
+void import_has_element(NodeImport& n) {
+  n.out(n.b.scalar_int(DType::kBool, n.has(0) ? 1 : 0));
+}
+
 void import_shape(NodeImport& n) {
   const Dims all = n.shape(n.in(0));
   const auto rank = static_cast<int64_t>(all.size());
@@ -509,6 +514,8 @@ constexpr OpRow kRows[] = {
     {"EyeLike", import_eye_like, "dtype k"},
     {"Flatten", import_flatten, "axis"},
     {"Identity", import_identity, ""},
+    {"OptionalGetElement", import_identity, ""},
+    {"OptionalHasElement", import_has_element, ""},
     {"Pad", import_pad, "mode pads paddings value"},
     {"Range", import_range, "stash_type"},
     {"Reshape", import_reshape, "allowzero"},

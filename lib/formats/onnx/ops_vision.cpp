@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "onnx/importer.h"
 #include "onnx/window.h"
 
 namespace gcomp::formats::onnx {
@@ -244,10 +245,193 @@ void import_col2im(NodeImport& n) {
   n.out(n.reshape(n.slice_axis(y, 2, n.dim(0), pixels), to));
 }
 
+// ---- RoiAlign ----
+
+// Samples along one axis of every region: [regions, bins * samples].
+struct RoiAxis {
+  ValueId low, high;    // indices of the two neighbours
+  ValueId weight_high;  // of the upper one
+  ValueId inside;       // the sample counts at all
+};
+
+RoiAxis roi_axis(NodeImport& n, ValueId start, ValueId end, int64_t bins, int64_t samples,
+                 DimId extent, bool half_pixel) {
+  const DType t = n.dtype(start);
+  const double scale = n.real("spatial_scale", 1), offset = half_pixel ? 0.5 : 0;
+  start = n.sub(n.mul(start, scale), offset);
+  ValueId size = n.sub(n.sub(n.mul(end, scale), offset), start);
+  if (!half_pixel) size = n.max(size, 1.0);
+  const double points = static_cast<double>(bins * samples);
+  const ValueId i = n.add(n.iota(t, {n.dim(bins * samples)}, 0), 0.5);
+  const ValueId step = n.unsqueeze(n.div(size, points), {1});
+  ValueId at = n.add(n.unsqueeze(start, {1}), n.mul(step, i));
+  const ValueId count = n.extent_value(extent, t);
+  RoiAxis a;
+  a.inside =
+      n.binary(Op::bit_and, n.compare(Op::ge, at, -1), n.binary(Op::le, at, count));
+  at = n.max(at, 0.0);
+  const ValueId last = n.sub(count, 1.0);
+  const ValueId low = n.min(n.unary(Op::floor, at), last);
+  a.weight_high = n.where(n.binary(Op::ge, low, last), n.like(at, 0), n.sub(at, low));
+  a.low = n.cast(low, DType::kInt64);
+  a.high = n.cast(n.min(n.add(low, 1.0), last), DType::kInt64);
+  return a;
+}
+
+void import_roi_align(NodeImport& n) {
+  const ValueId x = n.widen(n.in(0)), rois = n.cast(n.in(1), n.dtype(x));
+  if (n.rank(x) != 4 || n.rank(rois) != 2 || n.rank(n.in(2)) != 1) {
+    n.fail("RoiAlign: the inputs must be [N, C, H, W], [R, 4] and [R]");
+  }
+  const int64_t height = n.integer("output_height", 1), width = n.integer("output_width", 1);
+  const int64_t samples = n.integer("sampling_ratio", 0);
+  if (samples == 0) n.unsupported("sampling_ratio = 0 (as many samples as the region is large)");
+  for (int64_t v : {height, width, samples}) {
+    if (v < 1 || v > 4096) n.fail("RoiAlign: sizes are out of range");
+  }
+  const std::string mode = n.text("mode", "avg");
+  if (mode != "avg" && mode != "max") n.unsupported("mode '" + mode + "'");
+  const bool half_pixel =
+      n.text("coordinate_transformation_mode",
+             n.opset() < 16 ? "output_half_pixel" : "half_pixel") == "half_pixel";
+  const auto column = [&](int64_t i) {
+    return n.squeeze(n.slice_axis(rois, 1, n.dim(i), n.dim(1)), {1});
+  };
+  const RoiAxis h =
+      roi_axis(n, column(1), column(3), height, samples, n.extent(x, 2), half_pixel);
+  const RoiAxis w = roi_axis(n, column(0), column(2), width, samples, n.extent(x, 3), half_pixel);
+  const DimId regions = n.extent(rois, 0), channels = n.extent(x, 1);
+  const Dims grid = {regions, n.dim(height * samples), n.dim(width * samples)};
+  const ValueId image = n.transpose(x, {0, 2, 3, 1});
+  const ValueId batch = n.place(n.cast(n.in(2), DType::kInt64), grid, {0});
+  const ValueId inside =
+      n.unsqueeze(n.binary(Op::bit_and, n.unsqueeze(h.inside, {2}), n.unsqueeze(w.inside, {1})),
+                  {3});
+  ValueId total;
+  for (int corner = 0; corner < 4; ++corner) {
+    const bool down = corner / 2 != 0, right = corner % 2 != 0;
+    const ValueId row = n.place(down ? h.high : h.low, grid, {0, 1});
+    const ValueId col = n.place(right ? w.high : w.low, grid, {0, 2});
+    const ValueId index = n.concat(
+        {n.unsqueeze(batch, {3}), n.unsqueeze(row, {3}), n.unsqueeze(col, {3})}, 3);
+    const auto part = [&](ValueId high, bool upper) {
+      return upper ? high : n.sub(n.like(high, 1), high);
+    };
+    const ValueId weight = n.mul(n.unsqueeze(part(h.weight_high, down), {2}),
+                                 n.unsqueeze(part(w.weight_high, right), {1}));
+    ValueId v = n.b.value(Op::gather_nd, {image, index}, {{AttrKey::batch_dims, int64_t{0}}});
+    v = n.where(inside, n.mul(v, n.unsqueeze(weight, {3})), n.like(v, 0));
+    if (total.valid()) {
+      total = mode == "avg" ? n.add(total, v) : n.max(total, v);
+    } else {
+      total = v;
+    }
+  }
+  total = n.reshape(total, {regions, n.dim(height), n.dim(samples), n.dim(width), n.dim(samples),
+                            channels});
+  total = mode == "avg" ? n.mean(total, {2, 4}, false)
+                        : n.reduce(Op::reduce_max, total, {2, 4}, false);
+  n.out(n.cast(n.transpose(total, {0, 3, 1, 2}), n.dtype(n.in(0))));
+}
+
+// ---- NonMaxSuppression ----
+
+// Corners of boxes [..., 4] as four tensors [...]: y1, x1, y2, x2, the smaller first.
+std::vector<ValueId> box_corners(NodeImport& n, ValueId boxes, bool centred) {
+  const int64_t last = n.rank(boxes) - 1;
+  const auto column = [&](int64_t i) {
+    return n.squeeze(n.slice_axis(boxes, last, n.dim(i), n.dim(1)), {last});
+  };
+  const ValueId a = column(0), b = column(1), c = column(2), d = column(3);
+  if (centred) {  // x, y, width, height
+    const ValueId w = n.div(c, 2.0), h = n.div(d, 2.0);
+    return {n.sub(b, h), n.sub(a, w), n.add(b, h), n.add(a, w)};
+  }
+  return {n.min(a, c), n.min(b, d), n.max(a, c), n.max(b, d)};
+}
+
+// Boxes in order of falling score, for every batch and class at once: in step i the i-th box, if it
+// still stands, strikes out those after it that overlap it too much.
+void import_nms(NodeImport& n) {
+  const ValueId boxes = n.widen(n.in(0)), scores = n.widen(n.in(1));
+  if (n.rank(boxes) != 3 || n.rank(scores) != 3) {
+    n.fail("NonMaxSuppression: the inputs must be [batch, boxes, 4] and [batch, classes, boxes]");
+  }
+  const DType t = n.dtype(boxes), i64 = DType::kInt64;
+  const auto scalar = [&](size_t i, DType type, ValueId absent) {
+    return n.has(i) ? n.cast(n.reshape(n.in(i), {}), type) : absent;
+  };
+  const ValueId limit = scalar(2, i64, n.b.scalar_int(i64, 0));
+  const ValueId overlap = scalar(3, t, n.b.scalar(t, 0));
+  const Dims shape = n.shape(scores);  // [batch, classes, boxes]
+  const DimId count = shape[2];
+  const NodeId sorted = n.b.node(Op::sort, Values{scores},
+                                 {{AttrKey::axis, int64_t{2}}, {AttrKey::descending, int64_t{1}}});
+  const ValueId order = n.b.result(sorted, 1);
+  ValueId stands = n.full(DType::kBool, shape, 1);
+  if (n.has(4)) stands = n.binary(Op::gt, n.b.result(sorted, 0), scalar(4, t, ValueId()));
+  // The boxes of each class in that order: [batch, classes, boxes] a corner.
+  Values operands = {n.extent_value(count, i64), n.b.scalar_int(DType::kBool, 1), stands,
+                     n.full(i64, {shape[0], shape[1]}, 0)};
+  for (ValueId c : box_corners(n, boxes, n.flag("center_point_box", false))) {
+    const ValueId spread = n.place(n.specify(c, {shape[0], count}), shape, {0, 2});
+    operands.push_back(
+        n.b.value(Op::gather_elements, {spread, order}, {{AttrKey::axis, int64_t{2}}}));
+  }
+  operands.push_back(limit);
+  operands.push_back(overlap);
+
+  Body body(n.importer().context());
+  GraphBuilder& b = body.builder;
+  b.set_loc(n.b.loc());
+  Emitter e(body);
+  const ValueId i = b.input("step", Type{i64, {}});
+  Values in;
+  for (size_t k = 2; k < operands.size(); ++k) {
+    in.push_back(b.input("in" + std::to_string(k), n.b.type(operands[k])));
+  }
+  const auto current = [&](ValueId v) { return e.gather(v, i, 2); };
+  const ValueId chosen =
+      e.binary(Op::bit_and, current(in[0]), e.binary(Op::lt, in[1], in[6]));
+  const auto now = [&](size_t k) { return e.unsqueeze(current(in[k]), {2}); };
+  const ValueId height = e.sub(e.min(in[4], now(4)), e.max(in[2], now(2)));
+  const ValueId width = e.sub(e.min(in[5], now(5)), e.max(in[3], now(3)));
+  const ValueId common = e.mul(e.max(height, 0.0), e.max(width, 0.0));
+  const ValueId area = e.mul(e.sub(in[4], in[2]), e.sub(in[5], in[3]));
+  const ValueId together = e.sub(e.add(area, e.unsqueeze(current(area), {2})), common);
+  const ValueId share = e.where(e.compare(Op::gt, together, 0), e.div(common, together),
+                                e.like(together, 0));
+  const ValueId position = e.iota(i64, e.shape(in[0]), 2);
+  const ValueId later = e.binary(Op::gt, position, i);
+  const ValueId strikes = e.binary(Op::bit_and, e.binary(Op::gt, share, in[7]),
+                                   e.binary(Op::bit_and, later, e.unsqueeze(chosen, {2})));
+  // A box that is not chosen because there are enough falls itself.
+  const ValueId itself = e.binary(Op::bit_and, e.binary(Op::eq, position, i),
+                                  e.unary(Op::bit_not, e.unsqueeze(chosen, {2})));
+  const ValueId falls = e.binary(Op::bit_or, strikes, itself);
+  b.output("continue", b.scalar_int(DType::kBool, 1));
+  b.output("stands", e.binary(Op::bit_and, in[0], e.unary(Op::bit_not, falls)));
+  b.output("number", e.add(in[1], e.cast(chosen, i64)));
+  const GraphId graph = n.importer().context().add_graph(b.finish());
+  const NodeId loop = n.defining(
+      Op::loop, operands,
+      {{AttrKey::bodies, std::vector<GraphId>{graph}}, {AttrKey::index, int64_t{2}}});
+
+  const Dims symbols = {n.dims().fresh_symbol("selected")};
+  const ValueId found = n.transpose(
+      n.b.result(n.defining(Op::nonzero, {n.b.result(loop, 0)}, {{AttrKey::symbols, symbols}})),
+      {1, 0});  // [selected, (batch, class, place in the order)]
+  const ValueId box = n.b.value(Op::gather_nd, {order, found}, {{AttrKey::batch_dims, int64_t{0}}});
+  n.out(n.concat({n.slice_axis(found, 1, n.dim(0), n.dim(2)), n.unsqueeze(box, {1})}, 1));
+}
+
 constexpr OpRow kRows[] = {
     {"AffineGrid", import_affine_grid, "align_corners"},
     {"Col2Im", import_col2im, "dilations pads strides"},
     {"GridSample", import_grid_sample, "align_corners mode padding_mode"},
+    {"NonMaxSuppression", import_nms, "center_point_box"},
+    {"RoiAlign", import_roi_align,
+     "coordinate_transformation_mode mode output_height output_width sampling_ratio spatial_scale"},
 };
 
 }  // namespace
