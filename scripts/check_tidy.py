@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy, with the short list in .clang-tidy, over every C++ source of the build; findings fail.
+"""Runs clang-tidy, with the short list in .clang-tidy, over the C++ sources of lib/ and tools/; findings fail.
 
 A source that was clean is not looked at again until it, a header of ours that it includes, or the list
 changes: the answer is kept in the build folder. So the first run takes minutes and the next one seconds.
@@ -70,17 +70,18 @@ def main() -> int:
         if mark.exists():
             return ""
         found = tidy(source, args.build)
-        if not found:
+        if found:
+            print(found, flush=True)
+        else:
             mark.touch()
         return found
 
     commands = json.loads((args.build / "compile_commands.json").read_text())
-    ours = [e for e in commands if Path(e["file"]).is_relative_to(ROOT) and str(args.build) not in e["file"]]
+    ours = [e for e in commands if any(Path(e["file"]).is_relative_to(ROOT / part) for part in ("lib", "tools"))]
     chosen = {e["file"]: e for e in ours if not wanted or Path(e["file"]) in wanted}
     with ThreadPoolExecutor(args.jobs) as pool:
-        findings = [found for found in pool.map(check, chosen.values()) if found]
-    print("\n".join(findings))
-    return 1 if findings else 0
+        findings = list(pool.map(check, chosen.values()))
+    return 1 if any(findings) else 0
 
 
 if __name__ == "__main__":

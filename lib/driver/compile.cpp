@@ -75,13 +75,19 @@ std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptio
   return pass::run(std::move(graph), pipeline(), options, &phases.passes);
 }
 
-lower::LoweredModule lower_graph(const Graph& graph, codegen::CpuLevel level) {
-  const codegen::CpuTraits cpu = codegen::cpu_traits(level);
+lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {
+  const codegen::CpuTraits cpu = codegen::cpu_traits(cpu_level(o.mcpu));
   lower::LowerOptions options;
   options.vector_bytes = cpu.vector_bytes;
   options.vector_registers = cpu.vector_registers;
   options.fma = cpu.fma;
-  return lower::lower(graph, options);
+  try {
+    return lower::lower(graph, options);
+  } catch (const UserError& error) {  // it knows the node, not the file
+    std::vector<Diagnostic> all = error.diagnostics();
+    for (Diagnostic& d : all) d.place = o.input.string() + (d.place.empty() ? "" : ": " + d.place);
+    throw UserError(error.code(), std::move(all));
+  }
 }
 
 std::vector<std::string> generate_code(const lower::LoweredModule& module,
@@ -180,7 +186,7 @@ void compile(const CompileOptions& o) {
 
   // Fusion groups become kernels and the steps that call them.
   phases.begin("lower");
-  const lower::LoweredModule module = lower_graph(*graph, cpu_level(o.mcpu));
+  const lower::LoweredModule module = lower_graph(*graph, o);
   if (o.emit == Emit::kKernels) return write_kernels(o.output, module);
   // Beyond this point the set of kernels is final.
 
