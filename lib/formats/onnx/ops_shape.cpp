@@ -43,9 +43,7 @@ void import_constant_of_shape(NodeImport& n) {
 void import_identity(NodeImport& n) { n.out(n.in(0)); }
 
 // A tensor always has its element; optional types themselves are not supported.
-void import_has_element(NodeImport& n) {
-  n.out(n.b.scalar_int(DType::kBool, n.has(0) ? 1 : 0));
-}
+void import_has_element(NodeImport& n) { n.out(n.b.scalar_int(DType::kBool, n.has(0) ? 1 : 0)); }
 
 void import_shape(NodeImport& n) {
   const Dims all = n.shape(n.in(0));

@@ -267,8 +267,7 @@ RoiAxis roi_axis(NodeImport& n, ValueId start, ValueId end, int64_t bins, int64_
   ValueId at = n.add(n.unsqueeze(start, {1}), n.mul(step, i));
   const ValueId count = n.extent_value(extent, t);
   RoiAxis a;
-  a.inside =
-      n.binary(Op::bit_and, n.compare(Op::ge, at, -1), n.binary(Op::le, at, count));
+  a.inside = n.binary(Op::bit_and, n.compare(Op::ge, at, -1), n.binary(Op::le, at, count));
   at = n.max(at, 0.0);
   const ValueId last = n.sub(count, 1.0);
   const ValueId low = n.min(n.unary(Op::floor, at), last);
@@ -297,23 +296,21 @@ void import_roi_align(NodeImport& n) {
   const auto column = [&](int64_t i) {
     return n.squeeze(n.slice_axis(rois, 1, n.dim(i), n.dim(1)), {1});
   };
-  const RoiAxis h =
-      roi_axis(n, column(1), column(3), height, samples, n.extent(x, 2), half_pixel);
+  const RoiAxis h = roi_axis(n, column(1), column(3), height, samples, n.extent(x, 2), half_pixel);
   const RoiAxis w = roi_axis(n, column(0), column(2), width, samples, n.extent(x, 3), half_pixel);
   const DimId regions = n.extent(rois, 0), channels = n.extent(x, 1);
   const Dims grid = {regions, n.dim(height * samples), n.dim(width * samples)};
   const ValueId image = n.transpose(x, {0, 2, 3, 1});
   const ValueId batch = n.place(n.cast(n.in(2), DType::kInt64), grid, {0});
-  const ValueId inside =
-      n.unsqueeze(n.binary(Op::bit_and, n.unsqueeze(h.inside, {2}), n.unsqueeze(w.inside, {1})),
-                  {3});
+  const ValueId inside = n.unsqueeze(
+      n.binary(Op::bit_and, n.unsqueeze(h.inside, {2}), n.unsqueeze(w.inside, {1})), {3});
   ValueId total;
   for (int corner = 0; corner < 4; ++corner) {
     const bool down = corner / 2 != 0, right = corner % 2 != 0;
     const ValueId row = n.place(down ? h.high : h.low, grid, {0, 1});
     const ValueId col = n.place(right ? w.high : w.low, grid, {0, 2});
-    const ValueId index = n.concat(
-        {n.unsqueeze(batch, {3}), n.unsqueeze(row, {3}), n.unsqueeze(col, {3})}, 3);
+    const ValueId index =
+        n.concat({n.unsqueeze(batch, {3}), n.unsqueeze(row, {3}), n.unsqueeze(col, {3})}, 3);
     const auto part = [&](ValueId high, bool upper) {
       return upper ? high : n.sub(n.like(high, 1), high);
     };
@@ -327,10 +324,10 @@ void import_roi_align(NodeImport& n) {
       total = v;
     }
   }
-  total = n.reshape(total, {regions, n.dim(height), n.dim(samples), n.dim(width), n.dim(samples),
-                            channels});
-  total = mode == "avg" ? n.mean(total, {2, 4}, false)
-                        : n.reduce(Op::reduce_max, total, {2, 4}, false);
+  total = n.reshape(
+      total, {regions, n.dim(height), n.dim(samples), n.dim(width), n.dim(samples), channels});
+  total =
+      mode == "avg" ? n.mean(total, {2, 4}, false) : n.reduce(Op::reduce_max, total, {2, 4}, false);
   n.out(n.cast(n.transpose(total, {0, 3, 1, 2}), n.dtype(n.in(0))));
 }
 
@@ -391,16 +388,15 @@ void import_nms(NodeImport& n) {
     in.push_back(b.input("in" + std::to_string(k), n.b.type(operands[k])));
   }
   const auto current = [&](ValueId v) { return e.gather(v, i, 2); };
-  const ValueId chosen =
-      e.binary(Op::bit_and, current(in[0]), e.binary(Op::lt, in[1], in[6]));
+  const ValueId chosen = e.binary(Op::bit_and, current(in[0]), e.binary(Op::lt, in[1], in[6]));
   const auto now = [&](size_t k) { return e.unsqueeze(current(in[k]), {2}); };
   const ValueId height = e.sub(e.min(in[4], now(4)), e.max(in[2], now(2)));
   const ValueId width = e.sub(e.min(in[5], now(5)), e.max(in[3], now(3)));
   const ValueId common = e.mul(e.max(height, 0.0), e.max(width, 0.0));
   const ValueId area = e.mul(e.sub(in[4], in[2]), e.sub(in[5], in[3]));
   const ValueId together = e.sub(e.add(area, e.unsqueeze(current(area), {2})), common);
-  const ValueId share = e.where(e.compare(Op::gt, together, 0), e.div(common, together),
-                                e.like(together, 0));
+  const ValueId share =
+      e.where(e.compare(Op::gt, together, 0), e.div(common, together), e.like(together, 0));
   const ValueId position = e.iota(i64, e.shape(in[0]), 2);
   const ValueId later = e.binary(Op::gt, position, i);
   const ValueId strikes = e.binary(Op::bit_and, e.binary(Op::gt, share, in[7]),
@@ -413,9 +409,9 @@ void import_nms(NodeImport& n) {
   b.output("stands", e.binary(Op::bit_and, in[0], e.unary(Op::bit_not, falls)));
   b.output("number", e.add(in[1], e.cast(chosen, i64)));
   const GraphId graph = n.importer().context().add_graph(b.finish());
-  const NodeId loop = n.defining(
-      Op::loop, operands,
-      {{AttrKey::bodies, std::vector<GraphId>{graph}}, {AttrKey::index, int64_t{2}}});
+  const NodeId loop =
+      n.defining(Op::loop, operands,
+                 {{AttrKey::bodies, std::vector<GraphId>{graph}}, {AttrKey::index, int64_t{2}}});
 
   const Dims symbols = {n.dims().fresh_symbol("selected")};
   const ValueId found = n.transpose(
