@@ -1,5 +1,8 @@
 #include "gcomp/lower/lower.h"
 
+#include <algorithm>
+#include <set>
+
 #include "gcomp/support/error.h"
 #include "plan_writer.h"
 
@@ -17,21 +20,42 @@ void check_supported(const Graph& graph, const schedule::Groups& groups) {
   errors.checkpoint(ExitCode::kGraph);
 }
 
+// The symbols of every extent of `values`.
+std::set<uint32_t> symbols_in(const Graph& graph, std::span<const ValueId> values) {
+  std::vector<SymbolId> found;
+  for (ValueId v : values) {
+    for (DimId d : graph.type(v).dims) graph.context().dims.collect_symbols(d, &found);
+  }
+  std::set<uint32_t> symbols;
+  for (SymbolId s : found) symbols.insert(s.index);
+  return symbols;
+}
+
 // Outputs that a group computes are written in place; the others (inputs, constants, a value that is
-// two outputs) are copied at the end.
+// two outputs, one whose extents are computed after its elements) are copied at the end.
 struct OutputCopies {
   std::vector<std::pair<uint32_t, ValueId>> copies;
 };
 
 OutputCopies place_outputs(PlanWriter& w) {
   const Graph& graph = w.graph();
+  std::vector<ValueId> inputs;
+  for (const Port& p : graph.inputs()) inputs.push_back(p.value);
+  const std::set<uint32_t> known = symbols_in(graph, inputs);
+  // An output's memory is there once all its extents are bound, as those of the value computed are.
+  const auto is_late = [&](ValueId v, ValueId root) {
+    const std::set<uint32_t> bound = symbols_in(graph, {&root, 1}),
+                             wanted = symbols_in(graph, {&v, 1});
+    return std::ranges::any_of(
+        wanted, [&](uint32_t s) { return !known.contains(s) && !bound.contains(s); });
+  };
   OutputCopies result;
   std::vector<bool> taken(graph.num_values(), false);
   for (uint32_t i = 0; i < graph.outputs().size(); ++i) {
     const ValueId v = graph.outputs()[i].value;
     const ValueId root = w.groups().storage[v.index];
     const Op op = graph.producer_node(root).op;
-    if (op == Op::input || op == Op::constant || taken[root.index]) {
+    if (op == Op::input || op == Op::constant || taken[root.index] || is_late(v, root)) {
       result.copies.emplace_back(i, v);
       continue;
     }
