@@ -36,6 +36,7 @@ OutputFile::OutputFile(std::string path, unsigned mode) : path_(std::move(path))
   if (fd_ >= 0) return;
   if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) fail("cannot create");
   temporary_ = path_ + ".tmp" + std::to_string(::getpid());
+  registered_ = Temporary(temporary_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd_ < 0) {
     temporary_.clear();
@@ -79,6 +80,7 @@ void OutputFile::commit() {
     const std::string self = "/proc/self/fd/" + std::to_string(fd_);
     const std::string name = path_ + ".tmp" + std::to_string(::getpid());
     ::unlink(name.c_str());
+    registered_ = Temporary(name);
     if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
       fail("cannot create");
     }

@@ -5,6 +5,8 @@
 #include <span>
 #include <string>
 
+#include "gcomp/support/temporaries.h"
+
 namespace gcomp::artifact {
 
 // A file that has no name until it is whole (O_TMPFILE where the file system has it, so that not even a killed process
@@ -28,6 +30,7 @@ class OutputFile {
 
   std::string path_;
   std::string temporary_;  // its name while it is not whole; "" if it has none
+  Temporary registered_;
   int fd_ = -1;
   uint64_t size_ = 0;
 };

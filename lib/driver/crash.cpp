@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "gcomp/support/error.h"
+#include "gcomp/support/temporaries.h"
 
 namespace gcomp::driver {
 namespace {
@@ -72,7 +73,13 @@ bool write_folder(const char* message) {
   return true;
 }
 
+void on_end(int number) {  // the default action, restored by SA_RESETHAND, follows
+  remove_temporaries();
+  ::raise(number);
+}
+
 void on_fatal_signal(int number) {
+  remove_temporaries();
   const char* what = sigabbrev_np(number);
   char message[128];
   std::snprintf(message, sizeof message, "signal SIG%s", what != nullptr ? what : "?");
@@ -122,6 +129,19 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
 
 void set_crash_stage(const std::string& name) {
   copy_text(report.stage, sizeof report.stage, name);
+}
+
+const char* crash_stage() { return report.stage; }
+
+void end_cleanly_on_signals() {
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action{};
+    ::sigaction(number, nullptr, &action);
+    if (action.sa_handler == SIG_IGN) continue;  // as under nohup
+    action.sa_handler = on_end;
+    action.sa_flags = SA_ONSTACK | SA_RESETHAND;
+    ::sigaction(number, &action, nullptr);
+  }
 }
 
 std::string write_reproducer(const std::string& message) {

@@ -147,7 +147,7 @@ LoadedArtifact::~LoadedArtifact() {
 void LoadedArtifact::check(gcomp_status status) {
   if (status == GCOMP_OK) return;
   const gcomp_functions& functions = *descriptor_->functions;
-  throw UserError(ExitCode::kRun,
+  throw UserError(status == GCOMP_ERROR_MEMORY ? ExitCode::kLimit : ExitCode::kRun,
                   {functions.last_error(context_), path_, functions.status_name(status)});
 }
 

@@ -7,11 +7,13 @@
 #include <functional>
 
 #include "gcomp/driver/compile.h"
+#include "gcomp/driver/crash.h"
 #include "gcomp/driver/load.h"
 #include "gcomp/driver/loaded_artifact.h"
 #include "gcomp/formats/npz.h"
 #include "gcomp/interp/evaluate.h"
 #include "gcomp/support/error.h"
+#include "gcomp/support/temporaries.h"
 
 namespace gcomp::driver {
 namespace {
@@ -87,6 +89,7 @@ std::vector<std::string> names_of(const std::vector<PortInfo>& ports) {
 }
 
 std::string run_artifact(const Path& file, const RunOptions& o) {
+  set_crash_stage("run");
   LoadedArtifact artifact(file, o.threads);
   const std::vector<Constant> inputs = take_inputs(o.inputs, names_of(artifact.inputs()));
   write_outputs(o.outputs, names_of(artifact.outputs()), artifact.run(inputs));
@@ -108,6 +111,7 @@ std::string interpret(const RunOptions& o) {
     if (value.dtype == DType::kUInt16 && wanted == DType::kBFloat16) value.dtype = wanted;
     inputs.push_back(interp::from_constant(value));
   }
+  set_crash_stage("interpret");
   std::vector<Constant> outputs;
   for (interp::Tensor& t : interp::evaluate(*graph, inputs)) {
     outputs.push_back(interp::to_constant(std::move(t)));
@@ -125,6 +129,8 @@ class TemporaryFolder {
       throw UserError(ExitCode::kFiles, {"no temporary folder can be made", name, ""});
     }
     path_ = name;
+    registered_ = Temporary(path_);
+    registered_file_ = Temporary(file());
   }
   ~TemporaryFolder() {
     std::error_code ignored;
@@ -132,10 +138,12 @@ class TemporaryFolder {
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const Path& path() const { return path_; }
+  Path file() const { return path_ / "model.so"; }
 
  private:
   Path path_;
+  Temporary registered_;
+  Temporary registered_file_;
 };
 
 }  // namespace
@@ -148,7 +156,7 @@ std::string run(const RunOptions& options) {
   const TemporaryFolder folder;
   CompileOptions compile_options = options.compile;
   compile_options.emit = Emit::kSharedObject;
-  compile_options.output = folder.path() / "model.so";
+  compile_options.output = folder.file();
   compile(compile_options);
   return run_artifact(compile_options.output, options);
 }

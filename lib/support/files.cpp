@@ -81,6 +81,7 @@ MappedFile map_file(const std::filesystem::path& path) {
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ = path_;
   temporary_ += ".tmp" + std::to_string(::getpid());
+  registered_ = Temporary(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) file_error("cannot create", path_);
 }

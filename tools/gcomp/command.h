@@ -31,6 +31,8 @@ bool parse(CLI::App& parser, const Arguments& arguments);
 // Options that several subcommands share.
 void add_pipeline_options(CLI::App& parser, pass::Options& options);
 void add_compile_options(CLI::App& parser, driver::CompileOptions& options);
+// Every subcommand that reads a graph; the limits hold as soon as the line is parsed.
+void add_limit_options(CLI::App& parser);
 void add_dims_option(CLI::App& parser, std::map<std::string, int64_t>& dims);
 
 }  // namespace gcomp::cli

@@ -18,6 +18,7 @@ void convert_command(const Arguments& arguments) {
   parser->add_option("--weights", weights, "Large constants go here, beside a .json")
       ->type_name("FILE");
   add_dims_option(*parser, dims);
+  add_limit_options(*parser);
   if (!parse(*parser, arguments)) return;
   driver::set_crash_graph(input, output);
   Context context;

@@ -14,6 +14,7 @@ void inspect_command(const Arguments& arguments) {
   bool json = false;
   parser->add_option("FILE", file, "A graph or an artifact")->required();
   parser->add_flag("--json", json, "One JSON object instead of lines");
+  add_limit_options(*parser);
   if (!parse(*parser, arguments)) return;
   std::cout << driver::inspect(file, json);
 }

@@ -2,9 +2,11 @@
 
 #include <iostream>
 #include <new>
+#include <system_error>
 
 #include "command.h"
 #include "gcomp/driver/crash.h"
+#include "gcomp/driver/limits.h"
 #include "gcomp/support/error.h"
 
 namespace {
@@ -86,6 +88,8 @@ int main(int argc, char** argv) {
   const cli::Arguments arguments(argv + 1, argv + argc);
   try {
     driver::prepare_reproducer(quoted(arguments));
+    driver::end_cleanly_on_signals();
+    driver::set_limits({});
     dispatch(arguments);
     std::cout.flush();
     if (!std::cout)
@@ -94,8 +98,10 @@ int main(int argc, char** argv) {
   } catch (const UserError& error) {
     return report(error);
   } catch (const std::bad_alloc&) {
-    std::cerr << "gcomp: out of memory\n";
-    return exit_code(ExitCode::kLimit);
+    driver::end_out_of_memory();
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) driver::end_out_of_memory();
+    return report_internal(error.what());
   } catch (const std::exception& error) {
     return report_internal(error.what());
   }

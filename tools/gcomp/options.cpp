@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "command.h"
+#include "gcomp/driver/limits.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::cli {
@@ -58,6 +59,27 @@ driver::Emit parse_emit(const std::string& text) {
   }
   usage_error("there is no output '" + text + "'", "--emit",
               "one of so, obj, asm, llvm, kernels, graph");
+}
+
+uint64_t parse_size(const std::string& text) {
+  uint64_t size = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, size);
+  const std::string unit(rest, end);
+  for (const auto& [name, shift] : {std::pair{"", 0}, {"K", 10}, {"M", 20}, {"G", 30}, {"T", 40}}) {
+    if (error == std::errc() && unit == name && size > 0 && size < (uint64_t{1} << (63 - shift))) {
+      return size << shift;
+    }
+  }
+  usage_error("'" + text + "' is not a size, as in 800M or 2G", "--max-memory");
+}
+
+double parse_seconds(const std::string& text) {
+  double seconds = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, seconds);
+  if (error == std::errc() && rest == end && seconds > 0) return seconds;
+  usage_error("'" + text + "' is not a number of seconds, as in 0.5 or 60", "--time-limit");
 }
 
 [[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
@@ -116,6 +138,21 @@ void add_dims_option(CLI::App& parser, std::map<std::string, int64_t>& dims) {
       ->take_all();
 }
 
+void add_limit_options(CLI::App& parser) {
+  const auto limits = std::make_shared<driver::Limits>();
+  parser
+      .add_option_function<std::string>(
+          "--time-limit", [limits](const std::string& s) { limits->seconds = parse_seconds(s); },
+          "End with exit code 5 after so long")
+      ->type_name("SECONDS");
+  parser
+      .add_option_function<std::string>(
+          "--max-memory", [limits](const std::string& s) { limits->memory = parse_size(s); },
+          "The same when this is not enough: 800M, 2G")
+      ->type_name("SIZE");
+  parser.callback([limits] { driver::set_limits(*limits); });
+}
+
 void add_pipeline_options(CLI::App& parser, pass::Options& o) {
   parser.add_option("-O", o.level, "none, merge, fast_compile or fast_run (the default)")
       ->type_name("LEVEL");
@@ -141,6 +178,7 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
       ->type_name("WHAT");
   parser.add_flag("--profile{-}", o.profile,
                   "Time of every pass and phase: a table, or =FILE.json");
+  add_limit_options(parser);
   add_dims_option(parser, o.dims);
   add_pipeline_options(parser, o.pipeline);
 }

@@ -15,6 +15,10 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
 
 // The stage that a crash message names. Cut to 63 characters.
 void set_crash_stage(const std::string& name);
+const char* crash_stage();  // may be called in a signal handler
+
+// SIGINT, SIGTERM and SIGHUP end the process as ever, but without leaving temporary files.
+void end_cleanly_on_signals();
 
 // Writes the reproducer with `message` in it; its folder's path, "" if it could not be written.
 std::string write_reproducer(const std::string& message);

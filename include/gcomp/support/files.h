@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "gcomp/support/temporaries.h"
+
 namespace gcomp {
 
 std::string read_file(const std::filesystem::path& path);
@@ -34,8 +36,6 @@ class AtomicFile {
   uint64_t size() const { return size_; }
   void commit();  // flushes and renames
 
-  const std::filesystem::path& temporary_path() const { return temporary_; }
-
  private:
   [[noreturn]] void fail(const char* what);
   void flush();
@@ -43,6 +43,7 @@ class AtomicFile {
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
+  Temporary registered_;
   std::string buffer_;
   int descriptor_ = -1;
   uint64_t size_ = 0;

@@ -27,7 +27,12 @@ void initialize_once() {
     LLVMInitializeX86AsmPrinter();
     // Instead of printing and exiting. The stack is unwound through LLVM, which leaks: a bug was found.
     llvm::install_fatal_error_handler([](void*, const char* reason, bool) {
+      if (std::string_view(reason).starts_with("pthread_create")) throw std::bad_alloc();
       throw InternalError(std::string("LLVM: ") + reason);
+    });
+    llvm::install_bad_alloc_error_handler([](void*, const char*, bool) {
+      if (const std::new_handler handler = std::get_new_handler()) handler();
+      throw std::bad_alloc();
     });
   });
 }
