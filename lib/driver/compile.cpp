@@ -172,6 +172,11 @@ void compile(const CompileOptions& o) {
   Progress progress(stderr_is_terminal());
   Phases phases(progress);
   Context context;
+  const auto finish = [&] {
+    write_depfile(o, context);
+    phases.end();
+    phases.report(o.profile);
+  };
 
   // The graph, node for node as the file says.
   phases.begin("read");
@@ -181,26 +186,32 @@ void compile(const CompileOptions& o) {
   // Rewriting: canonicalize, stabilize, specialize.
   phases.begin("optimise");
   graph = optimize(std::move(graph), o, phases);
-  if (o.emit == Emit::kGraph) return formats::write_graph(*graph, o.output);
+  if (o.emit == Emit::kGraph) {
+    formats::write_graph(*graph, o.output);
+    return finish();
+  }
   // Beyond this point no node is added, changed or removed.
 
   // Fusion groups become kernels and the steps that call them.
   phases.begin("lower");
   const lower::LoweredModule module = lower_graph(*graph, o);
-  if (o.emit == Emit::kKernels) return write_kernels(o.output, module);
+  if (o.emit == Emit::kKernels) {
+    write_kernels(o.output, module);
+    return finish();
+  }
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
   const std::vector<std::string> code = generate_code(module, o);
-  if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) return write_texts(o.output, code);
+  if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) {
+    write_texts(o.output, code);
+    return finish();
+  }
 
   // Code, plan, constants and description become one file.
   phases.begin("link");
   write_linked(module, code, o);
-  write_depfile(o, context);
-
-  phases.end();
-  phases.report(o.profile);
+  finish();
 }
 
 void optimize_to_file(const CompileOptions& o) {

@@ -1,6 +1,7 @@
 #include "gcomp/driver/load.h"
 
 #include "gcomp/artifact/manifest.h"
+#include "gcomp/driver/crash.h"
 #include "gcomp/driver/specialize.h"
 #include "gcomp/formats/binary.h"
 #include "gcomp/formats/formats.h"
@@ -64,6 +65,7 @@ FileKind detect(const std::filesystem::path& path) { return detect(path, map_fil
 
 std::unique_ptr<Graph> load_graph(Context& context, const std::filesystem::path& path,
                                   const std::map<std::string, int64_t>& dims) {
+  set_crash_stage("read");
   const MappedFile file = map_file(path);
   context.files.push_back(path.string());
   std::unique_ptr<Graph> graph;

@@ -13,6 +13,10 @@ constexpr int64_t kOldestOpset = 7;
 constexpr int64_t kNewestOpset = 25;
 constexpr size_t kMaxErrors = 200;  // beyond these a list helps nobody
 
+// Functions that call functions could make a small file a huge graph.
+constexpr size_t kCallBytes = 1 << 20;
+constexpr size_t kCallBytesPerByte = 64;
+
 // The node's name, or its operator and index: unique within its graph.
 std::string place_of(const NodeProto& node, size_t index) {
   if (!node.name.empty()) return std::string(node.name);
@@ -37,6 +41,11 @@ bool is_word(std::string_view list, std::string_view word) {
 
 bool is_graph(const AttributeProto& a) { return !a.g.empty(); }
 
+std::string function_key(std::string_view domain, std::string_view name,
+                         std::string_view overload) {
+  return std::string(domain) + '\n' + std::string(name) + '\n' + std::string(overload);
+}
+
 }  // namespace
 
 std::string symbol_text(std::string_view name) {
@@ -50,6 +59,21 @@ std::string symbol_text(std::string_view name) {
   return text[0] >= '0' && text[0] <= '9' ? "d" + text : text;
 }
 
+// A function of the model, which its calls inline.
+struct Importer::Function {
+  Bytes message;
+  FunctionProto proto;
+};
+
+// One call being inlined: what its nodes see of the node that calls.
+struct Importer::Call {
+  const Function* function;
+  int64_t opset;
+  std::string prefix;                      // of its nodes' places
+  std::vector<AttributeProto> attributes;  // of the calling node, and defaults
+  std::shared_ptr<const Call> outer;       // the call that this one is part of
+};
+
 // One graph being imported.
 struct Importer::Frame {
   std::shared_ptr<Body> body;
@@ -57,6 +81,8 @@ struct Importer::Frame {
   std::vector<Bytes> nodes;
   size_t next = 0;
   std::vector<std::string_view> outputs;
+  std::unordered_set<std::string_view> absent;  // inputs of a function that its call leaves out
+  std::shared_ptr<const Call> call;             // null outside functions
   std::shared_ptr<NodeImport> owner;  // the node this is a nested graph of; null: the model's graph
   std::function<void(const Values&)> done;
 };
@@ -81,30 +107,125 @@ void Importer::report(const UserError& error) {
   for (const Diagnostic& d : error.diagnostics()) report(d);
 }
 
-void Importer::choose_opset(const ModelProto& model) {
-  for (const auto& [domain, version] : model.opsets) {
-    if (domain.empty() || domain == "ai.onnx") opset_ = version;
+int64_t Importer::choose_opset(const Opsets& opsets, const std::string& place) {
+  int64_t opset = 0;
+  for (const auto& [domain, version] : opsets) {
+    if (domain.empty() || domain == "ai.onnx") opset = version;
   }
-  if (opset_ == 0) {
-    graph_error("the model does not say which version of the ONNX operators it uses",
-                "opset_import", "export it again, or add an opset_import for the default domain");
+  if (opset == 0) {
+    graph_error("the model does not say which version of the ONNX operators it uses", place,
+                "export it again, or add an opset_import for the default domain");
   }
-  if (opset_ < kOldestOpset) {
-    graph_error("opset " + std::to_string(opset_) + " is older than " +
+  if (opset < kOldestOpset) {
+    graph_error("opset " + std::to_string(opset) + " is older than " +
                     std::to_string(kOldestOpset) + ", the oldest supported",
-                "opset_import", "convert the model with onnx.version_converter");
+                place, "convert the model with onnx.version_converter");
   }
-  if (opset_ > kNewestOpset) {
-    graph_error("opset " + std::to_string(opset_) + " is newer than " +
+  if (opset > kNewestOpset) {
+    graph_error("opset " + std::to_string(opset) + " is newer than " +
                     std::to_string(kNewestOpset) + ", the newest supported",
-                "opset_import", "export the model for an older opset");
+                place, "export the model for an older opset");
   }
+  return opset;
+}
+
+// ---- Functions ----
+
+void Importer::declare_functions(const ModelProto& model) {
+  for (Bytes message : model.functions) {
+    FunctionProto proto = read_function(message);
+    std::string key = function_key(proto.domain, proto.name, proto.overload);
+    const std::string name(proto.name);
+    if (!functions_.emplace(std::move(key), Function{message, std::move(proto)}).second) {
+      report({"a function of this name is defined twice", name, "names must be unique"});
+    }
+  }
+  call_budget_ = kCallBytes + kCallBytesPerByte * model.graph.size();
+}
+
+const Importer::Function* Importer::find_function(const NodeProto& node) const {
+  if (functions_.empty()) return nullptr;
+  const auto found = functions_.find(function_key(node.domain, node.op_type, node.overload));
+  return found == functions_.end() ? nullptr : &found->second;
+}
+
+// Attributes that refer to those of the call get their values; false after an error.
+bool Importer::resolve_attributes(const Frame& frame, NodeProto* node, const std::string& place) {
+  bool good = true;
+  std::erase_if(node->attributes, [&](AttributeProto& a) {
+    if (a.reference.empty()) return false;
+    const AttributeProto* given = nullptr;
+    if (frame.call) {
+      for (const AttributeProto& c : frame.call->attributes) {
+        if (c.name == a.reference) given = &c;
+      }
+    } else {
+      report({"attribute '" + std::string(a.name) + "' refers to one of a function, outside any",
+              place, ""});
+      good = false;
+    }
+    if (given == nullptr) return true;  // has the value that it has when absent
+    if (is_graph(*given)) {
+      report({"a graph handed to a function is not supported", place, "inline the function"});
+      good = false;
+    }
+    const std::string_view name = a.name;
+    a = *given;
+    a.name = name;
+    return false;
+  });
+  return good;
+}
+
+// Begins a frame in the caller's own body; `current_` is the calling node.
+void Importer::enter_function(Frame& caller, const Function& function, const std::string& place) {
+  const NodeProto& node = current_->proto();
+  const FunctionProto& proto = function.proto;
+  const std::string name(proto.name);
+  for (const Call* c = caller.call.get(); c != nullptr; c = c->outer.get()) {
+    if (c->function == &function) graph_error("function " + name + " calls itself", place);
+  }
+  if (function.message.size() > call_budget_) {
+    graph_error("functions call one another too often", place, "the inlined graph would be huge");
+  }
+  call_budget_ -= function.message.size();
+  if (node.inputs.size() > proto.inputs.size() || node.outputs.size() > proto.outputs.size()) {
+    graph_error("function " + name + " has fewer inputs or outputs than the call", place);
+  }
+  auto call = std::make_shared<Call>();
+  call->function = &function;
+  call->opset = choose_opset(proto.opsets, "function " + name);
+  call->prefix = place + "/";
+  call->attributes = node.attributes;
+  for (Bytes b : proto.default_attributes) {
+    AttributeProto a = read_attribute(b);
+    if (node.find(a.name) == nullptr) call->attributes.push_back(std::move(a));
+  }
+  call->outer = caller.call;
+  auto frame = std::make_unique<Frame>();
+  frame->body = caller.body;
+  frame->call = std::move(call);
+  frame->nodes = proto.nodes;
+  frame->outputs = proto.outputs;
+  for (size_t i = 0; i < proto.inputs.size(); ++i) {
+    const bool given = i < node.inputs.size() && !node.inputs[i].empty();
+    if (!given) frame->absent.insert(proto.inputs[i]);
+    if (given) frame->names.emplace(proto.inputs[i], current_->inputs()[i]);
+  }
+  frame->owner = current_;
+  frame->done = [owner = current_](const Values& outputs) {
+    for (size_t i = 0; i < owner->num_outputs(); ++i) owner->out(i, outputs[i]);
+    owner->importer().finish(*owner);
+  };
+  entered_ = true;
+  frames_.push_back(std::move(frame));
 }
 
 // ---- The first walk: unsupported operators, and what nested graphs take from outside ----
 
 struct Importer::Scan {
   Bytes key;
+  std::string prefix;  // of places
   bool decoded = false;
   std::vector<Bytes> nodes;
   std::vector<std::string_view> outputs;
@@ -116,6 +237,14 @@ struct Importer::Scan {
   void use(std::string_view name) {
     if (!name.empty() && known.insert(name).second) free.push_back(name);
   }
+  void begin(const Function& function) {
+    decoded = true;
+    key = function.message;
+    prefix = "function " + std::string(function.proto.name) + ": ";
+    known.insert(function.proto.inputs.begin(), function.proto.inputs.end());
+    outputs = function.proto.outputs;
+    nodes = function.proto.nodes;
+  }
   void decode() {
     decoded = true;
     GraphProto graph = read_graph(key);
@@ -126,27 +255,35 @@ struct Importer::Scan {
   }
 };
 
-void Importer::check_node(const NodeProto& node, size_t index) {
+// The function that the node calls, if it is one.
+const Importer::Function* Importer::check_node(const NodeProto& node, const std::string& place) {
+  if (const Function* function = find_function(node)) return function;
   std::string hint;
   std::string op = std::string(node.op_type);
   if (!node.domain.empty()) {
     op = std::string(node.domain) + "." + op;
-    hint = "only operators of the default ONNX domain are supported";
+    hint = "only operators of the default ONNX domain and the model's functions are supported";
   } else if (find_op(node.op_type) != nullptr) {
-    return;
+    return nullptr;
   } else if (const std::string near = nearest_op(node.op_type); !near.empty()) {
     hint = "did you mean " + near + "?";
   } else {
     hint = "rewrite the model without it, or cut the graph before it";
   }
-  report(
-      {"operator " + op + " is not supported" + first_output(node), place_of(node, index), hint});
+  report({"operator " + op + " is not supported" + first_output(node), place, hint});
+  return nullptr;
 }
 
 void Importer::scan(const ModelProto& model) {
   std::vector<Scan> stack(1);
   stack.back().key = model.graph;
-  while (!stack.empty()) {
+  std::unordered_set<const Function*> called;
+  std::vector<const Function*> pending;
+  while (!stack.empty() || !pending.empty()) {
+    if (stack.empty()) {
+      stack.emplace_back().begin(*pending.back());
+      pending.pop_back();
+    }
     if (!stack.back().decoded) stack.back().decode();
     Scan& top = stack.back();
     if (top.next == top.nodes.size()) {
@@ -158,13 +295,15 @@ void Importer::scan(const ModelProto& model) {
     const NodeProto node = read_node(top.nodes[top.next]);
     if (!top.nested_done) {
       for (std::string_view name : node.inputs) top.use(name);
-      check_node(node, top.next);
+      const Function* f = check_node(node, top.prefix + place_of(node, top.next));
+      if (f != nullptr && called.insert(f).second) pending.push_back(f);
       top.nested_done = true;
       std::vector<Scan> nested;
       for (const AttributeProto& a : node.attributes) {
         if (!is_graph(a)) continue;
         nested.emplace_back();
         nested.back().key = a.g;
+        nested.back().prefix = top.prefix;
       }
       for (Scan& s : nested) stack.push_back(std::move(s));
       continue;  // `top` may have moved
@@ -319,15 +458,16 @@ void Importer::bind_outputs(Frame& frame, const NodeImport& node) {
 
 void Importer::finish(NodeImport& node) { bind_outputs(*frames_.back(), node); }
 
-void Importer::import_node(Frame& frame, const NodeProto& node, size_t index) {
-  const OpRow* row = node.domain.empty() ? find_op(node.op_type) : nullptr;
-  const std::string place = place_of(node, index);
+void Importer::import_node(Frame& frame, NodeProto node, size_t index) {
+  const Function* function = find_function(node);
+  const OpRow* row = node.domain.empty() && !function ? find_op(node.op_type) : nullptr;
+  const std::string place = (frame.call ? frame.call->prefix : "") + place_of(node, index);
   frame.body->builder.set_loc(place);
-  bool usable = row != nullptr;
+  bool usable = resolve_attributes(frame, &node, place) && (row != nullptr || function != nullptr);
   Values inputs;
   for (std::string_view name : node.inputs) {
     inputs.emplace_back();
-    if (name.empty()) continue;
+    if (name.empty() || frame.absent.contains(name)) continue;
     const auto found = frame.names.find(name);
     if (found == frame.names.end()) {
       report({"value '" + std::string(name) + "' is used but not defined before", place,
@@ -346,9 +486,11 @@ void Importer::import_node(Frame& frame, const NodeProto& node, size_t index) {
     usable = false;
   }
   if (!usable) return poison_outputs(frame, node);
-  current_ = std::make_shared<NodeImport>(*this, *frame.body, node, std::move(inputs), opset_);
+  current_ = std::make_shared<NodeImport>(*this, *frame.body, node, std::move(inputs),
+                                          frame.call ? frame.call->opset : opset_);
   entered_ = false;
   try {
+    if (function != nullptr) return enter_function(frame, *function, place);
     row->import(*current_);
   } catch (const UserError& error) {
     report(error);
@@ -364,6 +506,7 @@ void Importer::enter(std::shared_ptr<NodeImport> node, NestedGraph nested) {
   frame->body = std::move(nested.body);
   frame->owner = std::move(node);
   frame->done = std::move(nested.done);
+  frame->call = frames_.back()->call;
   for (const auto& [name, v] : nested.captures) frame->names.insert_or_assign(name, v);
   for (size_t i = 0; i < graph.inputs.size() && i < nested.inputs.size(); ++i) {
     frame->names.insert_or_assign(graph.inputs[i].name, nested.inputs[i]);
@@ -408,7 +551,8 @@ std::unique_ptr<Graph> Importer::import_model(const ModelProto& model) {
   if (!model.has_graph) {
     graph_error("not an ONNX model: it has no graph", "", "give an .onnx file");
   }
-  choose_opset(model);
+  opset_ = choose_opset(model.opsets, "opset_import");
+  declare_functions(model);
   scan(model);
   again_budget_ = 8 * model.graph.size();
   const GraphProto graph = read_graph(model.graph);
@@ -442,9 +586,12 @@ std::unique_ptr<Graph> read_onnx(Context& context, std::span<const std::byte> by
                                  std::shared_ptr<const void> owner, const OnnxOptions& options,
                                  Diagnostics& diagnostics) {
   try {
-    onnx::Importer importer(context, {std::move(owner), options.weights_folder}, options,
+    auto files = std::make_shared<std::map<std::string, MappedFile>>();
+    onnx::Importer importer(context, {std::move(owner), options.weights_folder, files}, options,
                             diagnostics);
-    return importer.import_model(onnx::read_model(bytes));
+    auto graph = importer.import_model(onnx::read_model(bytes));
+    for (const auto& [path, file] : *files) context.files.push_back(path);
+    return graph;
   } catch (const UserError& error) {
     if (error.code() != ExitCode::kGraph) throw;
     for (const Diagnostic& d : error.diagnostics()) diagnostics.error(d);

@@ -58,18 +58,24 @@ class Importer {
   std::shared_ptr<Body> current_body() const;
 
  private:
+  struct Call;
   struct Frame;
+  struct Function;
   struct Scan;
 
-  void choose_opset(const ModelProto& model);
+  static int64_t choose_opset(const Opsets& opsets, const std::string& place);
+  void declare_functions(const ModelProto& model);
+  const Function* find_function(const NodeProto& node) const;
   void scan(const ModelProto& model);
-  void check_node(const NodeProto& node, size_t index);
+  const Function* check_node(const NodeProto& node, const std::string& place);
   void declare_inputs(Frame& frame, const GraphProto& graph);
   std::optional<Type> input_type(const ValueInfo& info);
   DimId input_dim(const ValueInfo& info, size_t axis);
   void declare_initializers(Frame& frame, const GraphProto& graph);
   void bind(Frame& frame, std::string_view name, ValueId v);
-  void import_node(Frame& frame, const NodeProto& node, size_t index);
+  void import_node(Frame& frame, NodeProto node, size_t index);
+  bool resolve_attributes(const Frame& frame, NodeProto* node, const std::string& place);
+  void enter_function(Frame& caller, const Function& function, const std::string& place);
   void bind_outputs(Frame& frame, const NodeImport& node);
   void poison_outputs(Frame& frame, const NodeProto& node);
   void leave();
@@ -82,6 +88,7 @@ class Importer {
   const OnnxOptions& options_;
   Diagnostics& diagnostics_;
   int64_t opset_ = 0;
+  std::unordered_map<std::string, Function> functions_;
   std::unordered_map<const std::byte*, FreeNames> free_names_;
   std::vector<std::unique_ptr<Frame>> frames_;
   std::shared_ptr<NodeImport> current_;
@@ -89,6 +96,7 @@ class Importer {
   std::unordered_set<std::string> dims_seen_;
   size_t errors_left_ = 0;
   size_t again_budget_ = 0;  // bytes of nested graphs that may still be imported a second time
+  size_t call_budget_ = 0;   // bytes of functions that may still be inlined
 };
 
 // Text that a symbol may have, from a name of the file; "" if nothing of it can stay.

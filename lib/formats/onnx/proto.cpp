@@ -142,6 +142,7 @@ NodeProto read_node(Bytes message) {
       case 4: node.op_type = f.string(); break;
       case 5: node.attributes.push_back(read_attribute(f.message())); break;
       case 7: node.domain = f.string(); break;
+      case 8: node.overload = f.string(); break;
       default: break;
     }
   }
@@ -177,9 +178,11 @@ FunctionProto read_function(Bytes message) {
       case 9: function.opsets.push_back(read_opset(f.message())); break;
       case 10: function.domain = f.string(); break;
       case 11: function.default_attributes.push_back(f.message()); break;
+      case 13: function.overload = f.string(); break;
       default: break;
     }
   }
+  if (function.domain == "ai.onnx") function.domain = "";
   return function;
 }
 

@@ -35,6 +35,7 @@ struct NodeProto {
   std::string_view name;
   std::string_view op_type;
   std::string_view domain;
+  std::string_view overload;  // of a function
   std::vector<std::string_view> inputs;
   std::vector<std::string_view> outputs;
   std::vector<AttributeProto> attributes;
@@ -63,21 +64,24 @@ struct GraphProto {
   bool has_sparse_initializers = false;
 };
 
+using Opsets = std::vector<std::pair<std::string_view, int64_t>>;  // domain, version
+
 struct FunctionProto {
   std::string_view name;
   std::string_view domain;
+  std::string_view overload;
   std::vector<std::string_view> inputs;
   std::vector<std::string_view> outputs;
   std::vector<Bytes> nodes;
   std::vector<Bytes> default_attributes;
-  std::vector<std::pair<std::string_view, int64_t>> opsets;
+  Opsets opsets;
 };
 
 struct ModelProto {
   int64_t ir_version = 0;
   bool has_graph = false;
   Bytes graph;
-  std::vector<std::pair<std::string_view, int64_t>> opsets;
+  Opsets opsets;
   std::vector<Bytes> functions;
 };
 

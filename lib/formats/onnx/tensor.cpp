@@ -103,7 +103,12 @@ MappedFile external_data(const TensorProto& tensor, size_t wanted, const TensorS
     refuse(tensor, "external data has length " + std::to_string(length) + ", dims and type need " +
                        std::to_string(wanted));
   }
-  MappedFile file = map_file(resolve_inside(source.folder, location, std::string(tensor.name)));
+  if (!source.files) refuse(tensor, "external data is not allowed here");
+  const std::string path =
+      resolve_inside(source.folder, location, std::string(tensor.name)).string();
+  auto found = source.files->find(path);
+  if (found == source.files->end()) found = source.files->emplace(path, map_file(path)).first;
+  MappedFile file = found->second;
   if (offset > file.bytes.size() || wanted > file.bytes.size() - offset) {
     refuse(tensor, "external data file " + location + " is too short");
   }
