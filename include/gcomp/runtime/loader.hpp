@@ -4,8 +4,8 @@
 //   gcomp::Artifact artifact("./model.so");
 //   gcomp::Context context(artifact);
 //   std::vector<int64_t> shape = {3};
-//   gcomp_tensor in = gcomp::tensor(x, shape), out = gcomp::lent_tensor(out_shape);
-//   context.run({in}, {out}) ...
+//   std::vector<gcomp_tensor> outputs = {gcomp::lent_tensor(out_shape)};
+//   context.run({gcomp::tensor(x, shape)}, outputs);  // outputs[0].data, out_shape
 //
 // Errors are gcomp::ArtifactError with the status and the runtime's message.
 
