@@ -166,9 +166,14 @@ class PlanEncoder {
         b_.bind(buffer(s.memory[0]), symbols);
         break;
       }
-      case Step::Kind::kBindValue:
-        b_.bind_value(symbol(s.symbols[0]), scalar_value(s.scalars[0]));
+      case Step::Kind::kBindValues: {
+        std::vector<PlanValue> symbols;
+        std::vector<PlanScalar> values;
+        for (SymbolId x : s.symbols) symbols.push_back(symbol(x));
+        for (const ScalarArg& a : s.scalars) values.push_back(scalar(a));
+        b_.bind_values(symbols, values);
         break;
+      }
       case Step::Kind::kCopy:
         b_.copy(buffer(s.memory[0]), buffer(s.memory[1]), scalar(s.extent));
         break;
@@ -185,10 +190,10 @@ class PlanEncoder {
         b_.check(buffer(s.memory[0]), scalar(s.extent), s.messages.at(0));
         break;
       case Step::Kind::kRequireLess: {
-        const PlanLabel fail = b_.label(), go_on = b_.label();
-        b_.jump_unless_less(scalar_value(s.scalars[0]), scalar_value(s.scalars[1]), fail);
-        b_.jump(go_on);
-        b_.place(fail);
+        // a < b unless b < a + 1: one step where all is well.
+        const PlanLabel go_on = b_.label();
+        const PlanValue after = b_.add(scalar_value(s.scalars[0]), b_.constant(1));
+        b_.jump_unless_less(scalar_value(s.scalars[1]), after, go_on);
         b_.fail(s.messages.at(0));
         b_.place(go_on);
         break;
@@ -205,9 +210,17 @@ class PlanEncoder {
         b_.jump_unless_less(scalar_value(s.scalars[0]), scalar_value(s.scalars[1]),
                             label(s.kernel));
         break;
+      case Step::Kind::kTurn: {
+        const PlanBufferId condition = s.memory.size() > 2 ? buffer(s.memory[2]) : PlanBufferId();
+        b_.turn(buffer(s.memory[0]), buffer(s.memory[1]), condition, label(s.kernel));
+        break;
+      }
+      case Step::Kind::kRow:
+        b_.row(buffer(s.memory[0]), buffer(s.memory[1]), buffer(s.memory[2]), scalar(s.extent),
+               s.grain == 1);
+        break;
       case Step::Kind::kBeginLoop: b_.begin_loop(); break;
       case Step::Kind::kEndLoop: b_.end_loop(); break;
-      case Step::Kind::kMention: b_.mention(buffer(s.memory[0])); break;
     }
   }
 

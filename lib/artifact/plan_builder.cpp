@@ -38,6 +38,7 @@ struct Buffer {
   uint32_t last_loop = kNone;    // it lives to the end of this loop
   uint64_t constant_offset = 0;  // from the start of its space
   uint32_t segment = 0;
+  uint32_t means = kNone;  // owned: index in State::meanings
 };
 
 struct Tensor {
@@ -115,6 +116,7 @@ struct PlanBuilder::State {
   std::vector<uint32_t> labels;  // word, or kNone
   std::vector<Loop> loops;
   std::vector<uint32_t> open_loops;
+  std::vector<std::vector<uint32_t>> meanings;  // arena buffers that an owned one may mean
   std::vector<uint32_t> messages;
   std::unordered_map<std::string, uint32_t> message_ids;
   StringPool strings;
@@ -136,7 +138,13 @@ struct PlanBuilder::State {
 
   // The current step mentions the buffer.
   void touch(PlanBufferId id) {
-    Buffer& b = buffers[buffer(id).root];
+    const uint32_t root = buffer(id).root;
+    touch_root(root);
+    if (buffers[root].means == kNone) return;
+    for (uint32_t meant : meanings[buffers[root].means]) touch_root(meant);
+  }
+  void touch_root(uint32_t root) {
+    Buffer& b = buffers[root];
     b.first = std::min(b.first, num_steps);
     b.last = std::max(b.last, num_steps);
     // The outermost open loop begun after the buffer was created: it lives through all of it.
@@ -144,6 +152,23 @@ struct PlanBuilder::State {
     if (loop == open_loops.end()) return;
     b.first = std::min(b.first, loops[*loop].first_step);
     b.last_loop = *loop;
+  }
+
+  // From here on `to` may mean the memory of `from`, or what that may mean.
+  void add_meaning(PlanBufferId to, PlanBufferId from) {
+    Buffer& b = buffer(to);
+    if (b.means == kNone) {
+      b.means = static_cast<uint32_t>(meanings.size());
+      meanings.emplace_back();
+    }
+    const Buffer& source = buffers[buffer(from).root];
+    std::vector<uint32_t> more;
+    if (source.kind == BufferKind::kArena) more.push_back(source.root);
+    if (source.means != kNone) more = meanings[source.means];
+    std::vector<uint32_t>& known = meanings[b.means];
+    for (uint32_t m : more) {
+      if (std::find(known.begin(), known.end(), m) == known.end()) known.push_back(m);
+    }
   }
 
   void begin_step(StepKind kind, uint32_t flags = 0, uint32_t num_buffers = 0) {
@@ -299,12 +324,15 @@ void PlanBuilder::bind(PlanBufferId int64s, std::span<const PlanValue> symbols) 
   s.end_step();
 }
 
-void PlanBuilder::bind_value(PlanValue symbol, PlanValue value) {
+void PlanBuilder::bind_values(std::span<const PlanValue> symbols,
+                              std::span<const PlanScalar> values) {
   State& s = *state_;
-  const uint32_t segment = s.bind({&symbol, 1});
+  GCOMP_CHECK(symbols.size() == values.size(), "bind_values: a value for each symbol");
+  const uint32_t segment = s.bind(symbols);
   s.begin_step(StepKind::kBindValue);
-  s.value_word(symbol);
-  s.value_word(value);
+  s.value_word(symbols[0]);
+  s.word(static_cast<uint32_t>(symbols.size()));
+  s.scalars_word(values);
   s.word(segment);
   s.end_step();
 }
@@ -352,6 +380,7 @@ void PlanBuilder::reserve(PlanBufferId owned, PlanScalar bytes, bool keep_conten
 
 void PlanBuilder::alias(PlanBufferId to, PlanBufferId from) {
   GCOMP_CHECK(state_->buffer(to).kind == BufferKind::kOwned, "alias() onto no owned() buffer");
+  state_->add_meaning(to, from);
   state_->begin_step(StepKind::kAlias);
   state_->buffer_word(to);
   state_->buffer_word(from);
@@ -362,6 +391,8 @@ void PlanBuilder::swap(PlanBufferId a, PlanBufferId b) {
   GCOMP_CHECK(
       state_->buffer(a).kind == BufferKind::kOwned && state_->buffer(b).kind == BufferKind::kOwned,
       "swap() of buffers that are not owned()");
+  state_->add_meaning(a, b);
+  state_->add_meaning(b, a);
   state_->begin_step(StepKind::kSwap);
   state_->buffer_word(a);
   state_->buffer_word(b);
@@ -410,6 +441,35 @@ void PlanBuilder::jump_unless_less(PlanValue a, PlanValue b, PlanLabel target) {
   state_->value_word(a);
   state_->value_word(b);
   state_->label_word(target);
+  state_->end_step();
+}
+
+void PlanBuilder::turn(PlanBufferId counter, PlanBufferId limit, PlanBufferId condition,
+                       PlanLabel target) {
+  state_->begin_step(StepKind::kTurn);
+  state_->buffer_word(counter);
+  state_->buffer_word(limit);
+  if (condition.valid()) {
+    state_->buffer_word(condition);
+  } else {
+    state_->word(kNone);
+  }
+  state_->label_word(target);
+  state_->end_step();
+}
+
+void PlanBuilder::row(PlanBufferId row, PlanBufferId stack, PlanBufferId counter, PlanScalar bytes,
+                      bool grows) {
+  const auto is_owned = [&](PlanBufferId b) {
+    return state_->buffer(b).kind == BufferKind::kOwned;
+  };
+  GCOMP_CHECK(is_owned(row) && (!grows || is_owned(stack)), "row() of no owned() buffer");
+  state_->add_meaning(row, stack);
+  state_->begin_step(StepKind::kRow, grows ? uint32_t{rt::kGrows} : 0);
+  state_->buffer_word(row);
+  state_->buffer_word(stack);
+  state_->buffer_word(counter);
+  state_->scalar_word(bytes);
   state_->end_step();
 }
 

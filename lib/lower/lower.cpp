@@ -3,22 +3,11 @@
 #include <algorithm>
 #include <set>
 
+#include "frame.h"
 #include "gcomp/support/error.h"
-#include "plan_writer.h"
 
 namespace gcomp::lower {
 namespace {
-
-void check_supported(const Graph& graph, const schedule::Groups& groups) {
-  Diagnostics errors;
-  for (const schedule::Group& g : groups.groups) {
-    const Node& n = graph.node(g.nodes[0]);
-    if (g.kind == schedule::GroupKind::kNest || lowering_of(n.op) != nullptr) continue;
-    errors.error({"op '" + std::string(name(n.op)) + "' cannot be compiled yet",
-                  graph.context().locs[n.loc], ""});
-  }
-  errors.checkpoint(ExitCode::kGraph);
-}
 
 // The symbols of every extent of `values`.
 std::set<uint32_t> symbols_in(const Graph& graph, std::span<const ValueId> values) {
@@ -55,7 +44,9 @@ OutputCopies place_outputs(PlanWriter& w) {
     const ValueId v = graph.outputs()[i].value;
     const ValueId root = w.groups().storage[v.index];
     const Op op = graph.producer_node(root).op;
-    if (op == Op::input || op == Op::constant || taken[root.index] || is_late(v, root)) {
+    // Of another size only if a run's extents are not what they must be: not compared yet.
+    const bool unsure = w.num_bytes(v) != w.num_bytes(root) && !has_trait(op, kHasBody);
+    if (op == Op::input || op == Op::constant || taken[root.index] || unsure || is_late(v, root)) {
       result.copies.emplace_back(i, v);
       continue;
     }
@@ -69,8 +60,47 @@ OutputCopies place_outputs(PlanWriter& w) {
   return result;
 }
 
-void write_steps(const Graph& graph, const schedule::Groups& groups, ModuleState& state) {
-  PlanWriter w(graph, groups, state);
+// The extents that index maps demand which outputs alone read.
+void require_outputs(PlanWriter& w) {
+  std::vector<NodeId> last;
+  for (const Port& p : w.graph().outputs()) {
+    const NodeId n = w.graph().producer(p.value);
+    if (w.groups().group_of[n.index] == schedule::kNoGroup) last.push_back(n);
+  }
+  w.require_extents(last);
+}
+
+// The graph and all that are nested in it: bodies begun and not ended are on a stack.
+void write_graphs(Frame& module_frame) {
+  std::vector<std::unique_ptr<Frame>> bodies;
+  std::unique_ptr<Frame> finished;
+  for (;;) {
+    Frame& top = bodies.empty() ? module_frame : *bodies.back();
+    if (!top.control) {
+      const std::optional<NodeId> node = top.writer().write_groups();
+      if (!node) {
+        require_outputs(top.writer());
+        if (bodies.empty()) return;
+        finished = std::move(bodies.back());
+        bodies.pop_back();
+        continue;
+      }
+      const bool branches = top.graph().node(*node).op == Op::cond;
+      top.control = branches ? make_cond(top, *node) : make_loop(top, *node);
+    }
+    std::unique_ptr<Frame> body = top.control->next(finished.get());
+    finished.reset();
+    if (body) {
+      bodies.push_back(std::move(body));
+    } else {
+      top.control.reset();
+    }
+  }
+}
+
+void write_steps(const Graph& graph, ModuleState& state) {
+  Frame frame(graph, state);
+  PlanWriter& w = frame.writer();
   for (uint32_t i = 0; i < graph.inputs().size(); ++i) {
     const ValueId v = graph.inputs()[i].value;
     w.set_memory(v, w.add_memory({.kind = Memory::Kind::kInput,
@@ -80,25 +110,14 @@ void write_steps(const Graph& graph, const schedule::Groups& groups, ModuleState
                                   .offset = {}}));
   }
   const OutputCopies copies = place_outputs(w);
-  w.write_groups();
-  std::vector<NodeId> last;  // index maps that outputs alone read
-  for (const Port& p : graph.outputs()) {
-    const NodeId n = graph.producer(p.value);
-    if (groups.group_of[n.index] == schedule::kNoGroup) last.push_back(n);
-  }
-  w.require_extents(last);
+  write_graphs(frame);
   for (const auto& [i, v] : copies.copies) {
     const MemoryId to = w.add_memory({.kind = Memory::Kind::kOutput,
                                       .index = i,
                                       .dtype = graph.type(v).dtype,
                                       .bytes = w.num_bytes(v),
                                       .offset = {}});
-    w.step({.kind = Step::Kind::kCopy,
-            .memory = {to, w.memory_of(v)},
-            .scalars = {},
-            .symbols = {},
-            .extent = w.num_bytes(v),
-            .messages = {}});
+    w.copy(to, w.memory_of(v), w.num_bytes(v));
   }
 }
 
@@ -133,18 +152,15 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
   module.graph = &graph;
   // Each try makes kernels that more groups can share.
   for (int attempt = 0;; ++attempt) {
-    schedule::FusionOptions fusion;
-    fusion.fuse = options.fuse && attempt < 2;
-    const schedule::Groups groups = schedule::fuse(graph, fusion);
-    check_supported(graph, groups);
     module = LoweredModule();
     module.graph = &graph;
     ModuleState state{.module = &module, .target = {}, .options = options, .kernel_ids = {}};
+    state.fusion.fuse = options.fuse && attempt < 2;
     state.target = {.vector_bytes = options.vector_bytes,
                     .vector_registers = options.vector_registers,
                     .fma = options.fma,
                     .static_extents = attempt < 1};
-    write_steps(graph, groups, state);
+    write_steps(graph, state);
     module.stats.distinct_kernels = module.kernels.size();
     if (module.kernels.size() <= options.max_kernels || attempt == 2) return module;
   }

@@ -1,11 +1,27 @@
 #include "plan_writer.h"
 
+#include <algorithm>
+
 #include "gcomp/support/error.h"
 
 namespace gcomp::lower {
 
 PlanWriter::PlanWriter(const Graph& graph, const schedule::Groups& groups, ModuleState& state)
-    : graph_(graph), groups_(groups), state_(state), required_(graph.num_nodes(), false) {}
+    : graph_(graph),
+      groups_(groups),
+      state_(state),
+      required_(graph.num_nodes(), false),
+      live_(graph.num_nodes(), false) {
+  find_live();
+}
+
+void PlanWriter::find_live() {
+  for (const Port& p : graph_.outputs()) live_[graph_.producer(p.value).index] = true;
+  for (size_t i = graph_.num_nodes(); i-- > 0;) {
+    if (!live_[i]) continue;
+    for (ValueId v : graph_.operands(NodeId(i))) live_[graph_.producer(v).index] = true;
+  }
+}
 
 MemoryId PlanWriter::add_memory(Memory m) {
   state_.module->memory.push_back(m);
@@ -15,6 +31,37 @@ MemoryId PlanWriter::add_memory(Memory m) {
 MemoryId PlanWriter::temporary(DimId bytes, DType dtype) {
   return add_memory(
       {.kind = Memory::Kind::kTemporary, .index = 0, .dtype = dtype, .bytes = bytes, .offset = {}});
+}
+
+MemoryId PlanWriter::owned(DType dtype) {
+  return add_memory({.kind = Memory::Kind::kOwned, .index = 0, .dtype = dtype});
+}
+
+void PlanWriter::set_memory(ValueId v, MemoryId m, bool reserve) {
+  const uint32_t root = groups_.storage[v.index].index;
+  memory_[root] = m;
+  if (reserve) unreserved_.insert(root);
+}
+
+bool PlanWriter::fits(ValueId v) {
+  const Memory& m = memory(memory_of(v));
+  return m.kind == Memory::Kind::kOwned || m.bytes == num_bytes(v);
+}
+
+MemoryId PlanWriter::assigned_now(ValueId v) {
+  const MemoryId m = memory_of(v);
+  if (unreserved_.erase(groups_.storage[v.index].index) != 0) reserve(m, num_bytes(v));
+  return m;
+}
+
+void PlanWriter::give(ValueId v, MemoryId from) {
+  if (!is_assigned(v)) return set_memory(v, from);
+  const MemoryId to = memory_of(v);
+  if (to == from) return;
+  if (!fits(v)) {  // memory of another name of the value, whose extents no one has compared yet
+    require_equal(memory(to).bytes, num_bytes(v), "the number of elements changes");
+  }
+  copy(assigned_now(v), from, num_bytes(v));
 }
 
 DimId PlanWriter::num_bytes(ValueId v) {
@@ -129,21 +176,71 @@ void PlanWriter::jump(Step::Kind kind, uint32_t label, std::vector<MemoryId> mem
         .messages = {}});
 }
 
-void PlanWriter::write_groups() {
-  for (uint32_t g = 0; g < groups_.groups.size(); ++g) {
+void PlanWriter::copy(MemoryId to, MemoryId from, DimId bytes) {
+  step({.kind = Step::Kind::kCopy, .memory = {to, from}, .extent = bytes});
+}
+
+void PlanWriter::fill(MemoryId m, DimId bytes, uint8_t byte) {
+  step({.kind = Step::Kind::kFill, .kernel = byte, .memory = {m}, .extent = bytes});
+}
+
+void PlanWriter::reserve(MemoryId owned, DimId bytes) {
+  step({.kind = Step::Kind::kReserve, .memory = {owned}, .extent = bytes});
+}
+
+void PlanWriter::alias(MemoryId owned, MemoryId to) {
+  step({.kind = Step::Kind::kAlias, .memory = {owned, to}});
+}
+
+void PlanWriter::bind_values(std::vector<SymbolId> symbols, const std::vector<DimId>& values) {
+  if (symbols.empty()) return;
+  Step s{.kind = Step::Kind::kBindValues, .symbols = std::move(symbols)};
+  for (DimId d : values) s.scalars.push_back({.dim = d});
+  step(std::move(s));
+}
+
+void PlanWriter::require_less(DimId a, DimId b, const std::string& message) {
+  const DimId slack = dims().sub(b, a);
+  if (dims().lower_bound(slack).value_or(0) >= 1) return;
+  step({.kind = Step::Kind::kRequireLess,
+        .scalars = {{.dim = a}, {.dim = b}},
+        .messages = {message}});
+}
+
+void PlanWriter::require_equal(DimId a, DimId b, const std::string& message) {
+  if (a == b) return;
+  const DimId one = dims().constant(1);
+  require_less(a, dims().add(b, one), message);
+  require_less(b, dims().add(a, one), message);
+}
+
+std::optional<NodeId> PlanWriter::write_groups() {
+  while (next_group_ < groups_.groups.size()) {
+    const uint32_t g = next_group_++;
     const schedule::Group& group = groups_.groups[g];
     const Op op = graph_.node(group.nodes[0]).op;
     if (group.outputs.empty() && group.kind != schedule::GroupKind::kSingle) continue;
+    const auto needed = [&](NodeId n) { return live_[n.index]; };
+    if (std::ranges::none_of(group.nodes, needed)) continue;
     begin_group(g);
     // Not of a node that binds extents itself: its result's are known behind it only.
     const bool binds = has_trait(graph_.node(group.nodes[0]).op, kDefinesDims);
-    if (!binds) require_extents(group.nodes);
+    if (binds) {
+      require_operands(group.nodes[0]);
+    } else {
+      require_extents(group.nodes);
+    }
+    if (has_trait(op, kHasBody)) return group.nodes[0];
+    for (ValueId v : group.outputs) {
+      if (is_assigned(v)) assigned_now(v);
+    }
     if (group.kind == schedule::GroupKind::kNest) {
       lower_nest(*this, g);
     } else {
       lowering_of(op)(*this, g);
     }
   }
+  return std::nullopt;
 }
 
 }  // namespace gcomp::lower

@@ -3,8 +3,10 @@
 // deduplicated by structure, calls and other steps in order.
 
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "gcomp/lower/lower.h"
@@ -19,6 +21,8 @@ struct ModuleState {
   LowerOptions options;
   std::unordered_map<uint64_t, std::vector<uint32_t>> kernel_ids;  // by structural hash
   uint32_t num_labels = 0;
+  schedule::FusionOptions fusion = {};
+  size_t num_nodes = 0;  // of all graphs written, nested ones as often as they are used
 };
 
 class PlanWriter {
@@ -35,7 +39,17 @@ class PlanWriter {
   MemoryId temporary(DimId bytes, DType dtype);
   // The memory of a stored value (given by `set_memory`, or made on first use).
   MemoryId memory_of(ValueId v);
-  void set_memory(ValueId v, MemoryId m) { memory_[groups_.storage[v.index].index] = m; }
+  const Memory& memory(MemoryId m) const { return state_.module->memory[m.index]; }
+  MemoryId owned(DType dtype);
+  // `reserve`: kOwned memory that gets its bytes when the value is computed.
+  void set_memory(ValueId v, MemoryId m, bool reserve = false);
+  bool is_assigned(ValueId v) const { return memory_.contains(groups_.storage[v.index].index); }
+  // Whether memory set for `v` (which may be another name's) is of its size.
+  bool fits(ValueId v);
+  // The memory of `v`, ready to be written by several graphs.
+  MemoryId assigned_now(ValueId v);
+  // `v` lies at `from`: copied if it was given memory of its own.
+  void give(ValueId v, MemoryId from);
   DimId num_elements(ValueId v) { return dims().product(graph_.type(v).dims); }
   DimId num_bytes(ValueId v);
 
@@ -48,13 +62,24 @@ class PlanWriter {
   void jump(Step::Kind kind, uint32_t label, std::vector<MemoryId> memory = {},
             std::vector<ScalarArg> scalars = {});
 
+  void copy(MemoryId to, MemoryId from, DimId bytes);
+  void fill(MemoryId m, DimId bytes, uint8_t byte);
+  void reserve(MemoryId owned, DimId bytes);
+  void alias(MemoryId owned, MemoryId to);
+  void bind_values(std::vector<SymbolId> symbols, const std::vector<DimId>& values);
+  void require_less(DimId a, DimId b, const std::string& message);
+  void require_equal(DimId a, DimId b, const std::string& message);
+
   // Compares, when run, what these nodes (and the index maps they read) demand of extents.
   void require_extents(std::span<const NodeId> nodes);
 
-  // All groups in order.
-  void write_groups();
+  // The groups in order, up to the next cond or loop, whose node is returned: its bodies are to be
+  // written before this is called again. nullopt: all are written.
+  std::optional<NodeId> write_groups();
 
  private:
+  void find_live();
+  void require_operands(NodeId node);
   uint32_t kernel_id(kernel::Kernel k);
 
   const Graph& graph_;
@@ -62,7 +87,10 @@ class PlanWriter {
   ModuleState& state_;
   std::unordered_map<uint32_t, MemoryId> memory_;  // by storage root
   std::map<int, MemoryId> group_temporaries_;      // BufferArg::key of the current group
+  std::unordered_set<uint32_t> unreserved_;        // storage roots
   std::vector<bool> required_;                     // nodes whose demands are written
+  std::vector<bool> live_;                         // nodes that an output needs
+  uint32_t next_group_ = 0;
   uint32_t stats_index_ = 0;
 };
 
@@ -84,7 +112,5 @@ void lower_sort(PlanWriter& w, uint32_t group);
 void lower_nonzero(PlanWriter& w, uint32_t group);
 void lower_bind_dims(PlanWriter& w, uint32_t group);
 void lower_check(PlanWriter& w, uint32_t group);
-void lower_cond(PlanWriter& w, uint32_t group);
-void lower_loop(PlanWriter& w, uint32_t group);
 
 }  // namespace gcomp::lower

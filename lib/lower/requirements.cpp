@@ -42,18 +42,11 @@ class Requirements {
 
  private:
   void less(DimId a, DimId b, const std::string& what) {
-    const DimId slack = dims_.sub(b, a);
-    if (dims_.lower_bound(slack).value_or(0) >= 1) return;
-    w_.step({.kind = Step::Kind::kRequireLess,
-             .scalars = {{.dim = a}, {.dim = b}},
-             .messages = {failure(graph_, node_, what)}});
+    w_.require_less(a, b, failure(graph_, node_, what));
   }
   void at_least_0(DimId d, const std::string& what) { less(dims_.constant(-1), d, what); }
   void equal(DimId a, DimId b, const std::string& what) {
-    if (a == b) return;
-    const DimId one = dims_.constant(1);
-    less(a, dims_.add(b, one), what);
-    less(b, dims_.add(a, one), what);
+    w_.require_equal(a, b, failure(graph_, node_, what));
   }
 
   void broadcast(const std::vector<DimId>& from, const std::vector<DimId>& to) {
@@ -118,6 +111,15 @@ void PlanWriter::require_extents(std::span<const NodeId> nodes) {
       if (groups_.group_of[p.index] == schedule::kNoGroup) open.push_back(p);
     }
   }
+}
+
+void PlanWriter::require_operands(NodeId node) {
+  std::vector<NodeId> maps;
+  for (ValueId o : graph_.operands(node)) {
+    const NodeId p = graph_.producer(o);
+    if (groups_.group_of[p.index] == schedule::kNoGroup) maps.push_back(p);
+  }
+  require_extents(maps);
 }
 
 }  // namespace gcomp::lower

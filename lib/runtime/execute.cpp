@@ -71,6 +71,19 @@ gcomp_status bind(gcomp_context& c, const uint32_t* words) {
   return enter_segment(c, words[4]);
 }
 
+gcomp_status bind_values(gcomp_context& c, const uint32_t* words) {
+  const int64_t* const scalars = c.pool + words[3];
+  const uint32_t* const names = table<uint32_t>(*c.plan, c.plan->symbol_names);
+  for (uint32_t i = 0; i < words[2]; ++i) {
+    if (scalars[i] < 0) {
+      return fail(c, GCOMP_ERROR_SHAPE, "the computed extent %s is negative (%lld)",
+                  plan_string(*c.plan, names[words[1] + i]), static_cast<long long>(scalars[i]));
+    }
+    c.values[words[1] + i] = scalars[i];
+  }
+  return enter_segment(c, words[4]);
+}
+
 bool all_true(const void* data, int64_t n) {
   const auto* const bytes = static_cast<const uint8_t*>(data);
   return n <= 0 || memchr(bytes, 0, static_cast<size_t>(n)) == nullptr;
@@ -81,16 +94,43 @@ size_t byte_count(const gcomp_context& c, uint32_t scalar) {
   return c.pool[scalar] > 0 ? static_cast<size_t>(c.pool[scalar]) : 0;
 }
 
-gcomp_status reserve(gcomp_context& c, const uint32_t* words) {
-  Block& block = c.owned[words[1]];
-  const uint64_t bytes = byte_count(c, words[2]);
-  const uint64_t keep = words[3] != 0 ? block.bytes : 0;
-  if (!block.ensure(c.allocator, bytes, keep)) {
+gcomp_status reserve_bytes(gcomp_context& c, uint32_t buffer, uint64_t bytes, bool keep) {
+  Block& block = c.owned[buffer];
+  // A value that grows with each turn must not be allocated each time.
+  uint64_t wanted = bytes;
+  if (block.bytes != 0 && bytes > block.bytes && bytes < block.bytes + block.bytes / 2) {
+    wanted = block.bytes + block.bytes / 2;
+  }
+  if (!block.ensure(c.allocator, wanted, keep ? block.bytes : 0)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory: %llu bytes are needed for a loop's value",
                 static_cast<unsigned long long>(bytes));
   }
-  c.buffers[words[1]] = block.data;
+  c.buffers[buffer] = block.data;
   return GCOMP_OK;
+}
+
+gcomp_status row(gcomp_context& c, const uint32_t* words) {
+  const int64_t number = *static_cast<const int64_t*>(c.buffers[words[3]]);
+  const int64_t bytes = c.pool[words[4]];
+  int64_t offset, end;
+  if (__builtin_mul_overflow(number, bytes, &offset) ||
+      __builtin_add_overflow(offset, bytes, &end) || offset < 0 || end < offset) {
+    return fail(c, GCOMP_ERROR_MEMORY, "out of memory: %lld rows of %lld bytes in a loop's result",
+                static_cast<long long>(number), static_cast<long long>(bytes));
+  }
+  if ((step_flags(words[0]) & kGrows) != 0) {
+    const gcomp_status status = reserve_bytes(c, words[2], static_cast<uint64_t>(end), true);
+    if (status != GCOMP_OK) return status;
+  }
+  c.buffers[words[1]] = static_cast<char*>(c.buffers[words[2]]) + offset;
+  return GCOMP_OK;
+}
+
+// Whether the loop goes on.
+bool turn(gcomp_context& c, const uint32_t* words) {
+  auto* const counter = static_cast<int64_t*>(c.buffers[words[1]]);
+  return ++*counter < *static_cast<const int64_t*>(c.buffers[words[2]]) &&
+         (words[3] == kNone || *static_cast<const uint8_t*>(c.buffers[words[3]]) != 0);
 }
 
 void swap_buffers(gcomp_context& c, uint32_t a, uint32_t b) {
@@ -122,13 +162,13 @@ gcomp_status execute(gcomp_context& c) {
         w += 5;
         break;
       case StepKind::kBindValue:
-        c.values[w[1]] = c.values[w[2]];
-        status = enter_segment(c, w[3]);
-        w += 4;
+        status = bind_values(c, w);
+        w += 5;
         break;
       case StepKind::kCopy: {
         const size_t bytes = byte_count(c, w[3]);
-        if (bytes != 0) memmove(c.buffers[w[1]], c.buffers[w[2]], bytes);
+        void *const to = c.buffers[w[1]], *const from = c.buffers[w[2]];
+        if (bytes != 0 && to != from) memmove(to, from, bytes);
         w += 4;
         continue;
       }
@@ -147,7 +187,7 @@ gcomp_status execute(gcomp_context& c) {
         w += 4;
         continue;
       case StepKind::kReserve:
-        status = reserve(c, w);
+        status = reserve_bytes(c, w[1], byte_count(c, w[2]), w[3] != 0);
         w += 4;
         break;
       case StepKind::kAlias:
@@ -166,6 +206,11 @@ gcomp_status execute(gcomp_context& c) {
         w = c.values[w[1]] < c.values[w[2]] ? w + 4 : steps + w[3];
         continue;
       case StepKind::kFail: return fail_message(c, w[1]);
+      case StepKind::kTurn: w = turn(c, w) ? steps + w[4] : w + 5; continue;
+      case StepKind::kRow:
+        status = row(c, w);
+        w += 5;
+        break;
       case StepKind::kEnd: return GCOMP_OK;
       default: return fail(c, GCOMP_ERROR_PLAN, "the artifact is damaged: unknown step %u", w[0]);
     }

@@ -159,13 +159,15 @@ TEST_CASE("a loop with a counter, a growing owned buffer and an early end") {
   const PlanBufferId grown = b.owned();
   const PlanLabel top = b.label(), done = b.label();
   b.reserve(grown, 0, false);
-  b.bind_value(i, b.constant(0));
+  const PlanValue counter[] = {i};
+  const PlanScalar start[] = {0}, next[] = {b.add(i, b.constant(1))};
+  b.bind_values(counter, start);
   b.begin_loop();
   b.place(top);
   b.jump_unless_less(i, n, done);
   b.reserve(grown, b.mul(b.add(i, b.constant(1)), eight), true);
   b.call({.kernel = b.kernel("k_square_at"), .buffers = {grown}, .scalars = {i}});
-  b.bind_value(i, b.add(i, b.constant(1)));
+  b.bind_values(counter, next);
   b.jump(top);
   b.end_loop();
   b.place(done);

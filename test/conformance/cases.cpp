@@ -42,8 +42,7 @@ std::map<std::string, Exception> read_exceptions(const fs::path& file) {
     if (kind == "fails") e.fails = true;
     while (words >> input) e.constants.push_back(input);
     if (kind == "loose") e.loose = true;
-    if (kind == "uncompiled") e.uncompiled = true;
-    if (kind != "fails" && kind != "uncompiled" && kind != "loose" && kind != "constant") {
+    if (kind != "fails" && kind != "loose" && kind != "constant") {
       throw UserError(ExitCode::kFiles, {"bad line: " + line, file.string(), ""});
     }
   }

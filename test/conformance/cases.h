@@ -19,13 +19,12 @@ struct DataSet {
 // What the list of exceptions says about a test.
 struct Exception {
   bool fails = false;                  // it is known to fail, for `reason`
-  bool uncompiled = false;             // the same, but the evaluator passes it
   bool loose = false;                  // compared as onnx's own runner does, for `reason`
   std::vector<std::string> constants;  // inputs that must be constants for it
   std::string reason;
 };
 
-// test name -> exception. Lines: "fails NAME: reason", "uncompiled NAME: reason",
+// test name -> exception. Lines: "fails NAME: reason",
 // "loose NAME: reason", "constant NAME INPUT...: reason"; # comments.
 std::map<std::string, Exception> read_exceptions(const std::filesystem::path& file);
 

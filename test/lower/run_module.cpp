@@ -60,14 +60,16 @@ class Run {
 
   std::byte* memory(MemoryId id) {
     const Memory& m = m_.memory[id.index];
-    if (const auto it = alias_.find(id.index); it != alias_.end()) return memory(it->second);
+    if (m.kind == Memory::Kind::kOwned) return place_.at(id.index);
     if (m.kind == Memory::Kind::kConstant) {
       return const_cast<std::byte*>(
           m_.graph->context().constants[ConstantId(m.index)].bytes.data());
     }
     if (m.kind == Memory::Kind::kView) return memory(MemoryId(m.index)) + value(m.offset);
     Block& b = blocks_[id.index];
-    if (b.bytes.empty()) {
+    // Of a temporary in a loop's body the extents may have changed: then its old contents are dead.
+    if (b.bytes.empty() || b.size != static_cast<size_t>(value(m.bytes))) {
+      GCOMP_CHECK(b.bytes.empty() || b.intact(), "a kernel wrote outside a buffer");
       b.allocate(static_cast<size_t>(value(m.bytes)));
       if (m.kind == Memory::Kind::kInput) {
         std::memcpy(b.data(), inputs_[m.index].bytes.data(), b.size);
@@ -79,7 +81,17 @@ class Run {
   const lower::LoweredModule& m_;
   DimTable& dims_;
   std::vector<Block> blocks_;
-  std::unordered_map<uint32_t, MemoryId> alias_;
+  // Memory of its own for a place; old contents at its begin if kept.
+  std::byte* reserve(MemoryId id, int64_t bytes, bool keep) {
+    Block& b = blocks_[id.index];
+    Block old = std::move(b);  // not a copy, which would be aligned elsewhere
+    b = Block();
+    b.allocate(static_cast<size_t>(bytes));
+    if (keep && !old.bytes.empty()) std::memcpy(b.data(), old.data(), std::min(b.size, old.size));
+    return b.data();
+  }
+
+  std::unordered_map<uint32_t, std::byte*> place_;  // what kOwned memory means
   std::vector<int64_t> symbols_;
   const std::vector<interp::Tensor>& inputs_;
 };
@@ -138,7 +150,18 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
           }
         }
         break;
-      case Step::Kind::kBindValue: r.symbols_[s.symbols[0].index] = r.scalar(s.scalars[0]); break;
+      case Step::Kind::kBindValues: {
+        std::vector<int64_t> values;
+        for (const ScalarArg& a : s.scalars) values.push_back(r.scalar(a));
+        for (size_t i = 0; i < values.size(); ++i) {
+          r.symbols_[s.symbols[i].index] = values[i];
+          if (values[i] < 0) {
+            *error = "negative extent";
+            return {};
+          }
+        }
+        break;
+      }
       case Step::Kind::kCopy: {
         const auto n = static_cast<size_t>(r.value(s.extent));
         std::byte* to = r.memory(s.memory[0]);
@@ -168,19 +191,30 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
           return {};
         }
         break;
-      case Step::Kind::kReserve: {
-        Block& b = r.blocks_[s.memory[0].index];
-        Block old = b;
-        b.allocate(static_cast<size_t>(r.value(s.extent)));
-        if (s.grain == 1 && !old.bytes.empty()) {
-          std::memcpy(b.data(), old.data(), std::min(b.size, old.size));
-        }
+      case Step::Kind::kReserve:
+        r.place_[s.memory[0].index] = r.reserve(s.memory[0], r.value(s.extent), s.grain == 1);
         break;
-      }
-      case Step::Kind::kAlias: r.alias_[s.memory[0].index] = s.memory[1]; break;
+      case Step::Kind::kAlias: r.place_[s.memory[0].index] = r.memory(s.memory[1]); break;
       case Step::Kind::kSwap:
+        std::swap(r.place_[s.memory[0].index], r.place_[s.memory[1].index]);
         std::swap(r.blocks_[s.memory[0].index], r.blocks_[s.memory[1].index]);
         break;
+      case Step::Kind::kTurn: {
+        auto* counter = reinterpret_cast<int64_t*>(r.memory(s.memory[0]));
+        const auto* limit = reinterpret_cast<const int64_t*>(r.memory(s.memory[1]));
+        const bool go_on = s.memory.size() < 3 || r.memory(s.memory[2])[0] != std::byte{0};
+        if (++*counter < *limit && go_on) pc = labels.at(s.kernel);
+        break;
+      }
+      case Step::Kind::kRow: {
+        const int64_t number = *reinterpret_cast<const int64_t*>(r.memory(s.memory[2]));
+        const int64_t bytes = r.value(s.extent);
+        std::byte* stack = s.grain == 1 ? r.reserve(s.memory[1], (number + 1) * bytes, true)
+                                        : r.memory(s.memory[1]);
+        if (s.grain == 1) r.place_[s.memory[1].index] = stack;
+        r.place_[s.memory[0].index] = stack + number * bytes;
+        break;
+      }
       case Step::Kind::kJump: pc = labels.at(s.kernel); break;
       case Step::Kind::kJumpUnless:
         if (r.memory(s.memory[0])[0] == std::byte{0}) pc = labels.at(s.kernel);
@@ -190,8 +224,7 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
         break;
       case Step::Kind::kLabel:
       case Step::Kind::kBeginLoop:
-      case Step::Kind::kEndLoop:
-      case Step::Kind::kMention: break;
+      case Step::Kind::kEndLoop: break;
     }
   }
   for (Block& b : r.blocks_) {

@@ -22,8 +22,8 @@
 //  - Lifetimes span first to last mention, so operands and results of one step never share memory.
 //  Loops: what is
 //    created outside begin_loop/end_loop and mentioned inside lives through the whole loop; so
-//    create buffers that carry a value from one iteration to the next before begin_loop. A value
-//    read through an alias step must be kept alive by mention().
+//    create buffers that carry a value from one iteration to the next before begin_loop. What an
+//    alias step makes a buffer mean lives until that buffer's last mention.
 //  - Data-dependent extents: bind() makes the symbols known; temporaries, views, outputs and
 //  scalars that mention them
 //    may only be used by later steps. They lie in an arena of that bind step, whose contents do not
@@ -138,13 +138,14 @@ class PlanBuilder {
   PlanKernelId kernel(std::string symbol);  // equal names are the same kernel
   void call(const PlanCall& call);
   void bind(PlanBufferId int64s, std::span<const PlanValue> symbols);
-  void bind_value(PlanValue symbol, PlanValue value);
+  // All at once: the values may depend on the symbols.
+  void bind_values(std::span<const PlanValue> symbols, std::span<const PlanScalar> values);
   void copy(PlanBufferId to, PlanBufferId from, PlanScalar bytes);
   void fill(PlanBufferId to, PlanScalar bytes, uint8_t byte);
   void store(PlanBufferId to, std::span<const PlanScalar> int64s);
   void check(PlanBufferId bools, PlanScalar number, std::string message);
   void reserve(PlanBufferId owned, PlanScalar bytes, bool keep_contents);
-  void alias(PlanBufferId to, PlanBufferId from);
+  void alias(PlanBufferId to, PlanBufferId from);  // `from` lives as long as `to`
   void swap(PlanBufferId a, PlanBufferId b);
   void fail(std::string message);
   void mention(PlanBufferId buffer);  // no step: keeps the buffer alive up to here
@@ -156,6 +157,12 @@ class PlanBuilder {
   void jump(PlanLabel target);
   void jump_unless(PlanBufferId one_bool, PlanLabel target);
   void jump_unless_less(PlanValue a, PlanValue b, PlanLabel target);
+  // ++counter; jumps if it is less than `limit` (both one int64) and the bool `condition` (invalid:
+  // none) is true.
+  void turn(PlanBufferId counter, PlanBufferId limit, PlanBufferId condition, PlanLabel target);
+  // `row` (owned) becomes row number `counter` of `stack`; grows: the stack, owned, gets room for it.
+  void row(PlanBufferId row, PlanBufferId stack, PlanBufferId counter, PlanScalar bytes,
+           bool grows);
   void begin_loop();
   void end_loop();
 

@@ -22,7 +22,7 @@ struct Memory {
     kConstant,   // index: ConstantId of the context
     kTemporary,  // `bytes` of workspace
     kView,       // of memory `index`, from byte `offset`
-    kOwned,      // carried by a loop: allocated by kReserve, keeps its place between turns
+    kOwned,  // a place that steps decide: its own memory (kReserve, kRow), or another's (kAlias)
   };
   Kind kind = Kind::kTemporary;
   uint32_t index = 0;
@@ -68,7 +68,7 @@ struct Step {
     kCheck,           // `extent` bools of memory[0] must be true, else messages[0]
     kRequireLess,     // scalars[0] < scalars[1], else messages[0]
     kReserve,         // memory[0] gets `extent` bytes; grain 1: contents kept
-    kAlias,           // memory[0] now means the place of memory[1]
+    kAlias,           // memory[0] now means the present place of memory[1]
     kSwap,            // memory[0] and memory[1] exchange places
     kLabel,           // label `kernel` is here
     kJump,            // to label `kernel`
@@ -76,14 +76,19 @@ struct Step {
     kJumpUnlessLess,  // to label `kernel` unless scalars[0] < scalars[1]
     kBeginLoop,
     kEndLoop,
-    kBindValue,  // symbol = scalars[0]
-    kMention,    // memory[0] lives until here
+    kBindValues,  // symbols = scalars, all at once
+    // A loop's turn is over: the int64 memory[0] grows by 1; jump to label `kernel` if it is less
+    // than the int64 memory[1] and the bool memory[2] (if given) is true.
+    kTurn,
+    // memory[0] now means row number memory[2] (int64), of `extent` bytes, in memory[1]; grain 1:
+    // which is kOwned, gets room for it and keeps its contents.
+    kRow,
   };
   Kind kind = Kind::kCall;
   uint32_t kernel = 0;
   std::vector<MemoryId> memory = {};
   std::vector<ScalarArg> scalars = {};
-  std::vector<SymbolId> symbols = {};  // kBind, kBindValue
+  std::vector<SymbolId> symbols = {};  // kBind, kBindValues
   DimId extent = {};
   uint32_t grain = 0;
   std::vector<std::string> messages = {};

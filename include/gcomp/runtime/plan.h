@@ -36,7 +36,7 @@ namespace gcomp::rt {
 using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
 
 inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
-inline constexpr uint32_t kPlanVersion = 1;
+inline constexpr uint32_t kPlanVersion = 2;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
 
@@ -134,26 +134,32 @@ struct PlanSegment {
 };
 
 enum class StepKind : uint8_t {
-  kCall,            // [kernel, scalars, extent (scalar), grain, (message), buffers...]
-  kBind,            // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
-  kBindValue,       // [symbol, value, segment]: symbol = value (may be the symbol's successor: loop
-                    // counters)
-  kCopy,            // [destination, source, bytes (scalar)]
-  kFill,            // [destination, bytes (scalar), byte value]
-  kStore,           // [destination, scalars, number]: int64 elements = scalars
-  kCheck,           // [buffer of bool, number (scalar), message]: all elements must be true
-  kReserve,         // [owned buffer, bytes (scalar), 1 to keep its contents]
-  kAlias,           // [destination (owned), source]: the destination now means the source's memory
-  kSwap,            // [a, b]: two owned buffers exchange their memory
-  kJump,            // [target]
-  kJumpUnless,      // [buffer of one bool, target]
+  kCall,        // [kernel, scalars, extent (scalar), grain, (message), buffers...]
+  kBind,        // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
+  kBindValue,   // [first symbol, number, scalars, segment]: symbols = the scalars (>= 0), all at
+                // once (they may depend on the symbols)
+  kCopy,        // [destination, source, bytes (scalar)]
+  kFill,        // [destination, bytes (scalar), byte value]
+  kStore,       // [destination, scalars, number]: int64 elements = scalars
+  kCheck,       // [buffer of bool, number (scalar), message]: all elements must be true
+  kReserve,     // [owned buffer, bytes (scalar), 1 to keep its contents]
+  kAlias,       // [destination (owned), source]: the destination now means the source's memory
+  kSwap,        // [a, b]: two owned buffers exchange their memory
+  kJump,        // [target]
+  kJumpUnless,  // [buffer of one bool, target]
   kJumpUnlessLess,  // [value a, value b, target]: jump unless a < b
   kFail,            // [message]: the run fails
-  kEnd,             // last
+  kTurn,  // [counter, limit, condition or kNone, target]: the int64 counter grows by 1; jump
+          // if it is less than the int64 limit and the bool condition is true
+  kRow,   // [row (owned), stack, counter, bytes (scalar)]: row means the place `counter`
+          // times bytes behind the stack's begin. kGrows: the stack (owned) gets memory
+          // for it, and keeps its contents
+  kEnd,   // last
 };
 
 // First word of a step: kind | flags << 8 | number of buffers << 16 (kCall; else 0).
 enum StepFlags : uint32_t {
+  kGrows = 1,       // kRow
   kContiguous = 1,  // kCall: only the first buffer is listed, the others follow it in the table (no
                     // copying of pointers)
   kMayFail = 2,  // kCall: word `message` is there; a status c other than INT64_MAX after the call
