@@ -181,6 +181,70 @@ TEST_CASE("a loop with a counter, a growing owned buffer and an early end") {
   CHECK(run_vector(context, std::vector<double>(2)) == std::vector<double>{0, 1});
 }
 
+TEST_CASE("turns: a carried value between two buffers, rows of a growing stack") {
+  // Times 3 for each turn, all stacked; then y = that + x.
+  PlanBuilder b;
+  const PlanValue n = b.symbol("n"), t = b.symbol("t"), eight = b.constant(8);
+  const PlanValue bytes = b.mul(n, eight);
+  const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}});
+  const PlanBufferId limit = b.input("limit", DType::kInt64, {});
+  const PlanBufferId y = b.output("y", DType::kFloat64, {{n, "n"}});
+  const PlanBufferId all = b.output("all", DType::kFloat64, {{t, "t"}, {n, "n"}});
+  const PlanBufferId counter = b.temporary(eight), live = b.temporary(bytes);
+  const PlanBufferId current = b.owned(), next = b.owned(), spare = b.owned();
+  const PlanBufferId stack = b.owned(), row = b.owned();
+  const PlanKernelId scale = b.kernel("k_scale"), add = b.kernel("k_add");
+  const PlanLabel top = b.label(), enter = b.label(), done = b.label();
+  b.call({.kernel = scale, .buffers = {x, live}, .scalars = {1.0}, .extent = n});
+  b.alias(next, b.temporary(bytes));
+  b.alias(spare, b.temporary(bytes));
+  b.alias(current, x);
+  b.reserve(stack, 0, false);
+  const PlanScalar start[] = {-1};
+  b.store(counter, start);
+  b.turn(counter, limit, PlanBufferId(), enter);
+  b.jump(done);
+  b.place(enter);
+  b.begin_loop();
+  b.place(top);
+  b.row(row, stack, counter, bytes, true);
+  const PlanBufferId twice = b.temporary(bytes);  // dead at once: must not take the place of others
+  b.call({.kernel = scale, .buffers = {current, twice}, .scalars = {2.0}, .extent = n});
+  b.call({.kernel = add, .buffers = {current, twice, next}, .extent = n});
+  b.copy(row, next, bytes);
+  b.swap(next, spare);
+  b.alias(current, spare);
+  b.turn(counter, limit, PlanBufferId(), top);
+  b.end_loop();
+  b.place(done);
+  const PlanValue symbols[] = {t};
+  b.bind(counter, symbols);
+  b.call({.kernel = add, .buffers = {current, live, y}, .extent = n});
+  b.copy(all, stack, b.mul(t, bytes));
+  const test::Model artifact(b.finish());
+  Context context(artifact.descriptor());
+  std::vector<double> in = {1, -2};
+  for (int64_t turns : {3, 0, 4, -7, 1}) {
+    std::vector<int64_t> shape = {2}, none, y_shape = {0}, all_shape = {0, 0};
+    std::vector<int64_t> count = {turns};
+    std::vector<gcomp_tensor> outputs = {raw_tensor(nullptr, dtype_of<double>(), y_shape, 0),
+                                         raw_tensor(nullptr, dtype_of<double>(), all_shape, 0)};
+    context.run({tensor(in, shape), tensor(count, none)}, outputs);
+    const double power = std::pow(3.0, static_cast<double>(std::max<int64_t>(turns, 0)));
+    const auto* result = static_cast<const double*>(outputs[0].data);
+    CHECK(result[0] == power + 1);
+    CHECK(result[1] == -2 * power - 2);
+    REQUIRE(all_shape == std::vector<int64_t>{std::max<int64_t>(turns, 0), 2});
+    const auto* stacked = static_cast<const double*>(outputs[1].data);
+    double want = 1;
+    for (int64_t i = 0; i < turns; ++i) {
+      want *= 3;
+      CHECK(stacked[2 * i] == want);
+      CHECK(stacked[2 * i + 1] == -2 * want);
+    }
+  }
+}
+
 TEST_CASE("a branch, views, stored extents, aliases and swaps") {
   PlanBuilder b;
   const PlanValue n = b.symbol("n"), eight = b.constant(8);
