@@ -49,7 +49,8 @@ CpuTraits cpu_traits(CpuLevel level);
 // machine reports, also what no code uses.
 std::vector<std::string> cpu_features(CpuLevel level);
 
-// One module's text or bytes for each kernels_per_module kernels, in order. names[i] is the symbol
+// Modules' texts or bytes, in order: at most kernels_per_module kernels each, fewer if they are large,
+// then the math functions that kernels call. names[i] is the symbol
 // of kernels[i] (hidden visibility). Throws InternalError when LLVM refuses what it was handed.
 std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> kernels,
                                          std::span<const std::string> names,
