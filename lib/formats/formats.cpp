@@ -1,5 +1,7 @@
 #include "gcomp/formats/formats.h"
 
+#include <algorithm>
+
 #include "gcomp/formats/binary.h"
 #include "gcomp/formats/json.h"
 #include "gcomp/formats/safetensors.h"
@@ -26,6 +28,15 @@ void write_weights(const Graph& graph, const std::filesystem::path& path, size_t
   write_safetensors(path, tensors);
 }
 
+// Elsewhere no reader would look for it.
+void check_beside(const std::filesystem::path& weights_file) {
+  const bool leaves = std::ranges::find(weights_file, "..") != weights_file.end();
+  if (!weights_file.is_absolute() && !leaves) return;
+  throw UserError(ExitCode::kUsage,
+                  Diagnostic{"weights must lie in the folder of the graph", weights_file.string(),
+                             "give a name relative to that folder"});
+}
+
 }  // namespace
 
 std::unique_ptr<Graph> read_graph(Context& context, const std::filesystem::path& path) {
@@ -47,6 +58,7 @@ void write_graph(const Graph& graph, const std::filesystem::path& path,
     throw UserError(ExitCode::kUsage, Diagnostic{"cannot tell the format of the graph to write",
                                                  path.string(), "name it .json or .gcb"});
   }
+  if (!weights_file.empty()) check_beside(weights_file);
   AtomicFile file(path);
   const auto sink = [&](std::string_view text) { file.write(text); };
   if (extension == ".json") {

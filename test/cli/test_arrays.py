@@ -22,27 +22,30 @@ DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 DTYPES += ["float16", "float32", "float64"]
 
 
+@pytest.mark.parametrize("how", [[], ["--interpret"]])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_comes_back(tmp_path, dtype):
+def test_every_dtype_comes_back(tmp_path, dtype, how):
     path = tmp_path / "identity.json"
     path.write_text(json.dumps(identity(dtype, [3, 4])))
     x = np.arange(-6, 6).reshape(3, 4).astype(dtype)
     for given in (x, np.asfortranarray(x), x[:, ::-1]):
-        y = run_npz(path, {"input_0": given}, tmp_path, "--interpret")["output_0"]
+        y = run_npz(path, {"input_0": given}, tmp_path, *how)["output_0"]
         assert y.dtype == x.dtype and (y == given).all()
 
 
+@pytest.mark.parametrize("how", [[], ["--interpret"]])
 @pytest.mark.parametrize("shape", [[], [0], [2, 0, 3], [1, 1]])
-def test_odd_shapes_come_back(tmp_path, shape):
+def test_odd_shapes_come_back(tmp_path, shape, how):
     path = tmp_path / "identity.json"
     path.write_text(json.dumps(identity("float32", shape)))
     x = np.ones(shape, np.float32)
-    assert run_npz(path, {"input_0": x}, tmp_path, "--interpret")["output_0"].shape == x.shape
+    assert run_npz(path, {"input_0": x}, tmp_path, *how)["output_0"].shape == x.shape
 
 
-def test_bfloat16_travels_as_uint16(tmp_path):
+@pytest.mark.parametrize("how", [[], ["--interpret"]])
+def test_bfloat16_travels_as_uint16(tmp_path, how):
     path = tmp_path / "identity.json"
     path.write_text(json.dumps(identity("bfloat16", [2])))
     x = np.array([0x3F80, 0xC000], np.uint16)
-    y = run_npz(path, {"input_0": x}, tmp_path, "--interpret")["output_0"]
+    y = run_npz(path, {"input_0": x}, tmp_path, *how)["output_0"]
     assert y.dtype == np.uint16 and (y == x).all()

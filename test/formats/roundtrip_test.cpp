@@ -2,6 +2,7 @@
 
 #include "gcomp/formats/binary.h"
 #include "gcomp/formats/json.h"
+#include "gcomp/formats/safetensors.h"
 #include "gcomp/support/error.h"
 
 using namespace gcomp;
@@ -97,6 +98,32 @@ TEST_CASE("every truncation is a clear error") {
     Context d;
     CHECK_THROWS_AS(formats::read_binary(d, in_memory(bytes.substr(0, n)), "t"), UserError);
   }
+}
+
+TEST_CASE(
+    "every truncation of a safetensors file is a clear error, and what its header promises is "
+    "checked") {
+  const std::filesystem::path path = std::filesystem::path(GCOMP_BINARY_DIR) / "cut.safetensors";
+  const Constant c = make_splat(DType::kFloat32, {2, 3}, 1.5);
+  const std::pair<std::string, const Constant*> tensors[] = {{"w", &c}};
+  formats::write_safetensors(path, tensors);
+  const std::string whole = read_file(path);
+  CHECK(formats::SafetensorsFile(path).tensor("w").shape == c.shape);
+  for (size_t n = 0; n < whole.size(); ++n) {
+    write_file(path, std::string_view(whole).substr(0, n));
+    CHECK_THROWS_AS(formats::SafetensorsFile{path}, UserError);
+  }
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string bytes = whole;
+    bytes.replace(bytes.find(from), from.size(), to);
+    write_file(path, bytes);
+    CHECK_THROWS_AS(formats::SafetensorsFile{path}, UserError);
+  };
+  changed("[2,3]", "[2,4]");
+  changed("[0,24]", "[1,25]");
+  changed("[0,24]", "[24,0]");
+  changed("F32", "F99");
+  changed("[2,3]", "2,3 ]");
 }
 
 TEST_CASE("mistakes are named with their place and cure") {
