@@ -38,14 +38,6 @@ WeightsHash stored_hash(const rt::ArtifactInfo& info) {
 
 }  // namespace
 
-bool is_artifact(const std::string& path) {
-  try {
-    return ElfReader(path).find(kInfoSection).has_value();
-  } catch (const UserError&) {
-    return false;
-  }
-}
-
 Manifest read_manifest(const std::string& path) {
   const ElfReader file(path);
   const rt::ArtifactInfo info = read_info(file);

@@ -1,6 +1,5 @@
 #include "gcomp/driver/load.h"
 
-#include "gcomp/artifact/manifest.h"
 #include "gcomp/driver/crash.h"
 #include "gcomp/driver/specialize.h"
 #include "gcomp/formats/binary.h"
@@ -13,9 +12,11 @@ namespace gcomp::driver {
 namespace {
 
 FileKind detect(const std::filesystem::path& path, const MappedFile& file) {
-  if (artifact::is_artifact(path.string())) return FileKind::kArtifact;
-  if (formats::is_binary(file.bytes)) return FileKind::kBinary;
   const std::string_view text(reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size());
+  if (text.starts_with("\x7f"
+                       "ELF"))
+    return FileKind::kArtifact;  // or what is left of one
+  if (formats::is_binary(file.bytes)) return FileKind::kBinary;
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && text[first] == '{') return FileKind::kJson;
   if (path.extension() == ".onnx") return FileKind::kOnnx;

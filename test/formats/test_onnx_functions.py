@@ -89,8 +89,6 @@ MODELS = {
 @pytest.mark.parametrize("how", [[], ["--interpret"]])
 @pytest.mark.parametrize("name", MODELS)
 def test_functions_are_inlined(name, how, tmp_path):
-    if name == "nested graphs" and not how:
-        pytest.skip("branches are not compiled yet")
     onnx.save(MODELS[name], tmp_path / "model.onnx")
     inputs = {i.name: RNG.normal(size=(3, 4)).astype(np.float32) for i in MODELS[name].graph.input}
     wanted = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, inputs)

@@ -15,7 +15,6 @@ struct Manifest {
   uint64_t cpu_features = 0;                       // bits as in gcomp/runtime/cpu.h
 };
 
-bool is_artifact(const std::string& path);  // an ELF file with our manifest section; no error
 Manifest read_manifest(const std::string& path);
 
 // Reads the weights and compares their hash: UserError (kFiles) if they differ.
