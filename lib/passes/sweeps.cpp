@@ -45,10 +45,13 @@ Pass specialize() {
                     "cheaper forms: small powers, division by powers of two, bias into conv", true);
 }
 
-std::vector<Pass> table() { return {merge(), canonicalize(), stabilize(), specialize(), layout()}; }
+std::vector<Pass> table() {
+  return {merge(), canonicalize(), captures(), stabilize(), specialize(), layout()};
+}
 
 std::vector<pass::OrderPair> order() {
   return {
+      {"canonicalize", "captures", "what bodies capture is a constant once it is folded"},
       {"canonicalize", "stabilize",
        "stabilize's patterns are written for canonical graphs: constants second, no double casts"},
       {"stabilize", "specialize",

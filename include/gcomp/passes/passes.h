@@ -15,6 +15,7 @@ std::vector<pass::OrderPair> order();
 // Rows, one a pass.
 pass::Pass merge();         // equal nodes are one, dead nodes go: a sweep without rules
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
+pass::Pass captures();      // constants that bodies capture, into the bodies
 pass::Pass stabilize();     // accurate forms
 pass::Pass specialize();    // cheaper forms
 pass::Pass layout();        // convolutions with channels last
