@@ -117,7 +117,13 @@ typedef struct gcomp_options {
    */
   char* message;
   uint64_t message_bytes;
+  /* For profilers, or null: called on the thread that runs, before each kernel with its number in the
+   * description's list and after it with GCOMP_NO_KERNEL. */
+  void* trace_data;
+  void (*trace)(void* trace_data, uint32_t kernel);
 } gcomp_options;
+
+#define GCOMP_NO_KERNEL UINT32_MAX
 
 typedef struct gcomp_context gcomp_context;
 typedef struct gcomp_descriptor gcomp_descriptor;

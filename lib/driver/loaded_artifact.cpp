@@ -2,8 +2,12 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "gcomp/artifact/manifest.h"
 #include "gcomp/support/error.h"
@@ -107,7 +111,41 @@ class LoadedArtifact::Tensors {
   std::vector<gcomp_tensor> outputs_;
 };
 
-LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads)
+// The kernels of a run in the order of their calls, and the best time of each call.
+class LoadedArtifact::Trace {
+ public:
+  struct Call {
+    uint32_t kernel;
+    double best;
+  };
+
+  static void mark(void* self, uint32_t kernel) { static_cast<Trace*>(self)->mark(kernel); }
+  void begin_run() { next_ = 0; }
+  std::vector<Call>& calls() { return calls_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void mark(uint32_t kernel) {
+    const Clock::time_point now = Clock::now();
+    if (kernel != GCOMP_NO_KERNEL) {
+      kernel_ = kernel;
+      begin_ = Clock::now();
+      return;
+    }
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    if (next_ == calls_.size()) calls_.push_back({kernel_, seconds});
+    calls_[next_].best = std::min(calls_[next_].best, seconds);
+    ++next_;
+  }
+
+  std::vector<Call> calls_;
+  size_t next_ = 0;
+  uint32_t kernel_ = 0;
+  Clock::time_point begin_;
+};
+
+LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, bool trace)
     : path_(path.string()) {
   const std::string name = artifact::read_manifest(path_).name;
   // An absolute path: a bare name would be looked for in the system's library folders.
@@ -134,6 +172,11 @@ LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads)
   options.threads = static_cast<uint32_t>(threads);
   options.message = message;
   options.message_bytes = sizeof message;
+  if (trace) {
+    trace_ = std::make_unique<Trace>();
+    options.trace = Trace::mark;
+    options.trace_data = trace_.get();
+  }
   if (descriptor_->functions->create(descriptor_, &options, &context_) != GCOMP_OK) {
     refuse(ExitCode::kRun, message);
   }
@@ -186,6 +229,33 @@ std::vector<double> LoadedArtifact::time(std::span<const Constant> inputs, int r
     seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }
   return seconds;
+}
+
+std::vector<KernelTime> LoadedArtifact::time_kernels(std::span<const Constant> inputs, int repeat) {
+  GCOMP_CHECK(trace_ != nullptr, "the artifact was loaded without a trace");
+  check_inputs(inputs);
+  Tensors tensors(*this, inputs);
+  trace_->calls().clear();
+  for (int i = 0; i < repeat; ++i) {
+    trace_->begin_run();
+    check(tensors.run(*this));
+  }
+  const nlohmann::json described = nlohmann::json::parse(descriptor_->json);
+  const nlohmann::json& names = described.at("kernels");
+  std::map<uint32_t, KernelTime> by_kernel;
+  for (const Trace::Call& call : trace_->calls()) {
+    KernelTime& t = by_kernel[call.kernel];
+    ++t.calls;
+    t.seconds += call.best;
+  }
+  std::vector<KernelTime> times;
+  for (auto& [kernel, t] : by_kernel) {
+    t.name = kernel < names.size() ? names[kernel].at("name").get<std::string>()
+                                   : "k" + std::to_string(kernel);
+    times.push_back(std::move(t));
+  }
+  std::ranges::stable_sort(times, std::greater<>(), &KernelTime::seconds);
+  return times;
 }
 
 }  // namespace gcomp::driver

@@ -88,11 +88,26 @@ std::vector<std::string> names_of(const std::vector<PortInfo>& ports) {
   return names;
 }
 
+std::string table(const std::vector<KernelTime>& times) {
+  if (times.empty()) return "the artifact is one function: it has no kernels to time\n";
+  double all = 0;
+  for (const KernelTime& t : times) all += t.seconds;
+  std::string text = "      time  share  calls  kernel\n";
+  for (const KernelTime& t : times) {
+    char line[64];
+    std::snprintf(line, sizeof line, "%10s %5.1f%% %6d  ", in_unit(t.seconds).c_str(),
+                  100 * t.seconds / all, t.calls);
+    text += line + t.name + "\n";
+  }
+  return text;
+}
+
 std::string run_artifact(const Path& file, const RunOptions& o) {
   set_crash_stage("run");
-  LoadedArtifact artifact(file, o.threads);
+  LoadedArtifact artifact(file, o.threads, o.kernel_times);
   const std::vector<Constant> inputs = take_inputs(o.inputs, names_of(artifact.inputs()));
   write_outputs(o.outputs, names_of(artifact.outputs()), artifact.run(inputs));
+  if (o.kernel_times) return table(artifact.time_kernels(inputs, std::max(o.repeat, 1)));
   return timing(artifact.time(inputs, o.repeat));
 }
 

@@ -380,6 +380,106 @@ void lower_depthwise(PlanWriter& w, uint32_t group, const ConvShape& s) {
   c.call(lines, 1);
 }
 
+// ---- transposed convolution whose windows lie side by side: a matmul from each pixel of x to the pixels
+// of its window, stored where they belong
+
+bool has_adjacent_windows(const Graph& graph, const Node& node, const ConvShape& s) {
+  const DimTable& dims = graph.context().dims;
+  if (!s.channels_last || s.groups != 1 || s.padded) return false;
+  for (DimId p : graph.attrs(node).dims(AttrKey::output_padding)) {
+    if (!dims.is_constant(p, 0)) return false;
+  }
+  for (size_t i = 0; i < s.spatial; ++i) {
+    const bool dense = s.dilations[i] == 1 || dims.is_constant(s.window[i], 1);
+    if (!dense || !dims.is_constant(s.window[i], s.strides[i])) return false;
+  }
+  return true;
+}
+
+// Row of the result where the window of pixel `row` of x begins.
+Value window_begin(KernelSpec& spec, const ConvShape& s, Value row) {
+  Builder& b = spec.b();
+  Values at(s.spatial);
+  for (size_t i = s.spatial; i-- > 1;) {
+    at[i] = b.index_rem(row, spec.dim(s.in[i]));
+    row = b.index_div(row, spec.dim(s.in[i]));
+  }
+  Value begin = b.mul(row, b.index(s.strides[0]));
+  for (size_t i = 1; i < s.spatial; ++i) {
+    begin = b.mul(b.add(b.mul(begin, spec.dim(s.in[i])), at[i]), b.index(s.strides[i]));
+  }
+  return begin;
+}
+
+// How many rows after that position `place` of the window lies.
+Value window_place(KernelSpec& spec, const ConvShape& s, Value place) {
+  Builder& b = spec.b();
+  Value shift = b.index(0), size = b.index(1);
+  for (size_t i = s.spatial; i-- > 0;) {
+    const Value at = i == 0 ? place : b.index_rem(place, b.index(s.strides[i]));
+    place = b.index_div(place, b.index(s.strides[i]));
+    shift = b.add(shift, b.mul(at, size));
+    size = b.mul(size, spec.dim(s.out[i]));
+  }
+  return shift;
+}
+
+void lower_tiled_conv_transpose(PlanWriter& w, uint32_t group, const ConvShape& s) {
+  const Graph& graph = w.graph();
+  DimTable& dims = w.dims();
+  const Node& node = graph.node(w.groups().groups[group].nodes[0]);
+  const auto operands = graph.operands(node);
+  const DType dtype = graph.type(node.first_result).dtype;
+  const DimId pixels = dims.mul(s.batch, dims.product(s.in));
+  const DimId places = dims.product(s.window);
+  // One feature fills no tile: then the places are the columns, else each place is a matmul.
+  const bool joint = dims.is_constant(s.features, 1);
+  const DimId batches = joint ? dims.constant(1) : places;
+  const DimId columns = joint ? places : s.features;
+
+  ContractTile tile = contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
+                                    known(dims, pixels), known(dims, columns));
+  Contraction c(w, group, dims.mul(s.batch, dims.product(s.out)), s.features);
+  if (operands.size() > 2) c.set_bias(operands[2]);
+  ContractLoops& l = c.loops();
+  l.dtype = dtype;
+  l.tile = tile;
+  l.b = packed_b(w, c, operands[1], batches, s.channels, columns, joint, nullptr, tile);
+  KernelSpec& spec = c.spec();
+  Builder& b = c.b();
+  l.a = spec.input(w.groups().storage[operands[0].index]);
+  l.rows = spec.dim(pixels);
+  l.columns = spec.dim(columns);
+  l.inner = l.depth = spec.dim(s.channels);
+  l.rows_per_unit = rows_per_unit(tile, dtype, known(dims, s.channels), known(dims, pixels));
+  const Value panels = spec.dim(dims.ceil_div(columns, dims.constant(tile.columns())));
+  const Value b_matrix = b.mul(b.mul(panels, b.index(tile.columns())), l.depth);
+  l.row_offsets = [&](Value, Value row, int count, Value last) {
+    Values offsets;
+    for (int i = 0; i < count; ++i) {
+      offsets.push_back(b.mul(b.min(b.add(row, b.index(i)), last), l.depth));
+    }
+    return offsets;
+  };
+  l.b_offset = [&](Value batch) { return b.mul(batch, b_matrix); };
+  l.result_row = [&](Value batch, Value row) {
+    const Value begin = window_begin(spec, s, row);
+    return joint ? begin : b.add(begin, window_place(spec, s, batch));
+  };
+  l.store = [&](Value, Value row, Value column, Value sum, int lanes) {
+    if (!joint) return c.finish_piece(row, column, sum, lanes);
+    for (int i = 0; i < lanes; ++i) {
+      const Value place = b.add(column, b.index(i));
+      const Value one = lanes == 1 ? sum : b.extract(sum, i);
+      c.finish_piece(b.add(row, window_place(spec, s, place)), b.index(0), one, 1);
+    }
+  };
+  c.begin();
+  emit_contract(b, l);
+  const auto [extent, grain] = parallel_range(dims, l, batches, pixels, columns);
+  c.call(extent, grain);
+}
+
 // False (and nothing written) when the group does not fit tiles.
 bool lower_by_tiles(PlanWriter& w, uint32_t group) {
   const Graph& graph = w.graph();
@@ -417,6 +517,17 @@ bool lower_by_tiles(PlanWriter& w, uint32_t group) {
 
 void lower_contraction(PlanWriter& w, uint32_t group) {
   if (!lower_by_tiles(w, group)) lower_plain_contraction(w, group);
+}
+
+void lower_conv_transpose(PlanWriter& w, uint32_t group) {
+  const Node& node = w.graph().node(w.groups().groups[group].nodes[0]);
+  const ConvShape s = conv_shape(w.graph(), node);
+  if (has_tiles(w.graph().type(node.first_result).dtype) &&
+      has_adjacent_windows(w.graph(), node, s)) {
+    lower_tiled_conv_transpose(w, group, s);
+  } else {
+    lower_plain_conv_transpose(w, group);
+  }
 }
 
 }  // namespace gcomp::lower

@@ -55,8 +55,9 @@ class Emitter {
     const Values sums = multiply(a_rows, b_panel);
     const Value full = b_.le(b_.add(column, b_.index(tile_.columns())), l_.columns);
     for (int i = 0; i < tile_.rows; ++i) {
-      const Value r = b_.add(row, b_.index(i));
+      const Value number = b_.add(row, b_.index(i));
       const auto store_row = [&] {
+        const Value r = l_.result_row ? l_.result_row(batch, number) : number;
         b_.if_else(
             full,
             [&] {
@@ -74,7 +75,7 @@ class Emitter {
       if (i == 0) {
         store_row();
       } else {
-        b_.if_then(b_.lt(r, row_end), store_row);
+        b_.if_then(b_.lt(number, row_end), store_row);
       }
     }
   }

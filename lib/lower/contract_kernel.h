@@ -51,6 +51,8 @@ struct ContractLoops {
       row_offsets;
   // Offset in B of panel 0 of batch `batch`.
   std::function<kernel::Value(kernel::Value batch)> b_offset;
+  // The row that `store` gets for row `row` of A: itself when empty. Called once a row.
+  std::function<kernel::Value(kernel::Value batch, kernel::Value row)> result_row;
   // Takes `lanes` results of row `row` from column `column` on.
   std::function<void(kernel::Value batch, kernel::Value row, kernel::Value column,
                      kernel::Value sum, int lanes)>

@@ -64,5 +64,6 @@ ConvShape conv_shape(const Graph& graph, const Node& node);
 
 // Any dtype and layout, by plain loops.
 void lower_plain_contraction(PlanWriter& w, uint32_t group);
+void lower_plain_conv_transpose(PlanWriter& w, uint32_t group);
 
 }  // namespace gcomp::lower

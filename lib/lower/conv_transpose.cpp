@@ -1,10 +1,10 @@
-// Transposed convolution, gathered: each result position sums the inputs whose window covers it. Channels-last
+// Transposed convolution by plain loops, gathered: each result position sums the inputs whose window covers it. Channels-last
 // results are vectors of channels; channels-first ones are done one at a time.
 
 #include <algorithm>
 
+#include "contraction.h"
 #include "dense.h"
-#include "plan_writer.h"
 
 namespace gcomp::lower {
 
@@ -17,17 +17,18 @@ namespace {
 
 class ConvTranspose {
  public:
-  ConvTranspose(PlanWriter& w, NodeId id)
+  ConvTranspose(PlanWriter& w, uint32_t group)
       : w_(w),
         graph_(w.graph()),
-        node_(graph_.node(id)),
-        spec_(graph_, w.target()),
-        b_(spec_.b()),
+        node_(graph_.node(w.groups().groups[group].nodes[0])),
         dims_(w.dims()),
-        result_(graph_.result(id)),
+        result_(node_.first_result),
         x_(graph_.type(graph_.operands(node_)[0])),
         k_(graph_.type(graph_.operands(node_)[1])),
-        out_(graph_.type(result_).dims) {
+        out_(graph_.type(result_).dims),
+        contraction_(w, group, dims_.product(std::span(out_).first(out_.size() - 1)), out_.back()),
+        spec_(contraction_.spec()),
+        b_(spec_.b()) {
     const Attrs attrs = graph_.attrs(node_);
     last_ = attrs.string_or(AttrKey::layout, "nchw") == "nhwc";
     groups_ = attrs.integer_or(AttrKey::group, 1);
@@ -51,7 +52,7 @@ class ConvTranspose {
     ks_ = operand(1);
     has_bias_ = node_.num_operands > 2;
     if (has_bias_) bias_ = operand(2);
-    ys_ = spec_.output(result_);
+    contraction_.begin();
     // Rows of the parallel range: everything but the axis walked in vectors, or but one element.
     std::vector<DimId> rows(out_);
     const bool by_vectors = last_ && groups_ == 1;
@@ -72,7 +73,7 @@ class ConvTranspose {
     });
     int64_t work = dims_.constant_value(x_.dims[channel_]).value_or(64);
     for (size_t i = 0; i < spatial_; ++i) work *= 2;
-    w_.call(spec_.finish(dims_.product(rows), grain_for(work * 4)));
+    contraction_.call(dims_.product(rows), grain_for(work * 4));
   }
 
  private:
@@ -83,7 +84,9 @@ class ConvTranspose {
     from[0] = index[0];
     acc = taps(0, index, lanes, &from, &tap, acc);
     if (has_bias_) acc = b_.add(acc, b_.cast(b_.load(bias_, index[channel_], lanes), accumulator_));
-    b_.store(ys_, flatten(spec_, index, out_), b_.cast(acc, x_.dtype));
+    const std::span<const Value> row = std::span(index).first(index.size() - 1);
+    contraction_.finish_piece(flatten(spec_, row, std::span(out_).first(row.size())), index.back(),
+                              b_.cast(acc, x_.dtype), lanes);
   }
 
   // Spatial axes from `i` on (at most three deep): kernel elements that reach the position.
@@ -138,25 +141,24 @@ class ConvTranspose {
   PlanWriter& w_;
   const Graph& graph_;
   const Node& node_;
-  KernelSpec spec_;
-  Builder& b_;
   DimTable& dims_;
   ValueId result_;
   const Type &x_, &k_;
   const std::vector<DimId>& out_;
+  Contraction contraction_;
+  KernelSpec& spec_;
+  Builder& b_;
   bool last_ = false, has_bias_ = false;
   int64_t groups_ = 1;
   std::vector<int64_t> strides_, dilations_;
   std::vector<DimId> low_;
   size_t spatial_ = 0, first_ = 0, channel_ = 0, in_channel_of_w_ = 0, out_channel_of_w_ = 0;
   DType accumulator_ = DType::kFloat32;
-  Buffer xs_, ks_, bias_, ys_;
+  Buffer xs_, ks_, bias_;
 };
 
 }  // namespace
 
-void lower_conv_transpose(PlanWriter& w, uint32_t group) {
-  ConvTranspose(w, w.groups().groups[group].nodes[0]).run();
-}
+void lower_plain_conv_transpose(PlanWriter& w, uint32_t group) { ConvTranspose(w, group).run(); }
 
 }  // namespace gcomp::lower

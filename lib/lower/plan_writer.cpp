@@ -92,6 +92,7 @@ MemoryId PlanWriter::memory_of(ValueId v) {
 
 void PlanWriter::begin_group(uint32_t group) {
   group_temporaries_.clear();
+  group_ = group;
   const schedule::Group& g = groups_.groups[group];
   GroupStats s;
   s.num_nodes = static_cast<uint32_t>(g.nodes.size());
@@ -106,6 +107,20 @@ void PlanWriter::begin_group(uint32_t group) {
   state_.module->stats.groups.push_back(std::move(s));
 }
 
+// "k12_conv_add_relu": the first ops of the group that a kernel was made for, for profilers.
+std::string PlanWriter::kernel_name(uint32_t id) const {
+  constexpr size_t kMaxOps = 3;
+  std::string text = "k" + std::to_string(id);
+  std::vector<Op> seen;
+  for (NodeId n : groups_.groups[group_].nodes) {
+    const Op op = graph_.node(n).op;
+    if (seen.size() == kMaxOps || std::ranges::find(seen, op) != seen.end()) continue;
+    seen.push_back(op);
+    text += "_" + std::string(name(op));
+  }
+  return text;
+}
+
 uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
   std::vector<uint32_t>& bucket = state_.kernel_ids[kernel::hash(k)];
   LoweredModule& m = *state_.module;
@@ -113,7 +128,7 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
     if (m.kernels[id] == k) return id;
   }
   const auto id = static_cast<uint32_t>(m.kernels.size());
-  m.names.push_back("k" + std::to_string(id));
+  m.names.push_back(kernel_name(id));
   m.kernels.push_back(std::move(k));
   bucket.push_back(id);
   return id;

@@ -81,6 +81,7 @@ class PlanWriter {
   void find_live();
   void require_operands(NodeId node);
   uint32_t kernel_id(kernel::Kernel k);
+  std::string kernel_name(uint32_t id) const;
 
   const Graph& graph_;
   const schedule::Groups& groups_;
@@ -91,6 +92,7 @@ class PlanWriter {
   std::vector<bool> required_;                     // nodes whose demands are written
   std::vector<bool> live_;                         // nodes that an output needs
   uint32_t next_group_ = 0;
+  uint32_t group_ = 0;  // the current one
   uint32_t stats_index_ = 0;
 };
 

@@ -1,10 +1,10 @@
 // Channels last: convolutions of layout nchw become nhwc, the form the kernels are written for.
 //
 // One forward walk into a new interned graph. Every old value has up to two forms, made when first asked
-// for: plain (as in the old graph) and last (channels moved to the end; ranks 3 to 5). Convolutions take
+// for: plain (as in the old graph) and last (channels moved to the end). Convolutions take
 // and give `last`. Ops that do not care where channels are (elementwise, windows, pad, slice, concat,
-// gather along an axis, reductions that keep the order of axes) follow an operand whose native form is
-// `last`, with their attributes permuted. Everything else takes `plain`. So transposes stand only where
+// gather along an axis, reshapes and repetitions within the image, reductions that keep the order of
+// axes) follow an operand whose native form is `last`, with their attributes permuted. Everything else takes `plain`. So transposes stand only where
 // a layout-sensitive op or the graph's edge needs the other form, each value is transposed at most once
 // each way, and the walk is linear. Kernels are constants as a rule, and the sweep at the end folds
 // their transposes.
@@ -192,6 +192,7 @@ class ChannelsLast {
       case Op::reverse: return axes_permuted(n, attrs, rank);
       case Op::gather: return gathered(n, attrs, rank);
       case Op::reshape: return reshaped(n);
+      case Op::broadcast: return repeated(n, attrs);
       default: return false;
     }
   }
@@ -235,20 +236,28 @@ class ChannelsLast {
     return true;
   }
 
-  // A reshape that only adds or drops extents 1 after the channels (1-d convolutions written as 2-d).
+  // Batch and channels stay, only the image is cut otherwise: so it can be between them.
   bool reshaped(const Node& n) {
     const std::vector<DimId>& from = old_.type(old_.operands(n)[0]).dims;
     const std::vector<DimId>& to = old_.type(n.first_result).dims;
-    if (to.size() < 3 || to.size() > 5 || from[0] != to[0] || from[1] != to[1]) return false;
-    const auto spatial = [this](const std::vector<DimId>& dims) {
-      std::vector<DimId> longer_than_one;
-      for (size_t a = 2; a < dims.size(); ++a) {
-        if (!old_.context().dims.is_constant(dims[a], 1)) longer_than_one.push_back(dims[a]);
-      }
-      return longer_than_one;
-    };
-    if (spatial(from) != spatial(to)) return false;
-    set_last(n, builder_.reshape(last(old_.operands(n)[0]), moved(to), carriers(n, 1)));
+    if (to.size() < 2 || from[0] != to[0] || from[1] != to[1]) return false;
+    const ValueId made = builder_.reshape(last(old_.operands(n)[0]), moved(to), carriers(n, 1));
+    if (to.size() == 2) {
+      plain_[n.first_result.index] = made;
+    } else {
+      set_last(n, made);
+    }
+    return true;
+  }
+
+  // New or repeated axes within the image (nearest-neighbour upsampling), after batch and channels.
+  bool repeated(const Node& n, const Attrs& attrs) {
+    const std::vector<int64_t> axes = attrs.ints(AttrKey::axes);
+    const std::vector<DimId> shape = attrs.dims(AttrKey::shape);
+    if (axes.size() < 3 || axes[0] != 0 || axes[1] != 1) return false;
+    std::vector<int64_t> at;
+    for (int64_t a : moved(axes)) at.push_back(place(a, static_cast<int>(shape.size())));
+    set_last(n, builder_.broadcast(last(old_.operands(n)[0]), moved(shape), at, carriers(n, 1)));
     return true;
   }
 

@@ -145,6 +145,34 @@ Replacement reduce_of_transpose(const Match& m, Emitter& e) {
   return e.transpose(e.builder().reduce(o, m["x"], axes), moved);
 }
 
+Op binary_of(Op reduction) {
+  switch (reduction) {
+    case Op::reduce_sum: return Op::add;
+    case Op::reduce_prod: return Op::mul;
+    case Op::reduce_max: return Op::max;
+    case Op::reduce_min: return Op::min;
+    case Op::reduce_and: return Op::bit_and;
+    default: return Op::bit_or;
+  }
+}
+
+// Parts of one element each along a reduced axis (a stack): combined one by one, nothing is copied.
+Replacement reduce_of_stack(const Match& m, Emitter& e) {
+  constexpr size_t kMaxParts = 16;
+  const Op o = root_op(m);
+  const int64_t axis = m.attrs("c").integer(AttrKey::axis);
+  const std::vector<int64_t> axes = root_axes(m);
+  const std::vector<ValueId> parts = m.operands("c");
+  if (!contains(axes, axis) || parts.size() > kMaxParts) return std::nullopt;
+  ValueId all;
+  for (ValueId part : parts) {
+    if (!m.dims().is_constant(e.type(part).dims[static_cast<size_t>(axis)], 1)) return std::nullopt;
+    const ValueId v = e.builder().reduce(o, part, axes);
+    all = all.valid() ? e.value(binary_of(o), {all, v}) : v;
+  }
+  return all;
+}
+
 // reduce(-x) with `o` for the reduction of x.
 ResultFunction negated(Op o) {
   return [o](const Match& m, Emitter& e) -> Replacement {
@@ -220,6 +248,20 @@ ValueId transpose_case(CaseMaker& make, const std::vector<Op>& ops, DTypeMask ma
   return reduce(make, pick_reduction(make, t, ops), moved);
 }
 
+ValueId stack_case(CaseMaker& make, const std::vector<Op>& ops, DTypeMask mask) {
+  const DType t = make.dtype(mask);
+  std::vector<DimId> shape = make.shape(1, 3);
+  const auto axis = make.pick(0, static_cast<int64_t>(shape.size()) - 1);
+  shape[static_cast<size_t>(axis)] = make.dims().constant(1);
+  std::vector<ValueId> parts;
+  for (int64_t i = make.pick(1, 3); i >= 0; --i) parts.push_back(make.input(t, shape));
+  std::vector<int64_t> axes = make.axes(static_cast<int>(shape.size()));
+  if (!contains(axes, axis)) axes.push_back(axis);
+  std::sort(axes.begin(), axes.end());
+  const ValueId stack = make.builder().value(Op::concat, parts, {{AttrKey::axis, axis}});
+  return make.builder().value(pick_reduction(make, t, ops), {stack}, {{AttrKey::axes, axes}});
+}
+
 Generator with(ValueId (*make_case)(CaseMaker&, const std::vector<Op>&, DTypeMask),
                std::vector<Op> ops, DTypeMask mask) {
   return [=](CaseMaker& make) { return make_case(make, ops, mask); };
@@ -282,6 +324,13 @@ std::vector<Rule> reduce_rules() {
            reduce_of(kReductions, transpose), reduce_of_transpose)
           .reassociates()
           .cases(with(transpose_case, kReductions, kNumbers | kBools)),
+      rule("max_of_stack", "max of concat of single elements -> max of those; min, and, or too",
+           reduce_of(kIdempotent, one_of({Op::concat}, "c", {x})), reduce_of_stack)
+          .cases(with(stack_case, kIdempotent, kNumbers | kBools)),
+      rule("sum_of_stack", "sum of concat of single elements -> sum of those; products too",
+           reduce_of(sums, one_of({Op::concat}, "c", {x})), reduce_of_stack)
+          .reassociates()
+          .cases(with(stack_case, sums, kNumbers)),
       rule("sum_of_neg", "sum(-x) -> -sum(x)", reduce_of({Op::reduce_sum}, -x),
            negated(Op::reduce_sum))
           .reassociates()

@@ -24,6 +24,7 @@ std::vector<Rule> reduce_rules();
 std::vector<Rule> stabilize_rules();
 std::vector<Rule> specialize_rules();
 std::vector<Rule> contract_rules();
+std::vector<Rule> one_hot_rules();
 
 // Always an improvement: in every sweep and from fast_compile on.
 std::vector<Rule> everywhere(std::vector<Rule> rules);

@@ -1,8 +1,10 @@
 // The functions of the C interface: contexts and runs.
 
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "context.h"
@@ -14,7 +16,7 @@ namespace {
 // The first versions of these structs end here; callers may know less than we do, never less than
 // this.
 constexpr uint64_t kTensorBytes = sizeof(gcomp_tensor);
-constexpr uint64_t kOptionsBytes = sizeof(gcomp_options);
+constexpr uint64_t kOptionsBytes = offsetof(gcomp_options, trace_data);
 
 uint32_t usable_cpus() {
   cpu_set_t set;
@@ -117,6 +119,8 @@ gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
   fill_tables(c);
   c.parallel.host_data = options.pool_data;
   c.parallel.host_parallel_for = options.parallel_for;
+  c.trace = options.trace;
+  c.trace_data = options.trace_data;
   return GCOMP_OK;
 }
 
@@ -203,7 +207,9 @@ gcomp_status gcomp_rt_create(const gcomp_descriptor* descriptor, const gcomp_opt
   gcomp_options options{};
   if (given != nullptr) {
     if (given->struct_size < kOptionsBytes) return GCOMP_ERROR_STRUCT;
-    options = *given;
+    const uint64_t known =
+        given->struct_size < sizeof options ? given->struct_size : sizeof options;
+    memcpy(&options, given, known);
   }
   if ((options.allocate == nullptr) != (options.deallocate == nullptr)) {
     tell(options, "allocate and deallocate go together");

@@ -121,6 +121,8 @@ struct gcomp_context {
   gcomp::rt::Parallel parallel;
   uint32_t busy;
   int64_t kernel_status;  // the kStatus buffer
+  void (*trace)(void* trace_data, uint32_t kernel);
+  void* trace_data;
 
   int64_t* values;
   int64_t* pool;  // scalar pool; points into the plan when all of it is static

@@ -30,6 +30,7 @@ inline uint32_t call(gcomp_context& c, const uint32_t* words, gcomp_status* stat
   } else {
     for (uint32_t i = 0; i < n; ++i) c.call_buffers[i] = c.buffers[ids[i]];
   }
+  if (c.trace != nullptr) c.trace(c.trace_data, words[1]);
   if (extent > 0) {
     if (grain == 0 || extent <= grain) {
       kernel(pointers, scalars, 0, extent);
@@ -37,6 +38,7 @@ inline uint32_t call(gcomp_context& c, const uint32_t* words, gcomp_status* stat
       run_parallel(c.allocator, c.parallel, kernel, pointers, scalars, extent, grain);
     }
   }
+  if (c.trace != nullptr) c.trace(c.trace_data, GCOMP_NO_KERNEL);
   if ((flags & kMayFail) != 0 && c.kernel_status != INT64_MAX) {
     *status = fail_message(c, words[5] + static_cast<uint64_t>(c.kernel_status));
     return 0;

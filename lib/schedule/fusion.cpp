@@ -47,7 +47,8 @@ NodeKind kind_of(Op op) {
     case Op::argmax:
     case Op::argmin: return NodeKind::kNest;
     case Op::matmul:
-    case Op::conv: return NodeKind::kContract;
+    case Op::conv:
+    case Op::conv_transpose: return NodeKind::kContract;
     default: return NodeKind::kSingle;
   }
 }
@@ -256,6 +257,11 @@ class Fuser {
   void visit(NodeId id) {
     const Node& n = graph_.node(id);
     NodeKind kind = kind_of(n.op);
+    // One feature is stored one element at a time: what follows is quicker on its own.
+    if (n.op == Op::conv_transpose &&
+        dims_.is_constant(graph_.type(n.first_result).dims.back(), 1)) {
+      kind = NodeKind::kSingle;
+    }
     for (int r = 0; r < n.num_results; ++r) {
       const ValueId v = graph_.result(id, r);
       chains_[v.index].base = v;

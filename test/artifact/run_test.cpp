@@ -313,6 +313,26 @@ TEST_CASE("threads do not change results") {
   CHECK(tasks >= 2 * 8);
 }
 
+TEST_CASE("a trace sees every kernel begin and end; older hosts do not know it") {
+  const test::Model artifact(scale_plan(1.0).finish());
+  std::vector<uint32_t> marks;
+  gcomp_options options = {};
+  options.trace_data = &marks;
+  options.trace = [](void* data, uint32_t kernel) {
+    static_cast<std::vector<uint32_t>*>(data)->push_back(kernel);
+  };
+  Context traced(artifact.descriptor(), options);
+  CHECK(run_vector(traced, {1}) == std::vector<double>{3});
+  REQUIRE((!marks.empty() && marks.size() % 2 == 0));
+  for (size_t i = 0; i < marks.size(); ++i) CHECK((marks[i] == GCOMP_NO_KERNEL) == (i % 2 == 1));
+
+  options.struct_size = offsetof(gcomp_options, trace_data);
+  gcomp_context* older = nullptr;
+  const gcomp_functions& functions = *artifact.descriptor().functions;
+  CHECK(functions.create(&artifact.descriptor(), &options, &older) == GCOMP_OK);
+  functions.destroy(older);
+}
+
 TEST_CASE("many contexts on many threads") {
   const test::Model artifact(scale_plan(2.0, -1, 64).finish());
   std::vector<std::thread> hosts;

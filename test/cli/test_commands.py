@@ -37,6 +37,16 @@ def test_repeat_prints_times(affine, tmp_path):
     assert gcomp_ok("run", affine, "--inputs", tmp_path / "in.npz", "--repeat", 7).startswith("7 runs: best ")
 
 
+def test_kernel_times_are_listed(affine, tmp_path):
+    np.savez(tmp_path / "in.npz", **INPUTS)
+    lines = gcomp_ok("run", affine, "--inputs", tmp_path / "in.npz", "--repeat", 7, "--kernel-times").splitlines()
+    if len(lines) == 1:  # so small that it is one function
+        assert lines[0].startswith("the artifact is one function")
+    else:
+        assert lines[0].split() == ["time", "share", "calls", "kernel"]
+        assert all(line.split()[-1].startswith("k") for line in lines[1:])
+
+
 def test_fixed_extent(affine, tmp_path):
     gcomp_ok(affine, "-o", tmp_path / "model.so", "--dim", "N=5")
     check(run_npz(tmp_path / "model.so", INPUTS, tmp_path))

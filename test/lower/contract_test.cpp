@@ -129,4 +129,38 @@ TEST_CASE("convolutions: layouts, strides, dilations, padding, groups, ranks") {
   }
 }
 
+TEST_CASE("transposed convolutions with windows side by side") {
+  struct Case {
+    std::vector<int64_t> x, window;
+    int64_t features;
+  };
+  const Case cases[] = {{{2, -1, 6, 5}, {4, 3}, 1},   {{2, -1, 6, 5}, {4, 3}, 2},
+                        {{1, 3, -1, 24}, {2, 2}, 24}, {{1, 9, 8, 24}, {2, 2}, 1},
+                        {{2, -1, 3}, {5}, 9},         {{1, 2, -1, 3, 4}, {2, 1, 3}, 17}};
+  for (const Case& c : cases) {
+    for (const bool constant : {false, true}) {
+      Net n;
+      const DType t = c.features == 9 ? DType::kFloat64 : DType::kFloat32;
+      std::vector<int64_t> shape = c.window;
+      shape.insert(shape.end(), {c.x.back(), c.features});
+      const size_t rank = c.window.size();
+      const std::vector<DimId> none(rank, n.dim(0));
+      const ValueId w = constant ? n.weights(t, shape) : n.input(t, shape);
+      const ValueId y =
+          n.b.value(Op::conv_transpose, {n.input(t, c.x), w, n.weights(t, {c.features})},
+                    {{AttrKey::layout, std::string("nhwc")},
+                     {AttrKey::group, int64_t{1}},
+                     {AttrKey::strides, c.window},
+                     {AttrKey::dilations, std::vector<int64_t>(rank, 1)},
+                     {AttrKey::low, none},
+                     {AttrKey::high, none},
+                     {AttrKey::output_padding, none}});
+      lower::Stats stats;
+      CAPTURE(c.features);
+      CHECK(n.check(n.b.value(Op::tanh, {y}), 7, &stats) == "");
+      CHECK(stats.kernel_calls == (constant ? 1u : 2u) + (c.features == 1 ? 1u : 0u));
+    }
+  }
+}
+
 }  // namespace gcomp::test

@@ -157,6 +157,17 @@ TEST_CASE_FIXTURE(Net, "one-dimensional convolutions, softmax over channels, pad
   CHECK(count(*optimized(*this), Op::transpose) == 1);
 }
 
+TEST_CASE_FIXTURE(Net, "upsampling and dropped axes stay channels last") {
+  const DimId batch = context.dims.symbol("N");
+  const ValueId x = b.input("x", {DType::kFloat32, {batch, d(2), d(3), d(5)}});
+  ValueId v = conv(x, 2, 3, 3);
+  v = b.reshape(v, {batch, d(3), d(3), d(1), d(5), d(1)});
+  v = b.broadcast_to(v, {batch, d(3), d(3), d(2), d(5), d(2)});
+  v = b.reshape(v, {batch, d(3), d(6), d(10)});
+  b.output("y", b.value(Op::tanh, {conv(v, 3, 4, 1)}));
+  CHECK(count(*optimized(*this), Op::transpose) == 2);  // at the graph's edges
+}
+
 TEST_CASE_FIXTURE(Net, "a graph without convolutions is left alone") {
   const ValueId x = b.input("x", {DType::kFloat32, {d(2), d(3), d(4)}});
   b.output("y", b.transpose(b.value(Op::exp, {x}), {0, 2, 1}));

@@ -19,6 +19,8 @@ void run_command(const Arguments& arguments) {
   parser->add_option("--repeat", o.repeat, "Run N times more and print the time")
       ->type_name("N")
       ->check(CLI::Range(0, 1000000000));
+  parser->add_flag("--kernel-times", o.kernel_times,
+                   "Print the best time of each kernel in --repeat runs, the slowest first");
   parser->add_option("--threads", o.threads, "Threads of the run (0: as the runtime likes)")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));

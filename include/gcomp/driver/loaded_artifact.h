@@ -18,10 +18,17 @@ struct PortInfo {
   std::vector<std::string> dims;  // "3", "batch", "2*n + 1"
 };
 
+// Of all calls of one kernel in a run: their number, and the sum of each one's best time.
+struct KernelTime {
+  std::string name;
+  int calls = 0;
+  double seconds = 0;
+};
+
 class LoadedArtifact {
  public:
   // Threads 0: the runtime's choice. UserError (kFiles: not an artifact; kRun: it refuses this CPU).
-  LoadedArtifact(const std::filesystem::path& path, int threads);
+  LoadedArtifact(const std::filesystem::path& path, int threads, bool trace = false);
   ~LoadedArtifact();
   LoadedArtifact(const LoadedArtifact&) = delete;
   LoadedArtifact& operator=(const LoadedArtifact&) = delete;
@@ -35,8 +42,13 @@ class LoadedArtifact {
   // Seconds of each of `repeat` further runs on the same inputs, results left in the artifact.
   std::vector<double> time(std::span<const Constant> inputs, int repeat);
 
+  // The kernels of `repeat` such runs, the slowest first. Needs `trace`; empty where the artifact is one
+  // function without steps.
+  std::vector<KernelTime> time_kernels(std::span<const Constant> inputs, int repeat);
+
  private:
   class Tensors;
+  class Trace;
   void check(gcomp_status status);
   void check_inputs(std::span<const Constant> inputs) const;
 
@@ -46,6 +58,7 @@ class LoadedArtifact {
   gcomp_context* context_ = nullptr;
   std::vector<PortInfo> inputs_;
   std::vector<PortInfo> outputs_;
+  std::unique_ptr<Trace> trace_;
 };
 
 }  // namespace gcomp::driver

@@ -15,6 +15,7 @@ struct RunOptions {
   Path outputs;            // .npz; empty: not kept
   int threads = 0;         // of the run; 0: the runtime's choice
   int repeat = 0;          // further timed runs
+  bool kernel_times = false;
   bool interpret = false;  // by the reference evaluator, not compiled
 };
 

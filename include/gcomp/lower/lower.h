@@ -120,7 +120,7 @@ struct LowerOptions {
 struct LoweredModule {
   const Graph* graph = nullptr;
   std::vector<kernel::Kernel> kernels;
-  std::vector<std::string> names;  // of kernels: "k12"
+  std::vector<std::string> names;  // of kernels: "k12_conv_add"
   std::vector<Memory> memory;
   std::vector<Step> steps;
   Stats stats;
