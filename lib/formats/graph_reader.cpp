@@ -38,6 +38,10 @@ const json* bodies_of(const json& node) {
 
 }  // namespace
 
+JsonPlace::operator std::string() const {
+  return owner + part + (index < 0 ? "" : "[" + std::to_string(index) + "]");
+}
+
 GraphReader::GraphReader(JsonSource& source)
     : source_(source), builder_(source.context, GraphBuilder::Mode::kRaw) {}
 
@@ -71,7 +75,7 @@ const json& GraphReader::field(const json& j, const char* key, const std::string
   return *found;
 }
 
-ValueId GraphReader::lookup(const json& j, const std::string& place) const {
+ValueId GraphReader::lookup(const json& j, const JsonPlace& place) const {
   if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place);
   const auto found = values_.find(j.get<uint64_t>());
   if (found == values_.end()) {
@@ -81,14 +85,14 @@ ValueId GraphReader::lookup(const json& j, const std::string& place) const {
   return found->second;
 }
 
-void GraphReader::define(const json& j, ValueId v, const std::string& place) {
+void GraphReader::define(const json& j, ValueId v, const JsonPlace& place) {
   if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place);
   if (!values_.emplace(j.get<uint64_t>(), v).second) {
     fail("value id " + j.dump() + " is defined twice", place);
   }
 }
 
-DType GraphReader::dtype(const json& j, const std::string& place) const {
+DType GraphReader::dtype(const json& j, const JsonPlace& place) const {
   if (j.is_string()) {
     if (const auto t = parse_dtype(j.get_ref<const std::string&>())) return *t;
   }
@@ -99,9 +103,15 @@ DType GraphReader::dtype(const json& j, const std::string& place) const {
 
 DimId GraphReader::dim(const json& j, const std::string& place, std::vector<ValueId>* carriers) {
   if (is_integer(j)) return builder_.dims().constant(j.get<int64_t>());
-  if (j.is_string()) return builder_.dims().parse(j.get_ref<const std::string&>());
+  if (j.is_string()) {
+    try {
+      return builder_.dims().parse(j.get_ref<const std::string&>());
+    } catch (const UserError& error) {  // it knows the text, not the place
+      fail(error.diagnostics()[0].message, place, error.diagnostics()[0].hint);
+    }
+  }
   if (carriers != nullptr && j.is_object()) {  // an element of an integer value
-    const ValueId v = lookup(field(j, "value", place), place + ".value");
+    const ValueId v = lookup(field(j, "value", place), {place, ".value"});
     const json& index = field(j, "index", place);
     const auto all = builder_.extents_from(v, "d", carriers);
     if (!index.is_number_unsigned() || index.get<uint64_t>() >= all.size()) {
@@ -122,7 +132,7 @@ std::vector<DimId> GraphReader::dims(const json& j, const std::string& place,
   return list;
 }
 
-std::vector<int64_t> GraphReader::integers(const json& j, const std::string& place) const {
+std::vector<int64_t> GraphReader::integers(const json& j, const JsonPlace& place) const {
   if (!j.is_array()) fail("expected a list of integers, found " + kind_of(j), place);
   std::vector<int64_t> list;
   for (const json& element : j) {
@@ -140,7 +150,7 @@ void GraphReader::symbol(const json& j) {
 void GraphReader::input(const json& j, size_t index) {
   const std::string place = at("inputs", index);
   Type t;
-  t.dtype = dtype(field(j, "dtype", place), place + ".dtype");
+  t.dtype = dtype(field(j, "dtype", place), {place, ".dtype"});
   t.dims = dims(field(j, "shape", place), place + ".shape", nullptr);
   const json& name = field(j, "name", place);
   if (!name.is_string()) fail("expected a name, found " + kind_of(name), place + ".name");
@@ -149,11 +159,11 @@ void GraphReader::input(const json& j, size_t index) {
   }
   builder_.set_loc(name.get_ref<const std::string&>());
   const ValueId v = builder_.input(name.get<std::string>(), t);
-  define(field(j, "id", place), v, place + ".id");
+  define(field(j, "id", place), v, {place, ".id"});
 }
 
 std::vector<std::byte> GraphReader::numbers(const json& j, DType t, size_t count,
-                                            const std::string& place) const {
+                                            const JsonPlace& place) const {
   if (!j.is_array() || j.size() != count) {
     fail("expected a list of " + std::to_string(count) + " numbers", place);
   }
@@ -166,15 +176,15 @@ std::vector<std::byte> GraphReader::numbers(const json& j, DType t, size_t count
                                               : e.dump();
     if (!append_element(t, text, &bytes)) {
       fail("'" + text + "' is not a value of " + std::string(name(t)),
-           place + "[" + std::to_string(i) + "]");
+           std::string(place) + "[" + std::to_string(i) + "]");
     }
   }
   return bytes;
 }
 
 Constant GraphReader::tensor(const json& j, const std::string& place) {
-  const DType t = dtype(field(j, "dtype", place), place + ".dtype");
-  const std::vector<int64_t> shape = integers(field(j, "shape", place), place + ".shape");
+  const DType t = dtype(field(j, "dtype", place), {place, ".dtype"});
+  const std::vector<int64_t> shape = integers(field(j, "shape", place), {place, ".shape"});
   int64_t bytes_wanted = static_cast<int64_t>(byte_size(t));
   for (int64_t d : shape) {
     if (d < 0 || __builtin_mul_overflow(bytes_wanted, d, &bytes_wanted)) {
@@ -183,7 +193,7 @@ Constant GraphReader::tensor(const json& j, const std::string& place) {
   }
   const auto count = static_cast<size_t>(bytes_wanted) / byte_size(t);
   if (j.contains("data")) {
-    return make_constant(t, shape, numbers(j["data"], t, count, place + ".data"));
+    return make_constant(t, shape, numbers(j["data"], t, count, {place, ".data"}));
   }
   if (j.contains("base64")) {
     if (!j["base64"].is_string()) fail("expected text", place + ".base64");
@@ -227,7 +237,7 @@ void GraphReader::constant(const json& j, size_t index) {
   if (!j.is_object()) fail("expected an object, found " + kind_of(j), place);
   const auto loc = j.find("loc");
   builder_.set_loc(loc != j.end() && loc->is_string() ? loc->get<std::string>() : "");
-  define(field(j, "id", place), builder_.constant(tensor(j, place)), place + ".id");
+  define(field(j, "id", place), builder_.constant(tensor(j, place)), {place, ".id"});
 }
 
 AttrValue GraphReader::attribute(const AttrSpec& spec, const json& j, const std::string& place,
@@ -250,8 +260,8 @@ AttrValue GraphReader::attribute(const AttrSpec& spec, const json& j, const std:
     case AttrKind::kString:
       if (j.is_string()) return j.get<std::string>();
       break;
-    case AttrKind::kDType: return dtype(j, place);
-    case AttrKind::kInts: return integers(j, place);
+    case AttrKind::kDType: return dtype(j, {place});
+    case AttrKind::kInts: return integers(j, {place});
     case AttrKind::kDims: return dims(j, place, carriers);
     case AttrKind::kGraphs:
     case AttrKind::kConstant: break;
@@ -302,7 +312,7 @@ bool GraphReader::pseudo_node(const json& j, const std::string& op_name,
     if (op_name == "broadcast_like") {
       const json& attrs = field(j, "attrs", place);
       v = builder_.broadcast(operands[0], shape,
-                             integers(field(attrs, "axes", place), place + ".attrs.axes"),
+                             integers(field(attrs, "axes", place), {place, ".attrs.axes"}),
                              carriers);
     } else if (builder_.type(operands[0]).dims == shape) {
       v = operands[0];
@@ -312,7 +322,7 @@ bool GraphReader::pseudo_node(const json& j, const std::string& op_name,
       v = builder_.value(Op::specify_shape, all, {{AttrKey::shape, shape}});
     }
   }
-  define(out[0], v, place + ".out[0]");
+  define(out[0], v, {place, ".out", 0});
   return true;
 }
 
@@ -324,7 +334,7 @@ void GraphReader::known_node(const json& j, const std::string& op_name, const st
   if (!out.is_array()) fail("expected a list of value ids", place + ".out");
   std::vector<ValueId> operands;
   for (size_t i = 0; i < in.size(); ++i) {
-    operands.push_back(lookup(in[i], place + ".in[" + std::to_string(i) + "]"));
+    operands.push_back(lookup(in[i], {place, ".in", static_cast<int64_t>(i)}));
   }
   if (pseudo_node(j, op_name, operands, place)) return;
   Op op;
@@ -340,7 +350,7 @@ void GraphReader::known_node(const json& j, const std::string& op_name, const st
   }
   for (size_t i = 0; i < out.size(); ++i) {
     define(out[i], builder_.result(n, static_cast<int>(i)),
-           place + ".out[" + std::to_string(i) + "]");
+           {place, ".out", static_cast<int64_t>(i)});
   }
 }
 
@@ -441,7 +451,7 @@ void GraphReader::output(const json& j, size_t index) {
   const auto name = j.find("name");
   const bool named = name != j.end() && name->is_string();
   builder_.output(named ? name->get<std::string>() : "output_" + std::to_string(index),
-                  lookup(id, place + ".id"));
+                  lookup(id, {place, ".id"}));
 }
 
 void GraphReader::update(const json& j, size_t index) {

@@ -24,6 +24,14 @@ struct JsonSource {
   std::map<std::string, SafetensorsFile> weights;
 };
 
+// A JSON path, put together only when an error needs it: "nodes[7]" + ".in" + "[1]".
+struct JsonPlace {
+  const std::string& owner;
+  const char* part = "";
+  int64_t index = -1;  // none
+  operator std::string() const;
+};
+
 class GraphReader {
  public:
   explicit GraphReader(JsonSource& source);
@@ -53,20 +61,20 @@ class GraphReader {
                          std::string hint = "") const;
   const nlohmann::json& field(const nlohmann::json& j, const char* key,
                               const std::string& place) const;
-  ValueId lookup(const nlohmann::json& j, const std::string& place) const;
-  void define(const nlohmann::json& j, ValueId v, const std::string& place);
-  DType dtype(const nlohmann::json& j, const std::string& place) const;
+  ValueId lookup(const nlohmann::json& j, const JsonPlace& place) const;
+  void define(const nlohmann::json& j, ValueId v, const JsonPlace& place);
+  DType dtype(const nlohmann::json& j, const JsonPlace& place) const;
   DimId dim(const nlohmann::json& j, const std::string& place, std::vector<ValueId>* carriers);
   std::vector<DimId> dims(const nlohmann::json& j, const std::string& place,
                           std::vector<ValueId>* carriers);
-  std::vector<int64_t> integers(const nlohmann::json& j, const std::string& place) const;
+  std::vector<int64_t> integers(const nlohmann::json& j, const JsonPlace& place) const;
   AttrValue attribute(const AttrSpec& spec, const nlohmann::json& j, const std::string& place,
                       std::vector<ValueId>* carriers);
   std::vector<Attr> attributes(const OpInfo& row, const nlohmann::json& j, const std::string& place,
                                std::vector<ValueId>* carriers);
   Constant tensor(const nlohmann::json& j, const std::string& place);
   std::vector<std::byte> numbers(const nlohmann::json& j, DType t, size_t count,
-                                 const std::string& place) const;
+                                 const JsonPlace& place) const;
 
   JsonSource& source_;
   const GraphReader* parent_ = nullptr;

@@ -31,8 +31,9 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    graph_error("extent \"" + std::string(text_) + "\": " + what, "",
-                "extents are integers, symbols, + - * // % min(a, b) max(a, b)");
+    graph_error("extent \"" + std::string(text_.substr(0, 80)) + (text_.size() > 80 ? "..." : "") +
+                    "\": " + what,
+                "", "extents are integers, symbols, + - * // % min(a, b) max(a, b)");
   }
   void skip_space() {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;

@@ -8,9 +8,10 @@ LocTable::LocTable() { texts_.emplace_back(); }
 
 LocId LocTable::intern(std::string_view text) {
   if (text.empty()) return none();
-  const auto [it, inserted] = ids_.try_emplace(std::string(text), LocId(texts_.size()));
-  if (inserted) texts_.emplace_back(text);
-  return it->second;
+  if (const auto found = ids_.find(text); found != ids_.end()) return found->second;
+  const LocId id(texts_.size());
+  ids_.emplace(texts_.emplace_back(text), id);
+  return id;
 }
 
 Context::Context() = default;

@@ -58,6 +58,7 @@ void internal_error(const char* file, int line, const std::string& message) {
 }
 
 std::string suggest(std::string_view word, const std::vector<std::string>& candidates) {
+  if (word.size() > 64) return "";  // no misspelling, and the distance would take long
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import AFFINE, chain
-from gcomp_cli import ROOT, gcomp_ok, run_npz
+from gcomp_cli import ROOT, gcomp, gcomp_ok, run_npz
 
 WEIGHTS = np.linspace(-1, 1, 20_000)  # large enough to be appended to the file and mapped
 
@@ -158,3 +158,30 @@ def test_same_result_bits_for_any_thread_count(tmp_path, threads):
     one = run_npz(path, {"x": x, "w": x}, tmp_path, "--threads", 1)
     more = run_npz(path, {"x": x, "w": x}, tmp_path, "--threads", threads)
     assert all(one[name].tobytes() == more[name].tobytes() for name in one)
+
+
+def test_two_objects_in_one_c_program(tmp_path):
+    objects = []
+    for name, graph in (("first", chain(10)), ("second", weighted())):
+        compiled(tmp_path, name, graph)
+        gcomp_ok(tmp_path / f"{name}.json", "--emit=obj", "--name", name, "-o", tmp_path / f"{name}.o")
+        objects.append(tmp_path / f"{name}.o")
+    flags = ["-std=c99", "-D_DEFAULT_SOURCE", "-DHOST_LINKED", f"-I{ROOT}/include"]
+    run("cc", *flags, ROOT / "test/artifact/host.c", *objects, "-lm", "-o", tmp_path / "linked")
+    host = c_host(tmp_path)
+    assert run(tmp_path / "linked") == run(host, tmp_path / "first.so") + run(host, tmp_path / "second.so")
+
+
+FLAGS = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split())
+
+
+@pytest.mark.parametrize(("level", "needs"), [("x86-64-v2", "sse4_2"), ("x86-64-v4", "avx512vl"), ("native", "sse2")])
+def test_cpu_levels(tmp_path, level, needs):
+    x = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    path = compiled(tmp_path, "affine", AFFINE, f"--mcpu={level}")
+    if needs in FLAGS:
+        np.testing.assert_allclose(run_npz(path, {"x": x, "w": x}, tmp_path)["y"], x * x + 1, rtol=1e-6)
+        return
+    np.savez(tmp_path / "in.npz", x=x, w=x)
+    done = gcomp("run", path, "--inputs", tmp_path / "in.npz")
+    assert done.returncode == 6 and "avx512" in done.stderr

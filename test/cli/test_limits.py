@@ -36,12 +36,14 @@ def test_time_limit(long_chain, tmp_path, command):
     temporary.mkdir()
     output = ["--outputs" if command == ["run"] else "-o", tmp_path / "out.gcb"]
     begin = time.monotonic()
+    (tmp_path / "out.gcb").write_text("as it was")
     done = gcomp(*command, long_chain, *output, "--time-limit=0.15", env={**os.environ, "TMPDIR": str(temporary)})
     assert time.monotonic() - begin < 5
     assert done.returncode == 5
     said = r"gcomp: the time limit of 0.15 s is reached while: [a-z ]+ \(give more with --time-limit\)\n"
     assert re.fullmatch(said, done.stderr)
-    assert sorted(tmp_path.iterdir()) == sorted([long_chain, temporary])
+    assert sorted(tmp_path.iterdir()) == sorted([long_chain, temporary, tmp_path / "out.gcb"])
+    assert (tmp_path / "out.gcb").read_text() == "as it was"
     assert not list(temporary.iterdir())
 
 
@@ -56,7 +58,7 @@ def test_any_memory_limit_ends_well(tmp_path):
     graph, output = tmp_path / "chain.json", tmp_path / "out.so"
     graph.write_text(json.dumps(chain(20_000)))
     phases = set()
-    for megabytes in [1, *range(6, 48, 2)]:
+    for megabytes in [1, 3, 4, 5, *range(6, 48, 2)]:
         done = gcomp(graph, "-o", output, f"--max-memory={megabytes}M")
         if done.returncode == 0:
             output.unlink()
@@ -66,7 +68,7 @@ def test_any_memory_limit_ends_well(tmp_path):
         assert done.returncode == 5 and match, f"{megabytes} MiB: exit {done.returncode}: {done.stderr}"
         phases.add(match[1])
         assert list(tmp_path.iterdir()) == [graph]
-    assert {"read", "generate code"} <= phases
+    assert len(phases) >= 3 and "generate code" in phases
 
 
 @pytest.mark.parametrize("options", [[], ["--interpret"]])

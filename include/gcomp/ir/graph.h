@@ -34,7 +34,7 @@ class LocTable {
 
  private:
   std::deque<std::string> texts_;
-  std::unordered_map<std::string, LocId> ids_;
+  std::unordered_map<std::string_view, LocId> ids_;  // views of texts_, which stay where they are
 };
 
 // The interned tables that graphs share. One per compilation; passed down, never global.
