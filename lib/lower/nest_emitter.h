@@ -5,6 +5,7 @@
 // depend on. Reductions divide the work of a row into passes; an item needed by a later pass is
 // recomputed, read back from an output or kept in a row buffer.
 
+#include <functional>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -127,6 +128,11 @@ class NestEmitter {
   void set_value(uint32_t item, int level, kernel::Value v);
   void emit_row(int lanes);
   void emit_pass(uint32_t pass, int row_lanes);
+  void emit_blocks(
+      DimId extent, kernel::Value lo, kernel::Value hi, int step, kernel::Values* carried,
+      const std::function<void(kernel::Value, kernel::Value, kernel::Values*)>& body);
+  void emit_reduced_loop(size_t depth, kernel::Value lo, kernel::Value hi, uint32_t pass,
+                         int row_lanes, kernel::Values* carried);
   void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);
   void emit_innermost(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
   void emit_body(uint32_t pass, int lanes, bool scalar_part, kernel::Values* carried);
@@ -166,6 +172,10 @@ class NestEmitter {
   std::vector<uint32_t> reduced_outer_;  // reduced loops but the vectorised one
   uint32_t num_passes_ = 0;
   std::vector<uint32_t> reductions_;  // items
+  // Of the pass being emitted: its reductions, their first accumulators, and whether they sum in blocks.
+  std::vector<uint32_t> pass_reductions_;
+  kernel::Values fresh_;
+  bool in_blocks_ = false;
   // Items read back in later passes, and from where.
   struct Kept {
     ValueId output;         // in the memory of this output ...

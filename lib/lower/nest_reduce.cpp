@@ -46,6 +46,10 @@ Op join_op(Op op) {
   }
 }
 
+// Sums of floats are done in blocks of this many terms (a lane), so that rounding errors grow with the
+// length of a block and the number of blocks, not with their product.
+constexpr int64_t kSumBlock = 64;
+
 constexpr int64_t kNoPosition = std::numeric_limits<int64_t>::max();
 
 }  // namespace
@@ -168,6 +172,15 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
       for (Value v : reduce_init(r, 1)) carried.push_back(v);
     }
   }
+  bool float_sum = false, positions = false;
+  for (uint32_t r : here) {
+    const Op op = graph_.producer_node(items_[r].value).op;
+    float_sum = float_sum || (op == Op::reduce_sum && is_float(items_[r].dtype));
+    positions = positions || op == Op::argmax || op == Op::argmin;
+  }
+  in_blocks_ = float_sum && !positions;
+  fresh_ = carried;
+  pass_reductions_ = here;
   // Items of earlier levels that only this pass needs were made at their level; deep ones now.
   emit_reduced_loops(0, pass, row_lanes, &carried);
   level_ = row_level_;
@@ -197,6 +210,34 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
   }
 }
 
+// Emits `body`, the innermost reduced loop, over [lo, hi): in blocks with accumulators of their own where
+// that keeps sums accurate.
+void NestEmitter::emit_blocks(DimId extent, Value lo, Value hi, int step, Values* carried,
+                              const std::function<void(Value, Value, Values*)>& body) {
+  const auto known = dims_.constant_value(extent);
+  const bool single = known && *known <= step * kSumBlock;
+  const bool outer_loops = reduced_outer_.size() > (lanes_reduced_ ? 0u : 1u);
+  if (!in_blocks_ || (single && !outer_loops)) return body(lo, hi, carried);
+  const auto joined = [&](const Values& total, const Values& block) {
+    Values sums;
+    for (size_t i = 0; i < total.size(); ++i) {
+      const uint32_t r = pass_reductions_[i % pass_reductions_.size()];
+      sums.push_back(reduce_join(r, {&total[i], 1}, {&block[i], 1})[0]);
+    }
+    return sums;
+  };
+  Values block = fresh_;
+  if (single) {
+    body(lo, hi, &block);
+    *carried = joined(*carried, block);
+    return;
+  }
+  const Value length = b_.index(step * kSumBlock);
+  const Values inside = b_.begin_for(lo, hi, length, *carried);
+  body(inside[0], b_.min(b_.add(inside[0], length), hi), &block);
+  *carried = b_.end_for(joined(Values(inside.begin() + 1, inside.end()), block));
+}
+
 void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, Values* carried) {
   if (depth == reduced_outer_.size()) {
     if (lanes_reduced_) {
@@ -208,8 +249,22 @@ void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes,
     return;
   }
   const uint32_t axis = reduced_outer_[depth];
+  const auto loop = [&](Value from, Value to, Values* sums) {
+    emit_reduced_loop(depth, from, to, pass, row_lanes, sums);
+  };
+  const Value lo = b_.index(0), hi = spec_.dim(loops_[axis]);
+  if (depth + 1 == reduced_outer_.size() && !lanes_reduced_) {
+    emit_blocks(loops_[axis], lo, hi, 1, carried, loop);
+  } else {
+    loop(lo, hi, carried);
+  }
+}
+
+void NestEmitter::emit_reduced_loop(size_t depth, Value lo, Value hi, uint32_t pass, int row_lanes,
+                                    Values* carried) {
+  const uint32_t axis = reduced_outer_[depth];
   const int level = axis_level_[axis];
-  const Values inside = b_.begin_for(b_.index(0), spec_.dim(loops_[axis]), b_.index(1), *carried);
+  const Values inside = b_.begin_for(lo, hi, b_.index(1), *carried);
   axis_value_[axis] = inside[0];
   Values now(inside.begin() + 1, inside.end());
   open_level(level, needed_);
@@ -231,8 +286,8 @@ void NestEmitter::emit_innermost(uint32_t pass, Value lo, Value hi, Values* carr
   const Value middle = no_rest       ? hi
                        : lanes_ == 1 ? lo
                                      : b_.add(lo, b_.bit_and(b_.sub(hi, lo), b_.index(-lanes_)));
-  const auto loop = [&](Value from, Value to, int lanes) {
-    const Values inside = b_.begin_for(from, to, b_.index(lanes), *carried);
+  const auto loop = [&](Value from, Value to, int lanes, Values* sums) {
+    const Values inside = b_.begin_for(from, to, b_.index(lanes), *sums);
     axis_value_[axis] = inside[0];
     Values now(inside.begin() + 1, inside.end());
     current_lanes_ = lanes;
@@ -240,10 +295,11 @@ void NestEmitter::emit_innermost(uint32_t pass, Value lo, Value hi, Values* carr
     emit_body(pass, lanes, lanes == 1 && lanes_ > 1, &now);
     close_level(axis_level_[axis]);
     current_lanes_ = 1;
-    *carried = b_.end_for(now);
+    *sums = b_.end_for(now);
   };
-  if (lanes_ > 1) loop(lo, middle, lanes_);
-  if (lanes_ == 1 || !no_rest) loop(lanes_ == 1 ? lo : middle, hi, 1);
+  emit_blocks(loops_[axis], lo, lanes_ == 1 ? hi : middle, lanes_, carried,
+              [&](Value from, Value to, Values* sums) { loop(from, to, lanes_, sums); });
+  if (lanes_ > 1 && !no_rest) loop(middle, hi, 1, carried);
 }
 
 // The innermost iteration: what the pass computes, stores and accumulates.
