@@ -180,8 +180,8 @@ CASES = [
         lambda size, paths: ocr_det_inputs(*size),
         lambda y: y > 0.3,
         # Its last sigmoid is 50 times steeper than usual, so rounding shows at the edges of text: on pages like
-        # these ONNX Runtime with and without its own optimisations differs by 1e-5 to 3e-4 (gcomp: 2e-5 to 7e-5).
-        tolerance=1e-4,
+        # these ONNX Runtime is 1e-5 to 5e-5 from the same model in float64, gcomp 1.4e-5 to 2.8e-5.
+        tolerance=5e-5,
         threshold=0.3,
     ),
     Case(

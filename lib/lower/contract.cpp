@@ -108,6 +108,7 @@ void lower_tiled_matmul(PlanWriter& w, uint32_t group) {
   l.rows = c.spec().dim(m);
   l.columns = c.spec().dim(n);
   l.inner = l.depth = c.spec().dim(k);
+  l.known_inner = known(dims, k);
   l.rows_per_unit = rows_per_unit(tile, out.dtype, known(dims, k), known(dims, m));
   const Value a_matrix = kb.mul(l.rows, l.depth);
   const Value panels = c.spec().dim(dims.ceil_div(n, dims.constant(tile.columns())));
@@ -275,11 +276,13 @@ void lower_tiled_conv(PlanWriter& w, uint32_t group, const ConvShape& s) {
     --loops;
   }
   l.inner = spec.dim(inner);
+  l.known_inner = known(dims, inner);
   Value stride = channels;
   std::vector<ContractPiece> pieces;
   for (size_t i = s.spatial; i-- > 0;) {
     if (i < loops && !dims.is_constant(s.window[i], 1)) {
-      pieces.push_back({spec.dim(s.window[i]), b.mul(stride, b.index(s.dilations[i]))});
+      pieces.push_back({spec.dim(s.window[i]), b.mul(stride, b.index(s.dilations[i])),
+                        known(dims, s.window[i])});
     }
     stride = b.mul(stride, spec.dim(s.in[i]));
   }
@@ -451,6 +454,7 @@ void lower_tiled_conv_transpose(PlanWriter& w, uint32_t group, const ConvShape& 
   l.rows = spec.dim(pixels);
   l.columns = spec.dim(columns);
   l.inner = l.depth = spec.dim(s.channels);
+  l.known_inner = known(dims, s.channels);
   l.rows_per_unit = rows_per_unit(tile, dtype, known(dims, s.channels), known(dims, pixels));
   const Value panels = spec.dim(dims.ceil_div(columns, dims.constant(tile.columns())));
   const Value b_matrix = b.mul(b.mul(panels, b.index(tile.columns())), l.depth);

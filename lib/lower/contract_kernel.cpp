@@ -9,6 +9,12 @@ using kernel::Builder;
 using kernel::Value;
 using kernel::Values;
 
+// Long sums are done in blocks, each from zero, so that rounding errors stay small: an iteration of the
+// outermost loop over pieces that is at least this long is a block ...
+constexpr int64_t kMinBlock = 128;
+// ... and contiguous pieces that may be longer than twice this are cut.
+constexpr int64_t kBlock = 256;
+
 class Emitter {
  public:
   Emitter(Builder& b, const ContractLoops& loops)
@@ -92,8 +98,26 @@ class Emitter {
 
   // The register tile: sums[i * vectors + v] over all of k.
   Values multiply(const Values& a_rows, Value b_panel) {
-    Values carried(static_cast<size_t>(tile_.rows * tile_.vectors), b_.constant(type_, 0));
-    return pieces(0, a_rows, b_panel, carried);
+    return pieces(0, a_rows, b_panel, zeros());
+  }
+
+  Values zeros() {
+    return Values(static_cast<size_t>(tile_.rows * tile_.vectors), b_.constant(type_, 0));
+  }
+
+  Values total(std::span<const Value> a, const Values& b) {
+    Values sums;
+    for (size_t i = 0; i < b.size(); ++i) sums.push_back(b_.add(a[i], b[i]));
+    return sums;
+  }
+
+  // Length of one iteration of the loop over pieces at `level`, or -1.
+  int64_t known_length(size_t level) const {
+    int64_t length = l_.known_inner;
+    for (size_t i = level + 1; i < l_.outer.size() && length >= 0; ++i) {
+      length = l_.outer[i].known_count < 0 ? -1 : length * l_.outer[i].known_count;
+    }
+    return length;
   }
 
   Values pieces(size_t level, const Values& a_rows, Value b_at, const Values& sums) {
@@ -102,19 +126,35 @@ class Emitter {
     // B's length of one piece at this level.
     Value length = b_.mul(l_.inner, b_.index(tile_.columns()));
     for (size_t i = level + 1; i < l_.outer.size(); ++i) length = b_.mul(length, l_.outer[i].count);
+    const bool block = level == 0 && known_length(0) >= kMinBlock;
     return b_.for_loop(b_.index(0), piece.count, b_.index(1), sums,
                        [&](Value p, std::span<const Value> carried) {
                          const Value shift = b_.mul(p, piece.a_stride);
                          Values shifted;
                          for (Value a : a_rows) shifted.push_back(b_.add(a, shift));
-                         return pieces(level + 1, shifted, b_.add(b_at, b_.mul(p, length)),
-                                       Values(carried.begin(), carried.end()));
+                         const Value at = b_.add(b_at, b_.mul(p, length));
+                         if (block) {
+                           return total(carried, pieces(level + 1, shifted, at, zeros()));
+                         }
+                         return pieces(level + 1, shifted, at, {carried.begin(), carried.end()});
                        });
   }
 
   Values inner(const Values& a_rows, Value b_at, const Values& sums) {
+    if (l_.known_inner >= 0 && l_.known_inner <= 2 * kBlock) {
+      return run_of_k(a_rows, b_at, b_.index(0), l_.inner, sums);
+    }
+    return b_.for_loop(b_.index(0), l_.inner, b_.index(kBlock), sums,
+                       [&](Value k, std::span<const Value> carried) {
+                         const Value end = b_.min(b_.add(k, b_.index(kBlock)), l_.inner);
+                         return total(carried, run_of_k(a_rows, b_at, k, end, zeros()));
+                       });
+  }
+
+  Values run_of_k(const Values& a_rows, Value b_at, Value from, Value to, const Values& sums) {
     constexpr int kUnroll = 4;
-    const Value unrolled_end = b_.mul(b_.index_div(l_.inner, b_.index(kUnroll)), b_.index(kUnroll));
+    const Value most_of = b_.bit_and(b_.sub(to, from), b_.index(-kUnroll));
+    const Value unrolled_end = b_.add(from, most_of);
     const auto step = [&](int unroll) {
       return [&, unroll](Value k, std::span<const Value> carried) {
         Values now(carried.begin(), carried.end());
@@ -122,9 +162,8 @@ class Emitter {
         return now;
       };
     };
-    const Values most =
-        b_.for_loop(b_.index(0), unrolled_end, b_.index(kUnroll), sums, step(kUnroll));
-    return b_.for_loop(unrolled_end, l_.inner, b_.index(1), most, step(1));
+    const Values most = b_.for_loop(from, unrolled_end, b_.index(kUnroll), sums, step(kUnroll));
+    return b_.for_loop(unrolled_end, to, b_.index(1), most, step(1));
   }
 
   void rank_one(const Values& a_rows, Value b_at, Value k, int u, Values* sums) {

@@ -31,6 +31,7 @@ ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, 
 struct ContractPiece {
   kernel::Value count;
   kernel::Value a_stride;
+  int64_t known_count = -1;  // when compiling
 };
 
 struct ContractLoops {
@@ -41,6 +42,7 @@ struct ContractLoops {
   kernel::Value rows;                // M
   kernel::Value columns;             // N
   kernel::Value inner;               // contiguous length of k
+  int64_t known_inner = -1;          // when compiling
   std::vector<ContractPiece> outer;  // outermost first
   kernel::Value depth;               // length of k in all: inner * counts
   int rows_per_unit = 96;            // a unit of the parallel range is this many rows ...

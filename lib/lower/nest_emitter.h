@@ -128,9 +128,9 @@ class NestEmitter {
   void set_value(uint32_t item, int level, kernel::Value v);
   void emit_row(int lanes);
   void emit_pass(uint32_t pass, int row_lanes);
-  void emit_blocks(
-      DimId extent, kernel::Value lo, kernel::Value hi, int step, kernel::Values* carried,
-      const std::function<void(kernel::Value, kernel::Value, kernel::Values*)>& body);
+  void emit_blocks(DimId extent, kernel::Value lo, kernel::Value hi, int step,
+                   kernel::Values* carried,
+                   const std::function<void(kernel::Value, kernel::Value, kernel::Values*)>& body);
   void emit_reduced_loop(size_t depth, kernel::Value lo, kernel::Value hi, uint32_t pass,
                          int row_lanes, kernel::Values* carried);
   void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);

@@ -47,8 +47,8 @@ Op join_op(Op op) {
 }
 
 // Sums of floats are done in blocks of this many terms (a lane), so that rounding errors grow with the
-// length of a block and the number of blocks, not with their product.
-constexpr int64_t kSumBlock = 64;
+// length of a block and the number of blocks, not with their product. Shorter sums are one run.
+constexpr int64_t kSumBlock = 512;
 
 constexpr int64_t kNoPosition = std::numeric_limits<int64_t>::max();
 

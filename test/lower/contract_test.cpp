@@ -129,6 +129,17 @@ TEST_CASE("convolutions: layouts, strides, dilations, padding, groups, ranks") {
   }
 }
 
+TEST_CASE("long sums are done in blocks: of one piece, of several, known or not") {
+  for (const MatmulCase& c : {MatmulCase{1, 7, 600, 20}, {2, 5, 1027, 9}, {1, 6, -1, 17}}) {
+    CHECK(check_matmul(DType::kFloat32, c, false, false, c.k == 600) == "");
+  }
+  for (const ConvCase& c :
+       {ConvCase{{1, 5, 6, 64}, {3, 3, 64, 9}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},
+        {{1, 9, 140}, {5, 140, 17}, {1}, {2}, {3}, {3}, 1}}) {
+    CHECK(check_conv(DType::kFloat32, c, true) == "");
+  }
+}
+
 TEST_CASE("transposed convolutions with windows side by side") {
   struct Case {
     std::vector<int64_t> x, window;

@@ -96,6 +96,24 @@ TEST_CASE("layout ops are index maps") {
                  n.b.value(Op::neg, {q})}) == "");
 }
 
+TEST_CASE("long sums are done in blocks: rows, columns, several axes, with other reductions") {
+  const int64_t n_extent = 2 * 512 * 32 + 1000;  // more than two blocks of any number of lanes
+  for (const bool symbolic : {false, true}) {
+    Net n;
+    const DimId many = symbolic ? n.dim("N") : n.dim(n_extent);
+    const auto sum = [&](std::vector<DimId> shape, std::vector<int64_t> axes) {
+      return n.b.reduce(Op::reduce_sum, n.input(DType::kFloat32, std::move(shape)), axes);
+    };
+    const ValueId x = n.input(DType::kFloat32, {n.dim(3), many});
+    const ValueId squares = n.b.reduce(Op::reduce_sum, n.b.elementwise(Op::mul, {x, x}), {1});
+    const ValueId largest = n.b.reduce(Op::reduce_max, x, {1});
+    CHECK(n.check({sum({n.dim(2), many}, {1}), sum({many, n.dim(5)}, {0}), squares, largest,
+                   sum({n.dim(2), many, n.dim(3), n.dim(4)}, {1, 3}),
+                   sum({n.dim(3), many, n.dim(2)}, {0, 2})},
+                  nullptr, n_extent) == "");
+  }
+}
+
 TEST_CASE("gather, with an index out of range reported") {
   for (int64_t shift : {0, 40}) {
     Net n;
