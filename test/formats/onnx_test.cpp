@@ -163,6 +163,22 @@ TEST_CASE("every changed byte of a valid model is answered") {
   }
 }
 
+TEST_CASE("functions: every truncation and every changed byte is answered") {
+  const std::string whole =
+      read_file(std::filesystem::path(GCOMP_SOURCE_DIR) / "test/fuzz/corpus/onnx/functions.onnx");
+  REQUIRE(read(whole).graph);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    const Read cut = read(whole.substr(0, at));
+    CHECK((cut.graph != nullptr) != cut.diagnostics.any());
+    for (int change : {1, 4, 8, 128, 255}) {
+      std::string bad = whole;
+      bad[at] = static_cast<char>(bad[at] ^ change);
+      const Read r = read(bad);
+      CHECK((r.graph != nullptr) != r.diagnostics.any());
+    }
+  }
+}
+
 TEST_CASE("a tensor's extents must match its data") {
   const auto with = [](const Message& tensor) {
     GraphParts p;

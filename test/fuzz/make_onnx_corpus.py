@@ -110,6 +110,21 @@ def models():
                         {"s": np.array(8, i64), "w": np.ones(16, f32)})
     yield "loss", model([helper.make_node("SoftmaxCrossEntropyLoss", ["x", "l"], ["y"], ignore_index=1)],
                         [info("x", ["n", 6]), info("l", ["n"], INT64)], ["y"])
+    # A function that calls one with an attribute handed on and a branch inside.
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("f", 1)]
+    leaky = helper.make_node("LeakyRelu", ["a"], ["p"])
+    leaky.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT))
+    branches = [helper.make_graph([leaky], "t", [], [info("p", None)]),
+                helper.make_graph([helper.make_node("Neg", ["a"], ["q"])], "e", [], [info("q", None)])]
+    inner = helper.make_function(
+        "f", "inner", ["a", "c", "unused"], ["r"],
+        [helper.make_node("If", ["c"], ["r"], then_branch=branches[0], else_branch=branches[1])], opsets, ["slope"])
+    call = helper.make_node("inner", ["a", "c"], ["r"], domain="f")
+    call.attribute.append(onnx.AttributeProto(name="slope", ref_attr_name="s", type=onnx.AttributeProto.FLOAT))
+    outer = helper.make_function("f", "outer", ["a", "c"], ["r"], [call], opsets, [], [helper.make_attribute("s", 0.5)])
+    graph = helper.make_graph([helper.make_node("outer", ["x", "b"], ["y"], domain="f")], "g",
+                              [info("x", ["n", 6]), info("b", [], BOOL)], [info("y", None)])
+    yield "functions", helper.make_model(graph, opset_imports=opsets, functions=[inner, outer], producer_name="")
 
 
 def main():
