@@ -48,7 +48,8 @@ def fingerprint(source: Path, command: str) -> str:
 def tidy(source: Path, build: Path) -> str:
     """What clang-tidy finds in `source`; empty when clean."""
     done = subprocess.run(
-        ["clang-tidy-19", "--quiet", f"-p={build}", "--extra-arg=-Wno-unknown-warning-option", str(source)],
+        ["clang-tidy-19", "--quiet", f"-p={build}", "--extra-arg=-Wno-unknown-warning-option",
+         "--extra-arg=-Wno-ignored-gch", str(source)],
         capture_output=True, text=True,
     )  # fmt: skip
     return "" if done.returncode == 0 else done.stdout + done.stderr

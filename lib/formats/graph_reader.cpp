@@ -38,7 +38,7 @@ const json* bodies_of(const json& node) {
 
 }  // namespace
 
-JsonPlace::operator std::string() const {
+std::string JsonPlace::text() const {
   return owner + part + (index < 0 ? "" : "[" + std::to_string(index) + "]");
 }
 
@@ -76,19 +76,19 @@ const json& GraphReader::field(const json& j, const char* key, const std::string
 }
 
 ValueId GraphReader::lookup(const json& j, const JsonPlace& place) const {
-  if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place);
+  if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place.text());
   const auto found = values_.find(j.get<uint64_t>());
   if (found == values_.end()) {
-    fail("value " + j.dump() + " is not defined before its use", place,
+    fail("value " + j.dump() + " is not defined before its use", place.text(),
          "nodes must be in topological order");
   }
   return found->second;
 }
 
 void GraphReader::define(const json& j, ValueId v, const JsonPlace& place) {
-  if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place);
+  if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place.text());
   if (!values_.emplace(j.get<uint64_t>(), v).second) {
-    fail("value id " + j.dump() + " is defined twice", place);
+    fail("value id " + j.dump() + " is defined twice", place.text());
   }
 }
 
@@ -96,7 +96,7 @@ DType GraphReader::dtype(const json& j, const JsonPlace& place) const {
   if (j.is_string()) {
     if (const auto t = parse_dtype(j.get_ref<const std::string&>())) return *t;
   }
-  fail("no such dtype: " + j.dump(), place,
+  fail("no such dtype: " + j.dump(), place.text(),
        "dtypes are bool, int8 to int64, uint8 to uint64, "
        "float16, bfloat16, float32, float64");
 }
@@ -133,10 +133,10 @@ std::vector<DimId> GraphReader::dims(const json& j, const std::string& place,
 }
 
 std::vector<int64_t> GraphReader::integers(const json& j, const JsonPlace& place) const {
-  if (!j.is_array()) fail("expected a list of integers, found " + kind_of(j), place);
+  if (!j.is_array()) fail("expected a list of integers, found " + kind_of(j), place.text());
   std::vector<int64_t> list;
   for (const json& element : j) {
-    if (!is_integer(element)) fail("expected an integer, found " + kind_of(element), place);
+    if (!is_integer(element)) fail("expected an integer, found " + kind_of(element), place.text());
     list.push_back(element.get<int64_t>());
   }
   return list;
@@ -165,7 +165,7 @@ void GraphReader::input(const json& j, size_t index) {
 std::vector<std::byte> GraphReader::numbers(const json& j, DType t, size_t count,
                                             const JsonPlace& place) const {
   if (!j.is_array() || j.size() != count) {
-    fail("expected a list of " + std::to_string(count) + " numbers", place);
+    fail("expected a list of " + std::to_string(count) + " numbers", place.text());
   }
   std::vector<std::byte> bytes;
   bytes.reserve(count * byte_size(t));
@@ -176,7 +176,7 @@ std::vector<std::byte> GraphReader::numbers(const json& j, DType t, size_t count
                                               : e.dump();
     if (!append_element(t, text, &bytes)) {
       fail("'" + text + "' is not a value of " + std::string(name(t)),
-           std::string(place) + "[" + std::to_string(i) + "]");
+           place.text() + "[" + std::to_string(i) + "]");
     }
   }
   return bytes;

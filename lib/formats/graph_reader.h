@@ -29,7 +29,7 @@ struct JsonPlace {
   const std::string& owner;
   const char* part = "";
   int64_t index = -1;  // none
-  operator std::string() const;
+  std::string text() const;
 };
 
 class GraphReader {

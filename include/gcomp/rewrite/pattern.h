@@ -27,7 +27,7 @@ inline constexpr DTypeMask kFloats = mask_of(DType::kFloat16) | mask_of(DType::k
 inline constexpr DTypeMask kNumbers = kInts | kFloats;
 inline constexpr DTypeMask kAllDTypes = kNumbers | kBools;
 
-struct Pattern {
+struct Pattern {  // NOLINT(misc-no-recursion): copying one, and rows are shallow
   enum class Kind : uint8_t {
     kVariable,  // any value; the same name twice: the same value
     kConstant,  // a constant, or the broadcast of one
