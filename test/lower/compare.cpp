@@ -94,14 +94,14 @@ std::string difference(const interp::Tensor& want, const interp::Tensor& got,
 
 std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options, const Tolerance& tolerance,
-                    lower::Stats* stats, bool as_artifact) {
+                    lower::Stats* stats, bool as_artifact, const Graph* truth) {
   const lower::LoweredModule module = lower::lower(g, options);
   if (stats != nullptr) *stats = module.stats;
   const ModuleRunner runner(module);
   std::string error, expected_error;
   std::vector<interp::Tensor> want;
   try {
-    want = interp::evaluate(g, inputs);
+    want = interp::evaluate(truth != nullptr ? *truth : g, inputs);
   } catch (const UserError& e) {
     expected_error = e.what();
   }

@@ -21,9 +21,10 @@ struct Tolerance {
 };
 
 // "" when the module computes what the interpreter does (for ranges in one piece and in several, with
-// the same bits, and through the runtime), else what differs.
+// the same bits, and through the runtime), else what differs. `truth`: interpreted instead of `g`.
 std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options = {}, const Tolerance& tolerance = {},
-                    lower::Stats* stats = nullptr, bool as_artifact = true);
+                    lower::Stats* stats = nullptr, bool as_artifact = true,
+                    const Graph* truth = nullptr);
 
 }  // namespace gcomp::test
