@@ -98,7 +98,7 @@ class Cond : public Control {
     for (const ExtentDemand& d : demands) {
       w_.require_equal(d.left, d.right, failure(w_.graph(), node_, "extents differ"));
     }
-    auto made = std::make_unique<Frame>(body(branch), std::move(inner), w_.state());
+    auto made = std::make_unique<Frame>(body(branch), std::move(inner), Turns(), w_.state());
     for (size_t i = 1; i < node_.num_operands; ++i) {
       made->set_input(i - 1, w_.memory_of(operand(i)));
     }

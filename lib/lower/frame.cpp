@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include <algorithm>
+
 #include "gcomp/support/error.h"
 
 namespace gcomp::lower {
@@ -8,7 +10,45 @@ namespace {
 // Bodies are written once for each node that runs them: a few nodes could stand for any number.
 constexpr size_t kMaxNodes = 20'000'000;
 
-schedule::Groups make_groups(const Graph& graph, ModuleState& state) {
+bool mentions(const Graph& graph, const Node& n, const std::vector<SymbolId>& symbols) {
+  if (symbols.empty()) return false;
+  const DimTable& dims = graph.context().dims;
+  std::vector<SymbolId> found;
+  const auto collect = [&](const std::vector<DimId>& list) {
+    for (DimId d : list) dims.collect_symbols(d, &found);
+  };
+  for (uint32_t r = 0; r < n.num_results; ++r) {
+    collect(graph.type(ValueId(n.first_result.index + r)).dims);
+  }
+  for (const Attr& a : graph.attrs(n)) {
+    if (const auto* list = std::get_if<std::vector<DimId>>(&a.value)) collect(*list);
+  }
+  return std::ranges::any_of(
+      found, [&](SymbolId s) { return std::ranges::find(symbols, s) != symbols.end(); });
+}
+
+// Nodes that depend on nothing that changes, and compute something. An input's extents may be mentioned
+// without it as operand.
+std::vector<bool> find_early(const Graph& graph, const Turns& turns) {
+  std::vector<bool> same(graph.num_nodes(), false), early(graph.num_nodes(), false);
+  if (turns.fixed.empty()) return early;
+  for (size_t i = 0; i < turns.fixed.size(); ++i) {
+    same[graph.producer(graph.inputs()[i].value).index] = turns.fixed[i];
+  }
+  for (uint32_t i = 0; i < graph.num_nodes(); ++i) {
+    const Node& n = graph.node(NodeId(i));
+    if (n.op == Op::input) continue;
+    if (has_trait(n.op, kEffect) || has_trait(n.op, kDefinesDims)) continue;
+    if (mentions(graph, n, turns.varying)) continue;
+    same[i] = std::ranges::all_of(graph.operands(n),
+                                  [&](ValueId v) { return same[graph.producer(v).index]; });
+    early[i] = same[i] && n.op != Op::constant;
+  }
+  return early;
+}
+
+schedule::Groups make_groups(const Graph& graph, ModuleState& state,
+                             const std::vector<bool>& early = {}) {
   state.num_nodes += graph.num_nodes() + 1;
   if (state.num_nodes > kMaxNodes) {
     throw UserError(ExitCode::kGraph,
@@ -16,7 +56,9 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state) {
                          std::to_string(kMaxNodes) + " nodes",
                      "", "cond and loop nodes share bodies that share bodies"});
   }
-  return schedule::fuse(graph, state.fusion);
+  schedule::FusionOptions options = state.fusion;
+  options.early = early;
+  return schedule::fuse(graph, options);
 }
 
 }  // namespace
@@ -29,11 +71,12 @@ Frame::Frame(const Graph& module_graph, ModuleState& state)
   check_supported();
 }
 
-Frame::Frame(const Graph& body, SymbolMap symbols, ModuleState& state)
+Frame::Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleState& state)
     : source_(body),
       symbols_(std::move(symbols)),
       copy_(instantiate(body, symbols_)),
-      groups_(make_groups(*copy_, state)),
+      early_(find_early(*copy_, turns)),
+      groups_(make_groups(*copy_, state, early_)),
       writer_(*copy_, groups_, state) {
   check_supported();
 }
@@ -54,6 +97,7 @@ bool Frame::place_output(size_t i, MemoryId m, bool reserve) {
   const ValueId root = output_root(i);
   const Op op = graph().producer_node(root).op;
   if (op == Op::input || op == Op::constant || writer_.is_assigned(root)) return false;
+  if (!early_.empty() && early_[graph().producer(root).index]) return false;  // not in each turn
   if (reserve && op == Op::nonzero) return false;  // learns its extents in between
   if (writer_.num_bytes(root) != writer_.num_bytes(output(i))) return false;
   writer_.set_memory(root, m, reserve);

@@ -24,10 +24,16 @@ class Control {
   virtual std::unique_ptr<Frame> next(Frame* finished) = 0;
 };
 
+// What is the same in every turn of a loop.
+struct Turns {
+  std::vector<bool> fixed = {};        // inputs of the body; empty: none, or it is no loop
+  std::vector<SymbolId> varying = {};  // extents that are not
+};
+
 class Frame {
  public:
   Frame(const Graph& module_graph, ModuleState& state);
-  Frame(const Graph& body, SymbolMap symbols, ModuleState& state);
+  Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleState& state);
 
   // Before the copy's symbols were mapped; node and value numbers are the same.
   const Graph& source() const { return source_; }
@@ -42,6 +48,8 @@ class Frame {
   // Has output i written to `m` when it is computed (`reserve`: allocated then). False if it cannot
   // be: it is to be copied from `output_memory` when the body is written.
   bool place_output(size_t i, MemoryId m, bool reserve = false);
+  // Writes what depends on fixed inputs only; the rest follows in each turn.
+  void write_early() { writer_.write_early(early_); }
   MemoryId output_memory(size_t i) { return writer_.memory_of(output(i)); }
 
   std::unique_ptr<Control> control;  // of the node that is being written
@@ -52,6 +60,7 @@ class Frame {
   const Graph& source_;
   SymbolMap symbols_;
   std::unique_ptr<Graph> copy_;
+  std::vector<bool> early_;  // nodes
   schedule::Groups groups_;
   PlanWriter writer_;
 };

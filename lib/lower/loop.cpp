@@ -43,6 +43,8 @@ class Loop : public Control {
     bind_trips();
     before();
     place(*made);
+    made->write_early();
+    begin_turns();
     return made;
   }
 
@@ -137,7 +139,11 @@ class Loop : public Control {
           symbols, [&](SymbolId s) { return std::ranges::find(varying_, s) != varying_.end(); });
       (varies ? turn_demands_ : demands_).push_back(d);
     }
-    auto made = std::make_unique<Frame>(body_, std::move(inner), w_.state());
+    Turns turns{std::vector<bool>(body_.inputs().size(), true), varying_};
+    for (size_t i = 0; i <= carried_.size(); ++i) {
+      turns.fixed[i] = i > 0 && body_.outputs()[i].value == body_.inputs()[i].value;
+    }
+    auto made = std::make_unique<Frame>(body_, std::move(inner), turns, w_.state());
     for (size_t j = 0; j < stacked_.size(); ++j) {
       stacked_[j].row_bytes = made->writer().num_bytes(made->output(1 + carried_.size() + j));
     }
@@ -188,6 +194,9 @@ class Loop : public Control {
       w_.jump(Step::Kind::kLabel, enter);
     }
     require(demands_);
+  }
+
+  void begin_turns() {
     w_.step({.kind = Step::Kind::kBeginLoop});
     w_.jump(Step::Kind::kLabel, top_);
     require(turn_demands_);

@@ -229,31 +229,50 @@ void PlanWriter::require_equal(DimId a, DimId b, const std::string& message) {
   require_less(b, dims().add(a, one), message);
 }
 
+void PlanWriter::write_group(uint32_t g) {
+  const schedule::Group& group = groups_.groups[g];
+  for (ValueId v : group.outputs) {
+    if (is_assigned(v)) assigned_now(v);
+  }
+  if (group.kind == schedule::GroupKind::kNest) {
+    lower_nest(*this, g);
+  } else {
+    lowering_of(graph_.node(group.nodes[0]).op)(*this, g);
+  }
+}
+
+void PlanWriter::write_early(const std::vector<bool>& early) {
+  written_.resize(groups_.groups.size(), false);
+  for (uint32_t g = 0; g < groups_.groups.size(); ++g) {
+    const schedule::Group& group = groups_.groups[g];
+    if (!early[group.nodes[0].index] || !is_needed(group)) continue;
+    written_[g] = true;
+    begin_group(g);
+    require_extents(group.nodes);
+    write_group(g);
+  }
+}
+
+bool PlanWriter::is_needed(const schedule::Group& group) const {
+  if (group.outputs.empty() && group.kind != schedule::GroupKind::kSingle) return false;
+  return std::ranges::any_of(group.nodes, [&](NodeId n) { return live_[n.index]; });
+}
+
 std::optional<NodeId> PlanWriter::write_groups() {
   while (next_group_ < groups_.groups.size()) {
     const uint32_t g = next_group_++;
     const schedule::Group& group = groups_.groups[g];
-    const Op op = graph_.node(group.nodes[0]).op;
-    if (group.outputs.empty() && group.kind != schedule::GroupKind::kSingle) continue;
-    const auto needed = [&](NodeId n) { return live_[n.index]; };
-    if (std::ranges::none_of(group.nodes, needed)) continue;
+    if (!is_needed(group) || (!written_.empty() && written_[g])) continue;
     begin_group(g);
     // Not of a node that binds extents itself: its result's are known behind it only.
-    const bool binds = has_trait(graph_.node(group.nodes[0]).op, kDefinesDims);
-    if (binds) {
+    const Op op = graph_.node(group.nodes[0]).op;
+    if (has_trait(op, kDefinesDims)) {
       require_operands(group.nodes[0]);
     } else {
       require_extents(group.nodes);
     }
     if (has_trait(op, kHasBody)) return group.nodes[0];
-    for (ValueId v : group.outputs) {
-      if (is_assigned(v)) assigned_now(v);
-    }
-    if (group.kind == schedule::GroupKind::kNest) {
-      lower_nest(*this, g);
-    } else {
-      lowering_of(op)(*this, g);
-    }
+    write_group(g);
   }
   return std::nullopt;
 }

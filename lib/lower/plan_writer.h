@@ -76,9 +76,13 @@ class PlanWriter {
   // The groups in order, up to the next cond or loop, whose node is returned: its bodies are to be
   // written before this is called again. nullopt: all are written.
   std::optional<NodeId> write_groups();
+  // Those of `early` nodes, which depend on no others; `write_groups` then leaves them out.
+  void write_early(const std::vector<bool>& early);
 
  private:
+  void write_group(uint32_t group);
   void find_live();
+  bool is_needed(const schedule::Group& group) const;
   void require_operands(NodeId node);
   uint32_t kernel_id(kernel::Kernel k);
   std::string kernel_name(uint32_t id) const;
@@ -91,6 +95,7 @@ class PlanWriter {
   std::unordered_set<uint32_t> unreserved_;        // storage roots
   std::vector<bool> required_;                     // nodes whose demands are written
   std::vector<bool> live_;                         // nodes that an output needs
+  std::vector<bool> written_;                      // groups, by write_early
   uint32_t next_group_ = 0;
   uint32_t group_ = 0;  // the current one
   uint32_t stats_index_ = 0;

@@ -201,9 +201,12 @@ class Fuser {
     for (size_t i = 0; i < operands.size(); ++i) {
       const Chain& from = chains_[operands[i].index];
       c.depth = std::max(c.depth, from.depth + 1);
+      if (is_before(operands[i], v)) continue;
       c.extra = std::max(c.extra, from.extra);
       if (i == 0 && data == 1) continue;
-      if (from.base.valid()) c.extra = std::max(c.extra, stage_of(from.base));
+      if (from.base.valid() && !is_before(from.base, v)) {
+        c.extra = std::max(c.extra, stage_of(from.base));
+      }
     }
     c.kind = Chain::Kind::kOther;
     if (data != 1) return c;
@@ -288,6 +291,7 @@ class Fuser {
     const GroupState& s = states_[g];
     if (s.kind == GroupKind::kSingle || !s.open) return false;
     if (kind_of(n.op) == NodeKind::kInline) return false;  // a copy through an index map
+    if (is_early(graph_.producer(v)) != is_early(graph_.producer(c.base))) return false;
     const bool reduces = is_reduction(n, v);
     const DimId base_elements = shape(c.base).elements;
     const bool base_row = !s.reduced.empty() && base_elements != s.elements;
@@ -315,6 +319,12 @@ class Fuser {
     }
     return c.axes == kept;
   }
+
+  // `v` is computed before all nodes like that of `reader`: their stages need not tell.
+  bool is_before(ValueId v, ValueId reader) const {
+    return is_early(graph_.producer(v)) && !is_early(graph_.producer(reader));
+  }
+  bool is_early(NodeId n) const { return !options_.early.empty() && options_.early[n.index]; }
 
   static bool has_row_users(const GroupState&) { return false; }
 
@@ -365,8 +375,9 @@ class Fuser {
           candidates.push_back(g);
         }
       } else {
-        const uint32_t base = c.base.valid() ? stage_of(c.base) : 0;
-        stage = std::max(stage, std::max(base, c.extra) + 1);
+        if (is_before(operands[i], v)) continue;
+        const bool waits = c.base.valid() && !is_before(c.base, v);
+        stage = std::max(stage, std::max(waits ? stage_of(c.base) : 0, c.extra) + 1);
       }
     }
     std::erase_if(candidates, [&](uint32_t g) { return states_[g].stage != stage; });

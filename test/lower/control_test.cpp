@@ -465,3 +465,34 @@ TEST_CASE("demands on extents in bodies are compared when they run") {
                 {integer(2), floats({3}), floats({2})},
                 {integer(0), floats({3}), floats({2})}});
 }
+
+TEST_CASE("loop: what is the same in every turn is computed before the first") {
+  Context context;
+  Maker body(context), g(context);
+  const ValueId k = body.i64(), a = body.f32({"n"}), w = body.f32({"n", "n"}), x = body.f32({"n"});
+  const ValueId square = body.b.value(Op::matmul, {w, w});
+  const ValueId weight = body.b.value(Op::exp, {body.b.reduce(Op::reduce_sum, square, {0})});
+  const ValueId mixed = body.add(body.b.value(Op::tanh, {x}), weight);
+  const ValueId size = body.as_float(body.b.reshape(body.b.dims_value(body.dims({"n"})), {}));
+  body.out(body.b.value(Op::lt, {k, body.b.scalar_int(DType::kInt64, 5)}));
+  body.out(body.add(body.scaled(a, 0.5), body.plus(mixed, size)));
+  body.out(mixed);  // the same row in every turn
+  const GraphId id = body.body();
+  const ValueId limit = g.i64();
+  g.out(g.loop({limit, g.truth(), g.f32({"N"}), g.scaled(g.f32({"N", "N"}), 0.1), g.f32({"N"})}, 1,
+               id, {"T"}));
+  auto graph = g.b.finish();
+  const lower::LoweredModule module = lower::lower(*graph, {});
+  int calls = 0;
+  bool inside = false;
+  for (const lower::Step& s : module.steps) {
+    if (s.kind == lower::Step::Kind::kBeginLoop) inside = true;
+    if (s.kind == lower::Step::Kind::kEndLoop) inside = false;
+    calls += inside && s.kind == lower::Step::Kind::kCall ? 1 : 0;
+  }
+  CHECK(calls == 2);  // the carried value, and whether to go on
+  for (const int64_t turns : {0, 1, 4, 9}) {
+    const std::vector<Tensor> in = {integer(turns), floats({6}), floats({6, 6}), floats({6})};
+    CHECK(test::compare(*graph, in) == "");
+  }
+}

@@ -39,6 +39,9 @@ struct FusionOptions {
   // Tensors a kernel reads and writes: each needs a register for its address.
   uint32_t max_tensors = 48;
   bool fuse = true;  // false: every node by itself (shared per-op kernels)
+  // Per node, or empty: computed before the others (once for all turns of a loop), so in no group with
+  // any of them.
+  std::vector<bool> early = {};
 };
 
 struct Groups {
