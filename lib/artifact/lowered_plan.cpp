@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "gcomp/artifact/straight_line.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::artifact {
@@ -22,28 +23,55 @@ class PlanEncoder {
         buffers_(module.memory.size()) {}
 
   PlanImage encode(const PlanOptions& options) {
+    add_ports();
+    for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
+    for (const Step& s : module_.steps) encode_step(s);
+    return b_.finish(options);
+  }
+
+  // One call with the whole buffer table.
+  PlanImage encode_straight_line(const StraightLineModule& straight, const PlanOptions& options) {
+    PlanCall call;
+    call.kernel = b_.kernel(prefix_);
+    call.buffers = add_ports();
+    for (const ConstantId id : straight.constants) {
+      call.buffers.push_back(b_.constant(graph_.context().constants[id].bytes));
+    }
+    if (!straight.messages.empty()) call.buffers.push_back(b_.status());
+    if (straight.arena_bytes != 0) {
+      call.buffers.push_back(b_.temporary(b_.constant(static_cast<int64_t>(straight.arena_bytes))));
+    }
+    for (uint32_t i = 0; i < call.buffers.size(); ++i) {
+      GCOMP_CHECK(call.buffers[i].index == i, "a straight-line function's buffers out of order");
+    }
+    call.messages = straight.messages;
+    b_.call(call);
+    return b_.finish(options);
+  }
+
+ private:
+  // Inputs and outputs, in order.
+  std::vector<PlanBufferId> add_ports() {
     std::vector<MemoryId> inputs(graph_.inputs().size()), outputs(graph_.outputs().size());
     for (size_t i = 0; i < module_.memory.size(); ++i) {
       const Memory& m = module_.memory[i];
       if (m.kind == Memory::Kind::kInput) inputs.at(m.index) = MemoryId(i);
       if (m.kind == Memory::Kind::kOutput) outputs.at(m.index) = MemoryId(i);
     }
+    std::vector<PlanBufferId> all;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Port& p = graph_.inputs()[i];
-      const PlanBufferId b = b_.input(p.name, graph_.type(p.value).dtype, extents(p.value));
-      if (inputs[i].valid()) buffers_[inputs[i].index] = b;
+      all.push_back(b_.input(p.name, graph_.type(p.value).dtype, extents(p.value)));
+      if (inputs[i].valid()) buffers_[inputs[i].index] = all.back();
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       const Port& p = graph_.outputs()[i];
-      const PlanBufferId b = b_.output(p.name, graph_.type(p.value).dtype, extents(p.value));
-      if (outputs[i].valid()) buffers_[outputs[i].index] = b;
+      all.push_back(b_.output(p.name, graph_.type(p.value).dtype, extents(p.value)));
+      if (outputs[i].valid()) buffers_[outputs[i].index] = all.back();
     }
-    for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
-    for (const Step& s : module_.steps) encode_step(s);
-    return b_.finish(options);
+    return all;
   }
 
- private:
   std::vector<PlanExtent> extents(ValueId v) {
     std::vector<PlanExtent> list;
     for (DimId d : graph_.type(v).dims) list.push_back({value(d), dims_.to_string(d)});
@@ -246,6 +274,12 @@ class PlanEncoder {
 PlanImage build_plan(const lower::LoweredModule& module, const std::string& kernel_prefix,
                      const PlanOptions& options) {
   return PlanEncoder(module, kernel_prefix).encode(options);
+}
+
+PlanImage build_straight_line_plan(const lower::LoweredModule& module,
+                                   const StraightLineModule& straight, const std::string& symbol,
+                                   const PlanOptions& options) {
+  return PlanEncoder(module, symbol).encode_straight_line(straight, options);
 }
 
 }  // namespace gcomp::artifact

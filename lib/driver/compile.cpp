@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "gcomp/artifact/link.h"
-#include "gcomp/artifact/lowered_plan.h"
 #include "gcomp/codegen/llvm.h"
 #include "gcomp/driver/load.h"
 #include "gcomp/driver/pipeline.h"
@@ -20,6 +19,7 @@
 #include "gcomp/runtime/cpu.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
+#include "generate.h"
 #include "manifest_json.h"
 #include "phases.h"
 
@@ -29,23 +29,6 @@ namespace {
 [[noreturn]] void usage_error(const std::string& message, const std::string& option,
                               const std::string& hint) {
   throw UserError(ExitCode::kUsage, {message, option, hint});
-}
-
-codegen::CpuLevel cpu_level(const std::string& text) {
-  using codegen::CpuLevel;
-  constexpr std::pair<const char*, CpuLevel> kLevels[] = {{"x86-64-v2", CpuLevel::kV2},
-                                                          {"x86-64-v3", CpuLevel::kV3},
-                                                          {"x86-64-v4", CpuLevel::kV4},
-                                                          {"native", CpuLevel::kNative}};
-  std::vector<std::string> names;
-  for (const auto& [name, level] : kLevels) {
-    if (text == name) return level;
-    names.emplace_back(name);
-  }
-  const std::string near = suggest(text, names);
-  usage_error(
-      "there is no CPU level '" + text + "'", "--mcpu",
-      near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native" : "did you mean '" + near + "'?");
 }
 
 void check_name(const std::string& name) {
@@ -90,18 +73,6 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {
   }
 }
 
-std::vector<std::string> generate_code(const lower::LoweredModule& module,
-                                       const CompileOptions& o) {
-  codegen::CompileOptions options;
-  options.cpu = cpu_level(o.mcpu);
-  options.threads = o.threads;
-  if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
-  if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
-  std::vector<const kernel::Kernel*> kernels;
-  for (const kernel::Kernel& k : module.kernels) kernels.push_back(&k);
-  return codegen::compile_kernels(kernels, module.names, options);
-}
-
 void write_texts(const Path& path, const std::vector<std::string>& texts) {
   AtomicFile file(path);
   for (const std::string& text : texts) file.write(text);
@@ -129,17 +100,14 @@ std::vector<std::string> required_features(codegen::CpuLevel level) {
   return features;
 }
 
-void write_linked(const lower::LoweredModule& module, const std::vector<std::string>& objects,
+void write_linked(const lower::LoweredModule& module, const GeneratedCode& code,
                   const CompileOptions& o) {
-  PlanOptions plan_options;
-  if (o.emit == Emit::kObject) plan_options.inline_constants = UINT64_MAX;  // no file to append to
-  const PlanImage plan = artifact::build_plan(module, "", plan_options);
   artifact::LinkInput input;
   input.name = o.name;
-  for (const std::string& object : objects)
+  for (const std::string& object : code.objects)
     input.objects.push_back(std::as_bytes(std::span(object)));
-  input.plan = &plan;
-  input.json = manifest_json(module, plan, o);
+  input.plan = &code.plan;
+  input.json = manifest_json(module, code, o);
   input.cpu_features = required_features(cpu_level(o.mcpu));
   if (o.emit == Emit::kObject) {
     artifact::write_object(input, o.output.string());
@@ -202,9 +170,9 @@ void compile(const CompileOptions& o) {
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
-  const std::vector<std::string> code = generate_code(module, o);
+  const GeneratedCode code = generate_code(module, o);
   if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) {
-    write_texts(o.output, code);
+    write_texts(o.output, code.objects);
     return finish();
   }
 

@@ -4,7 +4,7 @@
 
 namespace gcomp::driver {
 
-std::string manifest_json(const lower::LoweredModule& module, const PlanImage& plan,
+std::string manifest_json(const lower::LoweredModule& module, const GeneratedCode& code,
                           const CompileOptions& options) {
   using nlohmann::ordered_json;
   std::vector<int64_t> calls(module.kernels.size(), 0);
@@ -24,8 +24,9 @@ std::string manifest_json(const lower::LoweredModule& module, const PlanImage& p
       {"outputs", signature_json(*module.graph, module.graph->outputs())},
       {"options", {{"level", options.pipeline.level}, {"mcpu", options.mcpu}, {"dims", fixed}}},
       {"nodes", module.graph->num_nodes()},
-      {"steps", plan.plan().num_steps},
-      {"arena_bytes", plan.arena_bytes},
+      {"code", code.straight_line ? "straight" : "plan"},
+      {"steps", code.plan.plan().num_steps},
+      {"arena_bytes", code.plan.arena_bytes},
       {"num_kernels", module.kernels.size()},
       {"kernels", kernels}};
   return all.dump();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cost.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::lower {
@@ -135,6 +136,10 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
 }
 
 void PlanWriter::call(LoweredCall c) {
+  if (c.grain != 0) {  // small work stays on one thread
+    const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
+    c.grain = std::max(c.grain, grain_of_work(work));
+  }
   Step s{.kind = Step::Kind::kCall,
          .kernel = kernel_id(std::move(c.kernel)),
          .memory = {},

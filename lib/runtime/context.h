@@ -150,6 +150,10 @@ struct gcomp_context {
   };
   Range* ranges;  // inputs and outputs of the current run
 
+  gcomp_tensor* last_tensors;  // inputs, then outputs, as the last run left them
+  bool repeatable;             // a run with just those needs no checks
+  bool copied;                 // this run copied a strided tensor
+
   const gcomp_tensor* run_inputs;
   gcomp_tensor* run_outputs;
   uint64_t input_stride, output_stride;
@@ -182,6 +186,9 @@ const char* dtype_name(gcomp_dtype t, char* scratch_32);
 // tensors.cpp: checks inputs, solves the symbols; prepare_output runs once an output's extents are
 // known.
 gcomp_status take_inputs(gcomp_context& c);
+// Samplers and solvers call with the same tensors over and over: then all checks would end as before.
+bool same_as_last_run(const gcomp_context& c, uint32_t num_inputs, uint32_t num_outputs);
+void remember_run(gcomp_context& c);
 gcomp_status check_outputs(gcomp_context& c);
 gcomp_status prepare_output(gcomp_context& c, uint32_t output);
 gcomp_status check_aliases(gcomp_context& c);

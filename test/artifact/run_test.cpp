@@ -47,6 +47,57 @@ TEST_CASE("one context, many extents, memory plans remembered") {
   }
 }
 
+TEST_CASE(
+    "the same tensors again: new data, outputs' extents written again, every change noticed") {
+  const test::Model artifact(scale_plan(2.0).finish());
+  Context context(artifact.descriptor());
+  std::vector<double> x = {1, 2, 3, 4}, y(4, -1);
+  std::vector<int64_t> in_shape = {3}, out_shape = {-1};
+  const std::vector<gcomp_tensor> inputs = {tensor(x, in_shape)};
+  std::vector<gcomp_tensor> outputs = {tensor(y, out_shape)};
+  for (int round = 0; round < 3; ++round) {
+    x[0] += 1;
+    out_shape[0] = 77;
+    context.run(inputs, outputs);
+    CHECK(out_shape[0] == 3);
+    CHECK(y == std::vector<double>{6 * x[0], 12, 18, -1});
+  }
+  in_shape[0] = 4;  // behind the same pointer
+  context.run(inputs, outputs);
+  CHECK(out_shape[0] == 4);
+  CHECK(y[3] == 24);
+  in_shape[0] = 5;
+  CHECK(context.try_run(inputs, outputs) == GCOMP_ERROR_CAPACITY);
+  in_shape[0] = 2;
+  const int64_t backwards[] = {-8};
+  std::vector<gcomp_tensor> strided = inputs;
+  strided[0].data = &x[1];
+  strided[0].strides = backwards;
+  for (int round = 0; round < 2; ++round) {
+    x[0] += 1;
+    context.run(strided, outputs);
+    CHECK(y[0] == 12);
+    CHECK(y[1] == 6 * x[0]);
+  }
+  const int64_t wide[] = {16};
+  outputs[0].strides = wide;
+  for (int round = 0; round < 2; ++round) {
+    y = {-1, -1, -1, -1};
+    context.run(inputs, outputs);
+    CHECK(y == std::vector<double>{6 * x[0], -1, 12, -1});
+  }
+  outputs[0].strides = nullptr;
+  outputs[0].data = x.data();
+  CHECK(context.try_run(inputs, outputs) == GCOMP_ERROR_ALIAS);
+  outputs[0].data = nullptr;  // the context lends memory, again and again
+  for (int round = 0; round < 3; ++round) {
+    x[0] += 1;
+    context.run(inputs, outputs);
+    CHECK(static_cast<const double*>(outputs[0].data)[0] == 6 * x[0]);
+    if (round == 1) outputs[0].data = nullptr;
+  }
+}
+
 TEST_CASE("describe tells the signature without running") {
   const Folder folder;
   PlanBuilder b;

@@ -295,24 +295,79 @@ TEST_CASE("equal bytes for any number of threads; text forms exist") {
         std::string::npos);
 }
 
-TEST_CASE("straight line: calls in order, through the stack block and through memory") {
+TEST_CASE("straight line: calls in order, through the stack, through memory and out of line") {
   Kernel twice = map_kernel({DType::kFloat64}, DType::kFloat64, 4,
                             [](Builder& b, const Values& v) { return b.add(v[0], v[0]); });
   Kernel product = map_kernel({DType::kFloat64, DType::kFloat64}, DType::kFloat64, 4,
                               [](Builder& b, const Values& v) { return b.mul(v[0], v[1]); });
-  using Call = codegen::InlineCall;
+  using Code = codegen::StraightLine;
+  using Storage = Code::Storage;
+  const std::vector<double> ones(9, 1.0);
   for (const auto& options : all_options()) {
-    for (int64_t n : {1, 3, 4, 9}) {
-      std::vector<Call> calls = {{&twice, {{0, 0}, {Call::kStack, 64}}, {}, 0, n},
-                                 {&twice, {{Call::kStack, 64}, {1, 8}}, {}, 0, n},
-                                 {&product, {{0, 0}, {1, 8}, {1, 8}}, {}, 0, n}};
-      std::string object = codegen::compile_straight_line(calls, "run", 256, options);
-      Jit jit(std::span(&object, 1));
-      double x[9], y[10] = {};
-      for (int i = 0; i < 9; ++i) x[i] = i + 1;
-      void* bases[] = {x, y};
-      reinterpret_cast<void (*)(void* const*)>(jit.find("run"))(bases);
-      for (int i = 0; i < 9; ++i) CHECK(y[i + 1] == (i < n ? 4 * x[i] * x[i] : 0));
+    for (const std::string symbol : {"", "outer"}) {
+      for (int64_t n : {1, 3, 4, 9}) {
+        Code code;
+        code.storages = {{.kind = Storage::Kind::kBuffer, .buffer = 0},
+                         {.kind = Storage::Kind::kBuffer, .buffer = 1},
+                         {.kind = Storage::Kind::kStack, .bytes = 128},
+                         {.kind = Storage::Kind::kData, .data = std::as_bytes(std::span(ones))}};
+        code.steps = {
+            {.kernel = &twice, .places = {{0, 0}, {2, 8}}, .extent = n},
+            {.kernel = &twice, .symbol = symbol, .places = {{2, 8}, {1, 8}}, .extent = n},
+            {.kernel = &product, .places = {{0, 0}, {1, 8}, {1, 8}}, .extent = n},
+            {.kernel = &product, .places = {{1, 8}, {3, 0}, {1, 8}}, .extent = n},
+            {.kind = Code::Step::Kind::kStore, .places = {{1, 0}}, .scalars = {77}},
+            {.kind = Code::Step::Kind::kCopy, .places = {{1, 80}, {1, 8}}, .extent = 8},
+            {.kind = Code::Step::Kind::kFill, .places = {{1, 88}}, .scalars = {1}, .extent = 8}};
+        const kernel::Kernel* kernels[] = {&twice};
+        const std::string names[] = {"outer"};
+        std::vector<std::string> objects = codegen::compile_kernels(kernels, names, options);
+        objects.push_back(codegen::compile_straight_line(code, "run", options));
+        Jit jit(objects);
+        double x[9], y[12] = {};
+        for (int i = 0; i < 9; ++i) x[i] = i + 1;
+        void* buffers[] = {x, y};
+        using Function = void (*)(void* const*, const int64_t*, int64_t, int64_t);
+        reinterpret_cast<Function>(jit.find("run"))(buffers, nullptr, 0, 1);
+        for (int i = 0; i < 9; ++i) CHECK(y[i + 1] == (i < n ? 4 * x[i] * x[i] : 0));
+        CHECK(std::bit_cast<int64_t>(y[0]) == 77);
+        CHECK(y[10] == 4);
+        CHECK(std::bit_cast<int64_t>(y[11]) == 0x0101010101010101);
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "straight line: the first kernel that fails ends it, with the number of its own message") {
+  Builder b;
+  const auto limit = b.scalar(DType::kInt64);
+  const auto x = b.parameter(DType::kInt64, kernel::Role::kIn);
+  b.parameter(DType::kInt64, kernel::Role::kError);
+  const auto out = b.parameter(DType::kInt64, kernel::Role::kOut);
+  const auto v = b.load(x, b.index(0));
+  b.if_then(b.gt(v, limit), [&] { b.set_error(b.index(1)); });
+  b.store(out, b.index(0), v);
+  Kernel k = b.finish();
+  codegen::StraightLine code;
+  for (uint32_t i = 0; i < 4; ++i) code.storages.push_back({.buffer = i});
+  code.status = {1, 0};
+  code.steps = {
+      {.kernel = &k, .places = {{0, 0}, {1, 0}, {2, 0}}, .scalars = {10}, .extent = 1, .error = 0},
+      {.kernel = &k, .places = {{0, 0}, {1, 0}, {3, 0}}, .scalars = {5}, .extent = 1, .error = 2},
+      {.kind = codegen::StraightLine::Step::Kind::kStore, .places = {{2, 0}}, .scalars = {99}}};
+  for (const auto& options : all_options()) {
+    const std::string object = codegen::compile_straight_line(code, "run", options);
+    Jit jit(std::span(&object, 1));
+    using Function = void (*)(void* const*, const int64_t*, int64_t, int64_t);
+    const auto run = reinterpret_cast<Function>(jit.find("run"));
+    for (const int64_t given : {5, 6, 11}) {
+      int64_t in = given, status = INT64_MAX, first = 0, second = 0;
+      void* buffers[] = {&in, &status, &first, &second};
+      run(buffers, nullptr, 0, 1);
+      CHECK(status == (given == 5 ? INT64_MAX : given == 6 ? 3 : 1));
+      CHECK(first == (given == 5 ? 99 : given));
+      CHECK(second == (given == 11 ? 0 : given));
     }
   }
 }

@@ -10,6 +10,11 @@ if(GCOMP_PYTHON)
   set(node_tests ${onnx_folder}/backend/test/data/node)
   add_test(NAME conformance.interp
            COMMAND onnx_nodes ${node_tests} ${CMAKE_CURRENT_SOURCE_DIR}/conformance/exceptions.txt)
+  foreach(kind plan straight)
+    add_test(NAME conformance.${kind}
+             COMMAND onnx_nodes ${node_tests} ${CMAKE_CURRENT_SOURCE_DIR}/conformance/exceptions.txt
+                     --compile=${CMAKE_CURRENT_BINARY_DIR}/conformance-${kind} --code=${kind})
+  endforeach()
   gcomp_checked_test(conformance.interp onnx_nodes ${node_tests}
                      ${CMAKE_CURRENT_SOURCE_DIR}/conformance/exceptions.txt)
 endif()

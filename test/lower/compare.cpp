@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "gcomp/artifact/straight_line.h"
 #include "gcomp/support/error.h"
 #include "run_artifact.h"
 
@@ -106,15 +107,18 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
     expected_error = e.what();
   }
   const std::vector<interp::Tensor> got = runner.run(inputs, 1, &error);
-  if (as_artifact) {
+  for (const bool straight : {false, true}) {
+    if (!as_artifact || (straight && !artifact::straight_line_obstacle(module).empty())) continue;
+    const std::string as = straight ? "as straight-line code" : "as an artifact";
     std::string artifact_error;
-    const std::vector<interp::Tensor> ran = run_artifact(module, inputs, 2, &artifact_error);
+    const std::vector<interp::Tensor> ran =
+        run_artifact(module, inputs, 2, straight, &artifact_error);
     if (artifact_error.empty() != error.empty()) {
-      return "as an artifact fails with '" + artifact_error + "', else with '" + error + "'";
+      return as + " fails with '" + artifact_error + "', else with '" + error + "'";
     }
     for (size_t i = 0; error.empty() && i < ran.size(); ++i) {
       if (ran[i].shape != got[i].shape || ran[i].bytes != got[i].bytes) {
-        return "output " + std::to_string(i) + ": other bits as an artifact";
+        return "output " + std::to_string(i) + ": other bits " + as;
       }
     }
   }

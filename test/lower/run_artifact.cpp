@@ -8,6 +8,7 @@
 
 #include "gcomp/artifact/link.h"
 #include "gcomp/artifact/lowered_plan.h"
+#include "gcomp/artifact/straight_line.h"
 #include "gcomp/codegen/llvm.h"
 #include "gcomp/runtime.h"
 #include "gcomp/support/error.h"
@@ -15,19 +16,36 @@
 namespace gcomp::test {
 namespace {
 
-std::string write_artifact(const lower::LoweredModule& module) {
+struct Code {
+  std::vector<std::string> objects;
+  PlanImage plan;
+};
+
+Code generate(const lower::LoweredModule& module, bool straight_line) {
+  Code code;
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names;
   for (size_t i = 0; i < module.kernels.size(); ++i) {
     kernels.push_back(&module.kernels[i]);
     names.push_back("gcomp_" + module.names[i]);
   }
-  const std::vector<std::string> objects =
-      codegen::compile_kernels(kernels, names, codegen::CompileOptions{});
-  const PlanImage plan = artifact::build_plan(module, "gcomp_");
+  const codegen::CompileOptions options;
+  code.objects = codegen::compile_kernels(kernels, names, options);
+  if (!straight_line) {
+    code.plan = artifact::build_plan(module, "gcomp_");
+    return code;
+  }
+  const artifact::StraightLineModule straight = artifact::make_straight_line(module, "gcomp_");
+  code.objects.push_back(codegen::compile_straight_line(straight.code, "gcomp_all", options));
+  code.plan = artifact::build_straight_line_plan(module, straight, "gcomp_all");
+  return code;
+}
+
+std::string write_artifact(const lower::LoweredModule& module, bool straight_line) {
+  const Code code = generate(module, straight_line);
   artifact::LinkInput link;
-  for (const std::string& o : objects) link.objects.push_back(std::as_bytes(std::span(o)));
-  link.plan = &plan;
+  for (const std::string& o : code.objects) link.objects.push_back(std::as_bytes(std::span(o)));
+  link.plan = &code.plan;
   link.json = "{}";
   link.cpu_features = {"avx2", "fma"};
   static std::atomic<int> count{0};
@@ -50,8 +68,8 @@ gcomp_dtype abi_dtype(DType t) {
 
 std::vector<interp::Tensor> run_artifact(const lower::LoweredModule& module,
                                          const std::vector<interp::Tensor>& inputs, int threads,
-                                         std::string* error) {
-  const std::string path = write_artifact(module);
+                                         bool straight_line, std::string* error) {
+  const std::string path = write_artifact(module, straight_line);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   GCOMP_CHECK(handle != nullptr, dlerror());
   std::filesystem::remove(path);

@@ -11,6 +11,6 @@ namespace gcomp::test {
 
 std::vector<interp::Tensor> run_artifact(const lower::LoweredModule& module,
                                          const std::vector<interp::Tensor>& inputs, int threads,
-                                         std::string* error);
+                                         bool straight_line, std::string* error);
 
 }  // namespace gcomp::test

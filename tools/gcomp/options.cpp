@@ -82,6 +82,14 @@ double parse_seconds(const std::string& text) {
   usage_error("'" + text + "' is not a number of seconds, as in 0.5 or 60", "--time-limit");
 }
 
+driver::CodeMode parse_code(const std::string& text) {
+  using driver::CodeMode;
+  if (text == "auto") return CodeMode::kAuto;
+  if (text == "straight") return CodeMode::kStraight;
+  if (text == "plan") return CodeMode::kPlan;
+  usage_error("there is no kind of code '" + text + "'", "--code", "one of auto, straight, plan");
+}
+
 [[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
   if (!extra.starts_with("-")) usage_error("'" + extra + "' is one too many", parser.get_name());
   const std::string word = extra.substr(0, extra.find('='));
@@ -176,6 +184,12 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser
       .add_option_function<std::string>("--emit", set_emit, "so, obj, asm, llvm, kernels or graph")
       ->type_name("WHAT");
+  const auto set_code = [&o](const std::string& text) { o.code = parse_code(text); };
+  parser
+      .add_option_function<std::string>(
+          "--code", set_code,
+          "straight (one function, for tiny graphs), plan, or auto (the default)")
+      ->type_name("KIND");
   parser.add_flag("--profile{-}", o.profile,
                   "Time of every pass and phase: a table, or =FILE.json");
   add_limit_options(parser);

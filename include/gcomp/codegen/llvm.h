@@ -56,25 +56,45 @@ std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> 
                                          std::span<const std::string> names,
                                          const CompileOptions& options);
 
-// One call of a straight-line function. Buffer i of the kernel is
-// (char*)bases[buffers[i].base] + buffers[i].offset.
-struct InlineCall {
-  static constexpr uint32_t kStack = 0xffffffff;  // a base: the function's own stack block
+// A whole graph as one function, for tiny graphs: steps in order, kernels inlined or called.
+struct StraightLine {
+  // Memory that steps name. Stack storages become registers where all indices are constant.
+  struct Storage {
+    enum class Kind : uint8_t { kBuffer, kStack, kData };
+    Kind kind = Kind::kBuffer;
+    uint32_t buffer = 0;                   // kBuffer: entry of the function's `buffers`
+    uint32_t bytes = 0;                    // kStack: uninitialised, 64-byte aligned
+    std::span<const std::byte> data = {};  // kData: read only, 64-byte aligned
+  };
   struct Place {
-    uint32_t base = 0;
+    uint32_t storage = 0;
     int64_t offset = 0;  // bytes
   };
-  const kernel::Kernel* kernel = nullptr;
-  std::vector<Place> buffers;     // one a parameter
-  std::vector<uint64_t> scalars;  // one a scalar parameter
-  int64_t begin = 0;
-  int64_t end = 0;
+  struct Step {
+    enum class Kind : uint8_t {
+      kCall,   // kernel over [0, extent)
+      kCopy,   // `extent` bytes from places[1] to places[0] (may overlap)
+      kFill,   // `extent` bytes of places[0] = byte scalars[0]
+      kStore,  // int64 elements of places[0] = scalars
+    };
+    Kind kind = Kind::kCall;
+    const kernel::Kernel* kernel = nullptr;
+    std::string symbol = {};             // not empty: a function of another module to call instead
+    std::vector<Place> places = {};      // kCall: one a parameter
+    std::vector<uint64_t> scalars = {};  // kCall: one a scalar parameter
+    int64_t extent = 0;
+    // A kernel that may fail (its error parameter lies at `status`): code c becomes error + c, and the
+    // function returns.
+    int64_t error = -1;
+  };
+  std::vector<Storage> storages = {};
+  std::vector<Step> steps = {};
+  Place status = {};
 };
 
-// For tiny graphs: an object defining `void name(void* const* bases)` that does the calls in order,
-// every kernel inlined. Intermediates placed on the stack block (stack_bytes, 64-byte aligned,
-// uninitialised) become registers where their indices are constant.
-std::string compile_straight_line(std::span<const InlineCall> calls, const std::string& name,
-                                  uint32_t stack_bytes, const CompileOptions& options);
+// An object defining `void name(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t
+// end)`, which has the signature of a kernel and looks at `buffers` only.
+std::string compile_straight_line(const StraightLine& code, const std::string& name,
+                                  const CompileOptions& options);
 
 }  // namespace gcomp::codegen

@@ -13,6 +13,13 @@ namespace gcomp::driver {
 
 using Path = std::filesystem::path;
 
+// How an artifact holds what it does.
+enum class CodeMode {
+  kAuto,      // straight-line code for tiny graphs, else a plan
+  kStraight,  // one function that calls or contains all kernels; an error where extents are not known
+  kPlan,      // steps as data, executed by the runtime
+};
+
 enum class Emit { kSharedObject, kObject, kAssembly, kLlvm, kKernels, kGraph };
 
 struct CompileOptions {
@@ -22,6 +29,7 @@ struct CompileOptions {
   std::string name = "gcomp_model";     // prefix of the artifact's symbols
   std::map<std::string, int64_t> dims;  // extents given to symbols
   std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
+  CodeMode code = CodeMode::kAuto;      // the same result bits in all
   int threads = 1;                      // of the compiler; never changes the result
   Path depfile;                         // empty: none
   std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file

@@ -1,6 +1,7 @@
 // Kernels to modules to objects, in parallel. Modules are cut by position and weight alone, so the bytes
 // do not depend on the number of threads.
 
+#include <llvm/ADT/STLExtras.h>  // thread.h lacks an include
 #include <llvm/Support/thread.h>
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 #include <exception>
 #include <functional>
 #include <numeric>
-#include <utility>  // needed by the next
 
 #include "gcomp/support/error.h"
 #include "math_policy.h"
@@ -161,11 +161,11 @@ std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> 
   return objects;
 }
 
-std::string compile_straight_line(std::span<const InlineCall> calls, const std::string& name,
-                                  uint32_t stack_bytes, const CompileOptions& options) {
+std::string compile_straight_line(const StraightLine& code, const std::string& name,
+                                  const CompileOptions& options) {
   std::string object;
   for_each_module(1, options, [&](ModuleCompiler& compiler, size_t) {
-    object = compiler.compile_calls(calls, name, stack_bytes);
+    object = compiler.compile_straight_line(code, name);
   });
   return object;
 }

@@ -101,7 +101,9 @@ EmitTraits ModuleCompiler::traits(llvm::Module& module) {
           [this, &module](Op op, kernel::Type type) { return math_function(module, {op, type}); }};
 }
 
-llvm::Function* ModuleCompiler::math_function(llvm::Module& module, MathFunction wanted) {
+// Not shared: of this module alone, unless another one has it for all.
+llvm::Function* ModuleCompiler::math_function(llvm::Module& module, MathFunction wanted,
+                                              bool shared) {
   for (const Requested& r : requested_) {
     if (r.what == wanted) return r.function;
   }
@@ -111,7 +113,11 @@ llvm::Function* ModuleCompiler::math_function(llvm::Module& module, MathFunction
   llvm::Function* function = declare_function(module, wanted.symbol(), vector, parameters);
   function->setDoesNotAccessMemory();
   function->setWillReturn();
-  const bool elsewhere = std::ranges::binary_search(called_, wanted);
+  const bool elsewhere = !shared && std::ranges::binary_search(called_, wanted);
+  if (!shared && !elsewhere) {
+    function->setVisibility(llvm::GlobalValue::DefaultVisibility);
+    function->setLinkage(llvm::GlobalValue::InternalLinkage);
+  }
   requested_.push_back({wanted, function, !elsewhere});
   return function;
 }
@@ -165,31 +171,6 @@ void ModuleCompiler::emit_kernel(llvm::Module& module, const kernel::Kernel& ker
   EmitTraits machine = traits(*b.GetInsertBlock()->getModule());
   KernelEmitter(simple, machine, b, arguments).run();
   b.CreateRetVoid();
-}
-
-void ModuleCompiler::emit_call(llvm::IRBuilder<>& b, const InlineCall& call, llvm::Value* bases,
-                               llvm::Value* stack) {
-  kernel::Kernel simple = expanded(*call.kernel, true);
-  GCOMP_CHECK(call.buffers.size() == simple.num_parameters() &&
-                  call.scalars.size() == simple.scalars.size(),
-              "straight-line call: wrong number of buffers or scalars");
-  KernelArguments arguments;
-  for (const InlineCall::Place& place : call.buffers) {
-    llvm::Value* base = stack;
-    if (place.base != InlineCall::kStack) {
-      llvm::Value* slot = b.CreateConstInBoundsGEP1_64(b.getPtrTy(), bases, place.base);
-      auto* word = b.CreateAlignedLoad(b.getPtrTy(), slot, llvm::Align(8));
-      word->setMetadata("invariant.load", llvm::MDNode::get(b.getContext(), {}));
-      base = word;
-    }
-    arguments.buffers.push_back(
-        b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), base, static_cast<uint64_t>(place.offset)));
-  }
-  for (uint64_t word : call.scalars) arguments.scalars.push_back(b.getInt64(word));
-  arguments.begin = b.getInt64(static_cast<uint64_t>(call.begin));
-  arguments.end = b.getInt64(static_cast<uint64_t>(call.end));
-  EmitTraits machine = traits(*b.GetInsertBlock()->getModule());
-  KernelEmitter(simple, machine, b, arguments).run();
 }
 
 void ModuleCompiler::optimize(llvm::Module& module, bool straight_line) {
@@ -260,8 +241,7 @@ std::string ModuleCompiler::compile(const ModuleContents& contents) {
   collect_errors(context, &errors_);
   options_.effort = contents.effort;
   std::unique_ptr<llvm::Module> module = make_module(context);
-  called_ = {};
-  for (const MathFunction& f : contents.functions) math_function(*module, f);
+  for (const MathFunction& f : contents.functions) math_function(*module, f, /*shared=*/true);
   called_ = contents.called;
   for (size_t i = 0; i < contents.kernels.size(); ++i) {
     emit_kernel(*module, *contents.kernels[i], contents.names[i]);
@@ -269,20 +249,34 @@ std::string ModuleCompiler::compile(const ModuleContents& contents) {
   return finish(*module, false);
 }
 
-std::string ModuleCompiler::compile_calls(std::span<const InlineCall> calls,
-                                          const std::string& name, uint32_t stack_bytes) {
+std::string ModuleCompiler::compile_straight_line(const StraightLine& code,
+                                                  const std::string& name) {
   llvm::LLVMContext context;
   errors_.clear();
   collect_errors(context, &errors_);
   called_ = {};
   std::unique_ptr<llvm::Module> module = make_module(context);
-  llvm::Function* function = make_function(*module, name, {llvm::PointerType::getUnqual(context)});
+  auto* ptr = llvm::PointerType::getUnqual(context);
+  auto* i64 = llvm::Type::getInt64Ty(context);
+  llvm::Function* function = make_function(*module, name, {ptr, ptr, i64, i64});
   llvm::IRBuilder<> b(&function->getEntryBlock());
-  llvm::AllocaInst* stack =
-      b.CreateAlloca(llvm::ArrayType::get(b.getInt8Ty(), std::max(stack_bytes, 1u)));
-  stack->setAlignment(llvm::Align(64));
-  for (const InlineCall& call : calls) emit_call(b, call, function->getArg(0), stack);
+  const std::vector<llvm::Value*> storages = emit_storages(b, code);
+  const auto place = [&](const StraightLine::Place& p) {
+    return p.offset == 0 ? storages.at(p.storage)
+                         : b.CreatePtrAdd(storages.at(p.storage),
+                                          b.getInt64(static_cast<uint64_t>(p.offset)));
+  };
+  llvm::BasicBlock* failed = nullptr;
+  for (const StraightLine::Step& step : code.steps) {
+    std::vector<llvm::Value*> places;
+    for (const StraightLine::Place& p : step.places) places.push_back(place(p));
+    emit_step(b, step, places);
+    if (step.error < 0) continue;
+    if (failed == nullptr) failed = llvm::BasicBlock::Create(context, "failed", function);
+    emit_failure_test(b, place(code.status), step.error, failed);
+  }
   b.CreateRetVoid();
+  if (failed != nullptr) llvm::ReturnInst::Create(context, failed);
   return finish(*module, true);
 }
 

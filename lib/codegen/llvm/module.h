@@ -34,8 +34,7 @@ class ModuleCompiler {
   explicit ModuleCompiler(const CompileOptions& options);
 
   std::string compile(const ModuleContents& contents);
-  std::string compile_calls(std::span<const InlineCall> calls, const std::string& name,
-                            uint32_t stack_bytes);
+  std::string compile_straight_line(const StraightLine& code, const std::string& name);
 
  private:
   std::unique_ptr<llvm::Module> make_module(llvm::LLVMContext& context);
@@ -44,11 +43,20 @@ class ModuleCompiler {
   llvm::Function* make_function(llvm::Module& module, const std::string& name,
                                 llvm::ArrayRef<llvm::Type*> parameters);
   void emit_kernel(llvm::Module& module, const kernel::Kernel& kernel, const std::string& name);
-  void emit_call(llvm::IRBuilder<>& b, const InlineCall& call, llvm::Value* bases,
-                 llvm::Value* stack);
+  // straight_line.cpp
+  std::vector<llvm::Value*> emit_storages(llvm::IRBuilder<>& b, const StraightLine& code);
+  void emit_step(llvm::IRBuilder<>& b, const StraightLine::Step& step,
+                 const std::vector<llvm::Value*>& places);
+  void emit_inline_call(llvm::IRBuilder<>& b, const StraightLine::Step& step,
+                        const std::vector<llvm::Value*>& places);
+  void emit_outer_call(llvm::IRBuilder<>& b, const StraightLine::Step& step,
+                       const std::vector<llvm::Value*>& places);
+  void emit_failure_test(llvm::IRBuilder<>& b, llvm::Value* status, int64_t first,
+                         llvm::BasicBlock* failed);
+
   kernel::Kernel expanded(const kernel::Kernel& kernel, bool straight_line) const;
   EmitTraits traits(llvm::Module& module);
-  llvm::Function* math_function(llvm::Module& module, MathFunction wanted);
+  llvm::Function* math_function(llvm::Module& module, MathFunction wanted, bool shared = false);
   void emit_math_functions(llvm::Module& module);
   llvm::TargetMachine& machine();
   std::string finish(llvm::Module& module, bool straight_line);

@@ -1,0 +1,79 @@
+#include "generate.h"
+
+#include <numeric>
+
+#include "gcomp/artifact/lowered_plan.h"
+#include "gcomp/artifact/straight_line.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+constexpr const char* kStraightSymbol = "straight_line";
+
+bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& o) {
+  if (o.code == CodeMode::kAuto) return artifact::prefers_straight_line(module);
+  if (o.code == CodeMode::kPlan) return false;
+  const std::string obstacle = artifact::straight_line_obstacle(module);
+  if (obstacle.empty()) return true;
+  throw UserError(ExitCode::kGraph,
+                  {"the graph cannot be straight-line code: " + obstacle, "--code",
+                   "--dim fixes extents; --code=plan takes every graph"});
+}
+
+std::vector<std::string> compile_some(const lower::LoweredModule& module,
+                                      const std::vector<uint32_t>& which,
+                                      const codegen::CompileOptions& options) {
+  std::vector<const kernel::Kernel*> kernels;
+  std::vector<std::string> names;
+  for (const uint32_t k : which) {
+    kernels.push_back(&module.kernels[k]);
+    names.push_back(module.names[k]);
+  }
+  return codegen::compile_kernels(kernels, names, options);
+}
+
+}  // namespace
+
+codegen::CpuLevel cpu_level(const std::string& text) {
+  using codegen::CpuLevel;
+  constexpr std::pair<const char*, CpuLevel> kLevels[] = {{"x86-64-v2", CpuLevel::kV2},
+                                                          {"x86-64-v3", CpuLevel::kV3},
+                                                          {"x86-64-v4", CpuLevel::kV4},
+                                                          {"native", CpuLevel::kNative}};
+  std::vector<std::string> names;
+  for (const auto& [name, level] : kLevels) {
+    if (text == name) return level;
+    names.emplace_back(name);
+  }
+  const std::string near = suggest(text, names);
+  throw UserError(ExitCode::kUsage, {"there is no CPU level '" + text + "'", "--mcpu",
+                                     near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native"
+                                                  : "did you mean '" + near + "'?"});
+}
+
+GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& o) {
+  codegen::CompileOptions options;
+  options.cpu = cpu_level(o.mcpu);
+  options.threads = o.threads;
+  if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
+  if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
+  PlanOptions plan;
+  if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;  // no file to append to
+  GeneratedCode code;
+  code.straight_line = is_straight_line(module, o);
+  if (code.straight_line) {
+    const artifact::StraightLineModule straight = artifact::make_straight_line(module);
+    code.objects = compile_some(module, straight.called, options);
+    code.objects.push_back(codegen::compile_straight_line(straight.code, kStraightSymbol, options));
+    code.plan = artifact::build_straight_line_plan(module, straight, kStraightSymbol, plan);
+    return code;
+  }
+  std::vector<uint32_t> all(module.kernels.size());
+  std::iota(all.begin(), all.end(), 0u);
+  code.objects = compile_some(module, all, options);
+  code.plan = artifact::build_plan(module, "", plan);
+  return code;
+}
+
+}  // namespace gcomp::driver
