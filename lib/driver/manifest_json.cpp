@@ -7,14 +7,16 @@ namespace gcomp::driver {
 std::string manifest_json(const lower::LoweredModule& module, const GeneratedCode& code,
                           const CompileOptions& options) {
   using nlohmann::ordered_json;
-  std::vector<int64_t> calls(module.kernels.size(), 0);
+  // As the plan numbers them: a straight-line function is its only one.
+  const std::vector<std::string>& names = code.plan.kernels;
+  std::vector<int64_t> calls(names.size(), code.straight_line ? 1 : 0);
   for (const lower::Step& step : module.steps) {
-    if (step.kind == lower::Step::Kind::kCall) ++calls[step.kernel];
+    if (step.kind == lower::Step::Kind::kCall && !code.straight_line) ++calls[step.kernel];
   }
   constexpr size_t kMostKernels = 1000;  // of larger artifacts the list is cut
   ordered_json kernels = ordered_json::array();
   for (size_t i = 0; i < calls.size() && i < kMostKernels; ++i) {
-    kernels.push_back({{"name", module.names[i]}, {"calls", calls[i]}});
+    kernels.push_back({{"name", names[i]}, {"calls", calls[i]}});
   }
   ordered_json fixed = ordered_json::object();
   for (const auto& [symbol, extent] : options.dims) fixed[symbol] = extent;
@@ -27,7 +29,7 @@ std::string manifest_json(const lower::LoweredModule& module, const GeneratedCod
       {"code", code.straight_line ? "straight" : "plan"},
       {"steps", code.plan.plan().num_steps},
       {"arena_bytes", code.plan.arena_bytes},
-      {"num_kernels", module.kernels.size()},
+      {"num_kernels", names.size()},
       {"kernels", kernels}};
   return all.dump();
 }

@@ -172,6 +172,9 @@ std::string run(const RunOptions& options) {
   CompileOptions compile_options = options.compile;
   compile_options.emit = Emit::kSharedObject;
   compile_options.output = folder.file();
+  if (options.kernel_times && compile_options.code == CodeMode::kAuto) {
+    compile_options.code = CodeMode::kPlan;  // a straight-line function has no kernels to time
+  }
   compile(compile_options);
   return run_artifact(compile_options.output, options);
 }

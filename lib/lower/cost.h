@@ -11,9 +11,9 @@
 
 namespace gcomp::lower {
 
-// Waking a thread takes 2 to 50 us, so a task must be worth about 10: register-sized operations of 0.3
+// Waking a thread takes 2 to 50 us, so a task must be worth about 15: register-sized operations of 0.25
 // ns each.
-inline constexpr double kTaskWork = 30000;
+inline constexpr double kTaskWork = 60000;
 
 // Operations of the first iteration of the parallel range. Extents not known stand for 64.
 double iteration_work(const kernel::Kernel& kernel, std::span<const ScalarArg> scalars,

@@ -54,6 +54,15 @@ def test_fixed_extent(affine, tmp_path):
     assert gcomp("run", tmp_path / "model.so", "--inputs", tmp_path / "in.npz").returncode == 6
 
 
+def test_kind_of_code(affine, tmp_path):
+    failed = gcomp(affine, "-o", tmp_path / "model.so", "--code=straight")
+    assert failed.returncode == 1 and "known only when it runs" in failed.stderr and "--dim" in failed.stderr
+    for options, kind in ((), "plan"), (["--dim", "N=5"], "straight"), (["--dim", "N=5", "--code=plan"], "plan"):
+        gcomp_ok(affine, "-o", tmp_path / "model.so", *options)
+        assert json.loads(gcomp_ok("inspect", tmp_path / "model.so", "--json"))["code"] == kind
+        check(run_npz(tmp_path / "model.so", INPUTS, tmp_path))
+
+
 def test_same_bytes_from_any_folder_and_thread_count(affine, tmp_path):
     other = tmp_path / "another folder"
     other.mkdir()

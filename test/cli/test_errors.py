@@ -30,6 +30,7 @@ def fails(code, *args, **kwargs) -> str:
         (["-o", "x.so", "-O", "fastrun"], "did you mean 'fast_run'?"),
         (["-o", "x.so", "--mcpu=x86-64-v33"], "did you mean"),
         (["-o", "x.so", "--emit=dll"], "one of so, obj"),
+        (["-o", "x.so", "--code=curved"], "one of auto, straight, plan"),
         (["-o", "x.so", "--name=1st"], "not a C identifier"),
         (["-o", "x.so", "--dim", "batch"], "batch=8"),
         (["-o", "x.so", "--optimizer-excluding=canonicalise"], "did you mean 'canonicalize'?"),

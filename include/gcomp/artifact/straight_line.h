@@ -3,7 +3,8 @@
 // be a noticeable part of a call. The plan that goes with it checks tensors as ever and has one step,
 // which calls the function as a kernel whose buffers are the whole buffer table:
 //   inputs, outputs, constants, status, arena
-// Everything runs on the caller's thread; results are the same bits as the plan's.
+// Everything runs on the caller's thread; results are the same bits as the plan's, but
+// for the sign and payload of NaNs.
 
 #include <memory>
 #include <string>

@@ -29,7 +29,7 @@ struct CompileOptions {
   std::string name = "gcomp_model";     // prefix of the artifact's symbols
   std::map<std::string, int64_t> dims;  // extents given to symbols
   std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
-  CodeMode code = CodeMode::kAuto;      // the same result bits in all
+  CodeMode code = CodeMode::kAuto;      // the same numbers in all
   int threads = 1;                      // of the compiler; never changes the result
   Path depfile;                         // empty: none
   std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file
