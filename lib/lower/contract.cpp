@@ -88,7 +88,7 @@ void lower_tiled_matmul(PlanWriter& w, uint32_t group) {
 
   const ContractTile tile =
       contract_tile(out.dtype, w.target().vector_bytes, w.target().vector_registers, known(dims, m),
-                    known(dims, n));
+                    known(dims, n), known(dims, k));
   Contraction c(w, group, dims.mul(batches, m), n);
   const DimId a_size = dims.mul(batches, dims.mul(m, k));
   if (trans_a) {
@@ -107,9 +107,11 @@ void lower_tiled_matmul(PlanWriter& w, uint32_t group) {
   Builder& kb = c.b();
   l.rows = c.spec().dim(m);
   l.columns = c.spec().dim(n);
+  l.known_columns = known(dims, n);
   l.inner = l.depth = c.spec().dim(k);
   l.known_inner = known(dims, k);
   l.rows_per_unit = rows_per_unit(tile, out.dtype, known(dims, k), known(dims, m));
+  l.whole_tiles = known(dims, m) >= 0 && known(dims, m) % tile.rows == 0;
   const Value a_matrix = kb.mul(l.rows, l.depth);
   const Value panels = c.spec().dim(dims.ceil_div(n, dims.constant(tile.columns())));
   const Value b_matrix = kb.mul(kb.mul(panels, kb.index(tile.columns())), l.depth);
@@ -253,7 +255,7 @@ void lower_tiled_conv(PlanWriter& w, uint32_t group, const ConvShape& s) {
 
   const ContractTile tile =
       contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
-                    known(dims, pixels), known(dims, columns));
+                    known(dims, pixels), known(dims, columns), known(dims, depth));
   Contraction c(w, group, pixels, s.features);
   if (operands.size() > 2) c.set_bias(operands[2]);
   ContractLoops& l = c.loops();
@@ -266,6 +268,7 @@ void lower_tiled_conv(PlanWriter& w, uint32_t group, const ConvShape& s) {
   KernelSpec& spec = c.spec();
   l.rows = spec.dim(pixels);
   l.columns = spec.dim(columns);
+  l.known_columns = known(dims, columns);
   l.depth = spec.dim(depth);
   // Window positions that lie next to each other in x and in B are one contiguous piece of k.
   const Value channels = spec.dim(s.channels);
@@ -289,6 +292,7 @@ void lower_tiled_conv(PlanWriter& w, uint32_t group, const ConvShape& s) {
   std::reverse(pieces.begin(), pieces.end());
   l.outer = std::move(pieces);
   l.rows_per_unit = rows_per_unit(tile, dtype, known(dims, depth), known(dims, pixels));
+  l.whole_tiles = known(dims, pixels) >= 0 && known(dims, pixels) % tile.rows == 0;
   const Value per_group = spec.dim(group_channels);
   const Value panels = spec.dim(dims.ceil_div(columns, dims.constant(tile.columns())));
   const Value b_matrix = b.mul(b.mul(panels, b.index(tile.columns())), l.depth);
@@ -370,14 +374,20 @@ void lower_depthwise(PlanWriter& w, uint32_t group, const ConvShape& s) {
   b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value line) {
     const Value first_row = b.mul(line, width);
     const Value base = pixel_offsets(spec, s, first_row, 1, first_row)[0];
-    b.vector_loop(b.index(0), channels, lanes, [&](Value column, int l) {
+    const auto columns_at = [&](Value column, int l) {
       const Value most =
           b.mul(b.index_div(width, b.index(kDepthwisePixels)), b.index(kDepthwisePixels));
       b.for_loop(b.index(0), most, b.index(kDepthwisePixels),
                  [&](Value ow) { pixels_at(first_row, base, column, l, ow, kDepthwisePixels); });
       b.for_loop(most, width, b.index(1),
                  [&](Value ow) { pixels_at(first_row, base, column, l, ow, 1); });
-    });
+    };
+    // The number of channels is the number of groups.
+    const int64_t whole = s.groups / lanes * lanes;
+    b.for_loop(b.index(0), b.index(whole), b.index(lanes),
+               [&](Value column) { columns_at(column, lanes); });
+    for_each_part(static_cast<int>(s.groups - whole), lanes,
+                  [&](int from, int l) { columns_at(b.index(whole + from), l); });
   });
   const DimId lines = dims.mul(s.batch, dims.product(std::span(s.out).first(s.spatial - 1)));
   c.call(lines, 1);
@@ -440,8 +450,9 @@ void lower_tiled_conv_transpose(PlanWriter& w, uint32_t group, const ConvShape& 
   const DimId batches = joint ? dims.constant(1) : places;
   const DimId columns = joint ? places : s.features;
 
-  ContractTile tile = contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
-                                    known(dims, pixels), known(dims, columns));
+  ContractTile tile =
+      contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
+                    known(dims, pixels), known(dims, columns), known(dims, s.channels));
   Contraction c(w, group, dims.mul(s.batch, dims.product(s.out)), s.features);
   if (operands.size() > 2) c.set_bias(operands[2]);
   ContractLoops& l = c.loops();
@@ -453,9 +464,11 @@ void lower_tiled_conv_transpose(PlanWriter& w, uint32_t group, const ConvShape& 
   l.a = spec.input(w.groups().storage[operands[0].index]);
   l.rows = spec.dim(pixels);
   l.columns = spec.dim(columns);
+  l.known_columns = known(dims, columns);
   l.inner = l.depth = spec.dim(s.channels);
   l.known_inner = known(dims, s.channels);
   l.rows_per_unit = rows_per_unit(tile, dtype, known(dims, s.channels), known(dims, pixels));
+  l.whole_tiles = known(dims, pixels) >= 0 && known(dims, pixels) % tile.rows == 0;
   const Value panels = spec.dim(dims.ceil_div(columns, dims.constant(tile.columns())));
   const Value b_matrix = b.mul(b.mul(panels, b.index(tile.columns())), l.depth);
   l.row_offsets = [&](Value, Value row, int count, Value last) {

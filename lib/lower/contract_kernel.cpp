@@ -14,6 +14,13 @@ using kernel::Values;
 constexpr int64_t kMinBlock = 128;
 // ... and contiguous pieces that may be longer than twice this are cut.
 constexpr int64_t kBlock = 256;
+// Rows of the tiles for the last few rows.
+constexpr int kShortTile = 4;
+// Of a panel: what stays near, and what a half-cycle brings from farther away.
+constexpr int64_t kNearBytes = 32 << 10;
+constexpr int kStreamBytes = 12;
+// Of rows or columns whose number is not known.
+constexpr double kTypicalExtent = 96;
 
 class Emitter {
  public:
@@ -43,8 +50,20 @@ class Emitter {
       b_.for_loop(panel0, panel1, b_.index(1), [&](Value panel) {
         const Value column = b_.mul(panel, b_.index(tile_.columns()));
         const Value b_panel = b_.add(b_base, b_.mul(column, l_.depth));
-        b_.for_loop(row0, row1, b_.index(tile_.rows),
-                    [&](Value row) { emit_tile(batch, row, row1, column, b_panel); });
+        const auto tiles = [&](Value from, Value to, int height) {
+          b_.for_loop(from, to, b_.index(height),
+                      [&](Value row) { emit_tile(batch, row, row1, column, b_panel, height); });
+        };
+        if (tile_.rows < 2 * kShortTile || l_.whole_tiles) {
+          tiles(row0, row1, tile_.rows);
+          return;
+        }
+        // What is left after the tall tiles goes by short ones, if that is less work.
+        const Value left = b_.index_rem(b_.sub(row1, row0), b_.index(tile_.rows));
+        const Value few = b_.le(left, b_.index(2 * kShortTile));
+        const Value tall = b_.where(few, b_.sub(row1, left), row1);
+        tiles(row0, tall, tile_.rows);
+        tiles(tall, row1, kShortTile);
       });
     });
   }
@@ -54,29 +73,36 @@ class Emitter {
     return b_.index_div(b_.add(a, b_.index(d - 1)), b_.index(d));
   }
 
-  void emit_tile(Value batch, Value row, Value row_end, Value column, Value b_panel) {
+  void emit_tile(Value batch, Value row, Value row_end, Value column, Value b_panel, int height) {
     // Rows past the end repeat the last one: computed, never stored.
     const Value last = b_.sub(row_end, b_.index(1));
-    const Values a_rows = l_.row_offsets(batch, row, tile_.rows, last);
+    const Values a_rows = l_.row_offsets(batch, row, height, last);
     const Values sums = multiply(a_rows, b_panel);
+    // Where the number of columns is known, whether each or no panel is full.
+    const bool never_part = l_.known_columns > 0 && l_.known_columns % tile_.columns() == 0;
+    const bool never_full = l_.known_columns > 0 && l_.known_columns < tile_.columns();
     const Value full = b_.le(b_.add(column, b_.index(tile_.columns())), l_.columns);
-    for (int i = 0; i < tile_.rows; ++i) {
+    for (int i = 0; i < height; ++i) {
       const Value number = b_.add(row, b_.index(i));
       const auto store_row = [&] {
         const Value r = l_.result_row ? l_.result_row(batch, number) : number;
-        b_.if_else(
-            full,
-            [&] {
-              for (int v = 0; v < tile_.vectors; ++v) {
-                l_.store(batch, r, b_.add(column, b_.index(v * tile_.lanes)),
-                         sums[i * tile_.vectors + v], tile_.lanes);
-              }
-              return Values{};
-            },
-            [&] {
-              store_part(batch, r, column, &sums[i * tile_.vectors]);
-              return Values{};
-            });
+        const Value* const row_sums = &sums[static_cast<size_t>(i * tile_.vectors)];
+        if (never_part) {
+          store_vectors(batch, r, column, row_sums, tile_.vectors);
+        } else if (never_full) {
+          store_part(batch, r, column, row_sums);
+        } else {
+          b_.if_else(
+              full,
+              [&] {
+                store_vectors(batch, r, column, row_sums, tile_.vectors);
+                return Values{};
+              },
+              [&] {
+                store_part(batch, r, column, row_sums);
+                return Values{};
+              });
+        }
       };
       if (i == 0) {
         store_row();
@@ -86,23 +112,41 @@ class Emitter {
     }
   }
 
-  // The last panel: through a small array, one column at a time.
+  void store_vectors(Value batch, Value r, Value column, const Value* sums, int count) {
+    for (int v = 0; v < count; ++v) {
+      l_.store(batch, r, b_.add(column, b_.index(v * tile_.lanes)), sums[v], tile_.lanes);
+    }
+  }
+
+  // The last panel: whole vectors, then parts of one through a small array.
   void store_part(Value batch, Value row, Value column, const Value* sums) {
+    if (l_.known_columns > 0) {
+      const auto width = static_cast<int>(l_.known_columns % tile_.columns());
+      const int whole = width / tile_.lanes, rest = width % tile_.lanes;
+      store_vectors(batch, row, column, sums, whole);
+      if (rest == 0) return;
+      b_.store(edge_tile_, b_.index(0), sums[whole]);
+      for_each_part(rest, tile_.lanes, [&](int from, int lanes) {
+        const Value at = b_.add(column, b_.index(whole * tile_.lanes + from));
+        l_.store(batch, row, at, b_.load(edge_tile_, b_.index(from), lanes), lanes);
+      });
+      return;
+    }
     for (int v = 0; v < tile_.vectors; ++v) {
       b_.store(edge_tile_, b_.index(v * tile_.lanes), sums[v]);
     }
-    b_.for_loop(column, l_.columns, b_.index(1), [&](Value c) {
-      l_.store(batch, row, c, b_.load(edge_tile_, b_.sub(c, column)), 1);
+    b_.vector_loop(column, l_.columns, tile_.lanes, [&](Value c, int lanes) {
+      l_.store(batch, row, c, b_.load(edge_tile_, b_.sub(c, column), lanes), lanes);
     });
   }
 
   // The register tile: sums[i * vectors + v] over all of k.
   Values multiply(const Values& a_rows, Value b_panel) {
-    return pieces(0, a_rows, b_panel, zeros());
+    return pieces(0, a_rows, b_panel, zeros(a_rows));
   }
 
-  Values zeros() {
-    return Values(static_cast<size_t>(tile_.rows * tile_.vectors), b_.constant(type_, 0));
+  Values zeros(const Values& a_rows) {
+    return Values(a_rows.size() * static_cast<size_t>(tile_.vectors), b_.constant(type_, 0));
   }
 
   Values total(std::span<const Value> a, const Values& b) {
@@ -134,7 +178,7 @@ class Emitter {
                          for (Value a : a_rows) shifted.push_back(b_.add(a, shift));
                          const Value at = b_.add(b_at, b_.mul(p, length));
                          if (block) {
-                           return total(carried, pieces(level + 1, shifted, at, zeros()));
+                           return total(carried, pieces(level + 1, shifted, at, zeros(shifted)));
                          }
                          return pieces(level + 1, shifted, at, {carried.begin(), carried.end()});
                        });
@@ -147,7 +191,7 @@ class Emitter {
     return b_.for_loop(b_.index(0), l_.inner, b_.index(kBlock), sums,
                        [&](Value k, std::span<const Value> carried) {
                          const Value end = b_.min(b_.add(k, b_.index(kBlock)), l_.inner);
-                         return total(carried, run_of_k(a_rows, b_at, k, end, zeros()));
+                         return total(carried, run_of_k(a_rows, b_at, k, end, zeros(a_rows)));
                        });
   }
 
@@ -173,10 +217,11 @@ class Emitter {
       columns.push_back(
           b_.load(l_.b, b_.add(at, b_.index(u * tile_.columns() + v * tile_.lanes)), tile_.lanes));
     }
-    for (int i = 0; i < tile_.rows; ++i) {
+    const auto vectors = static_cast<size_t>(tile_.vectors);
+    for (size_t i = 0; i < a_rows.size(); ++i) {
       const Value a = b_.load_splat(l_.a, b_.add(b_.add(a_rows[i], k), b_.index(u)), tile_.lanes);
-      for (int v = 0; v < tile_.vectors; ++v) {
-        Value& sum = (*sums)[static_cast<size_t>(i * tile_.vectors + v)];
+      for (size_t v = 0; v < vectors; ++v) {
+        Value& sum = (*sums)[i * vectors + v];
         sum = b_.mul_add(a, columns[v], sum);
       }
     }
@@ -191,8 +236,17 @@ class Emitter {
 
 }  // namespace
 
+void for_each_part(int width, int lanes, const std::function<void(int from, int lanes)>& part) {
+  constexpr int kFewest = 4;  // of a vector
+  int from = 0;
+  for (int n = lanes; n >= kFewest; n /= 2) {
+    for (; width - from >= n; from += n) part(from, n);
+  }
+  for (; from < width; ++from) part(from, 1);
+}
+
 ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, int64_t rows,
-                           int64_t columns) {
+                           int64_t columns, int64_t depth) {
   const int lanes = vector_bytes / static_cast<int>(byte_size(dtype));
   ContractTile best{lanes, 2, 1};
   double best_cost = -1;
@@ -200,9 +254,14 @@ ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, 
     for (int height = 1; height * vectors + vectors + 1 <= vector_registers; ++height) {
       // Half-cycles a step of k takes: two fused multiply-adds or two loads a cycle, ten sums to cover
       // the latency of an addition, and one for the loop (measured: 6x2 88, 5x2 80, 4x2 74 GFLOP/s).
-      const int step = std::max({height * vectors, height + vectors, 10}) + 1;
+      int step = std::max({height * vectors, height + vectors, 10}) + 1;
+      // A panel that does not stay in the first-level cache comes from the second.
+      const int row_bytes = vectors * vector_bytes;
+      if (depth < 0 || depth * row_bytes > kNearBytes)
+        step = std::max(step, row_bytes / kStreamBytes);
+      // Of an extent that is not known, about half a tile is empty at the end; it may well be short.
       const auto tiles = [](int64_t n, int64_t size) {
-        return n < 0 ? 1.0 / static_cast<double>(size)
+        return n < 0 ? 1.0 / static_cast<double>(size) + 0.5 / kTypicalExtent
                      : static_cast<double>((n + size - 1) / size) / static_cast<double>(n);
       };
       const double cost = step * tiles(rows, height) * tiles(columns, vectors * lanes);

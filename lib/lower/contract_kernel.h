@@ -22,10 +22,14 @@ struct ContractTile {
   int columns() const { return lanes * vectors; }
 };
 
-// The tile with the least work for `rows` x `columns` results (negative: not known when compiling)
+// The tile with the least work for `rows` x `columns` results, each the sum of `depth` products
+// (negative: not known when compiling),
 // among those whose sums fit in the registers: 6 x 2 vectors of 16 registers when both are large.
 ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, int64_t rows,
-                           int64_t columns);
+                           int64_t columns, int64_t depth);
+
+// `width` elements as vectors of `lanes`, then of halves, quarters, ... and single ones.
+void for_each_part(int width, int lanes, const std::function<void(int from, int lanes)>& part);
 
 // A loop around the contiguous part of k: `count` pieces, `a_stride` elements of A apart. B goes on.
 struct ContractPiece {
@@ -41,10 +45,12 @@ struct ContractLoops {
   kernel::Buffer b;                  // packed panels
   kernel::Value rows;                // M
   kernel::Value columns;             // N
+  int64_t known_columns = -1;        // when compiling
   kernel::Value inner;               // contiguous length of k
   int64_t known_inner = -1;          // when compiling
   std::vector<ContractPiece> outer;  // outermost first
   kernel::Value depth;               // length of k in all: inner * counts
+  bool whole_tiles = false;          // known when compiling: the rows fill their tiles
   int rows_per_unit = 96;            // a unit of the parallel range is this many rows ...
   int panels_per_unit = 16;          // ... by this many panels
   // Offsets in A of the first elements of `count` rows from `row` on; those after row `last` repeat it.

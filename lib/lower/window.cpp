@@ -82,6 +82,10 @@ class Window {
     const auto extent = dims_.constant_value(out_.back());
     int lanes = std::min(full, 16);
     while (extent && lanes > 1 && *extent < lanes) lanes /= 2;
+    // Shorter vectors are better than a rest done one by one.
+    for (int fewer = lanes; extent && fewer >= 4; fewer /= 2) {
+      if (*extent % fewer == 0) return fewer;
+    }
     return lanes;
   }
 
