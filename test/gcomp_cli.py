@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +32,9 @@ def run_npz(program, inputs: dict[str, np.ndarray], folder: Path, *options) -> d
     gcomp_ok("run", program, "--inputs", source, "--outputs", target, *options)
     with np.load(target) as outputs:
         return {name: outputs[name] for name in outputs.files}
+
+
+def run(path, inputs: dict[str, np.ndarray], *options) -> dict[str, np.ndarray]:
+    """The same in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run_npz(path, inputs, Path(folder), *options)

@@ -7,7 +7,7 @@ file(GLOB suites CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} */test_*
 foreach(suite ${suites})
   string(REGEX REPLACE "^([^/]+)/test_(.+)\\.py$" "py.\\1.\\2" test ${suite})
   add_test(NAME ${test} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-           COMMAND ${GCOMP_PYTHON} -m pytest -q -p no:cacheprovider test/${suite})
+           COMMAND ${GCOMP_PYTHON} -m pytest -q -rs -p no:cacheprovider test/${suite})
   set_tests_properties(${test} PROPERTIES LABELS python ENVIRONMENT
     "GCOMP_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONPATH=${CMAKE_SOURCE_DIR}/scripts/python:${CMAKE_SOURCE_DIR}/scripts:${CMAKE_SOURCE_DIR}/test;PYTHONDONTWRITEBYTECODE=1")
 endforeach()

@@ -3,6 +3,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
@@ -17,6 +19,20 @@ T load(const Constant& c, int64_t i) {
   return value;
 }
 
+// Like static_cast, but defined for all values: beyond an integer type's ends they saturate, NaN is 0, as the op
+// `cast` does.
+template <class To, class From>
+To to(From value) {
+  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    constexpr auto kLeast = static_cast<From>(std::numeric_limits<To>::min());
+    constexpr From kEnd = static_cast<From>(std::numeric_limits<To>::max() / 2 + 1) * 2;  // exact
+    if (std::isnan(value)) return 0;
+    if (value < kLeast) return std::numeric_limits<To>::min();
+    if (value >= kEnd) return std::numeric_limits<To>::max();
+  }
+  return static_cast<To>(value);
+}
+
 template <class To>
 To convert(const Constant& c, int64_t i) {
   switch (c.dtype) {
@@ -29,10 +45,10 @@ To convert(const Constant& c, int64_t i) {
     case DType::kUInt16: return static_cast<To>(load<uint16_t>(c, i));
     case DType::kUInt32: return static_cast<To>(load<uint32_t>(c, i));
     case DType::kUInt64: return static_cast<To>(load<uint64_t>(c, i));
-    case DType::kFloat16: return static_cast<To>(half_to_float(load<uint16_t>(c, i)));
-    case DType::kBFloat16: return static_cast<To>(bfloat16_to_float(load<uint16_t>(c, i)));
-    case DType::kFloat32: return static_cast<To>(load<float>(c, i));
-    case DType::kFloat64: return static_cast<To>(load<double>(c, i));
+    case DType::kFloat16: return to<To>(half_to_float(load<uint16_t>(c, i)));
+    case DType::kBFloat16: return to<To>(bfloat16_to_float(load<uint16_t>(c, i)));
+    case DType::kFloat32: return to<To>(load<float>(c, i));
+    case DType::kFloat64: return to<To>(load<double>(c, i));
   }
   return To{};
 }
@@ -50,14 +66,14 @@ std::vector<std::byte> element_bytes(DType dtype, U value) {
   std::vector<std::byte> b;
   switch (dtype) {
     case DType::kBool: append(&b, static_cast<uint8_t>(value != 0)); break;
-    case DType::kInt8: append(&b, static_cast<int8_t>(value)); break;
-    case DType::kInt16: append(&b, static_cast<int16_t>(value)); break;
-    case DType::kInt32: append(&b, static_cast<int32_t>(value)); break;
-    case DType::kInt64: append(&b, static_cast<int64_t>(value)); break;
-    case DType::kUInt8: append(&b, static_cast<uint8_t>(value)); break;
-    case DType::kUInt16: append(&b, static_cast<uint16_t>(value)); break;
-    case DType::kUInt32: append(&b, static_cast<uint32_t>(value)); break;
-    case DType::kUInt64: append(&b, static_cast<uint64_t>(value)); break;
+    case DType::kInt8: append(&b, to<int8_t>(value)); break;
+    case DType::kInt16: append(&b, to<int16_t>(value)); break;
+    case DType::kInt32: append(&b, to<int32_t>(value)); break;
+    case DType::kInt64: append(&b, to<int64_t>(value)); break;
+    case DType::kUInt8: append(&b, to<uint8_t>(value)); break;
+    case DType::kUInt16: append(&b, to<uint16_t>(value)); break;
+    case DType::kUInt32: append(&b, to<uint32_t>(value)); break;
+    case DType::kUInt64: append(&b, to<uint64_t>(value)); break;
     case DType::kFloat16: append(&b, double_to_half(static_cast<double>(value))); break;
     case DType::kBFloat16: append(&b, double_to_bfloat16(static_cast<double>(value))); break;
     case DType::kFloat32: append(&b, static_cast<float>(value)); break;

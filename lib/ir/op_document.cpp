@@ -19,7 +19,7 @@ expressions are; `specify_shape` states an equality that is checked at run time.
 negative.
 
 **Arithmetic.** Integers wrap modulo 2^width. Floats follow IEEE 754 with rounding to nearest even; fused
-multiply-add may be used. float16 and bfloat16 are computed in float32 and rounded once. Functions such as `exp` are
+multiply-add may be used; which NaN an operation gives (sign, payload) is unspecified. float16 and bfloat16 are computed in float32 and rounded once. Functions such as `exp` are
 accurate to the bounds stated with the code generator.
 
 **Carriers.** An extent that depends on data is a symbol defined by a node (`bind_dims`, `nonzero`, `cond`, `loop`).

@@ -71,7 +71,7 @@ class Run {
     if (b.bytes.empty() || b.size != static_cast<size_t>(value(m.bytes))) {
       GCOMP_CHECK(b.bytes.empty() || b.intact(), "a kernel wrote outside a buffer");
       b.allocate(static_cast<size_t>(value(m.bytes)));
-      if (m.kind == Memory::Kind::kInput) {
+      if (m.kind == Memory::Kind::kInput && b.size != 0) {
         std::memcpy(b.data(), inputs_[m.index].bytes.data(), b.size);
       }
     }
@@ -165,7 +165,7 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
       case Step::Kind::kCopy: {
         const auto n = static_cast<size_t>(r.value(s.extent));
         std::byte* to = r.memory(s.memory[0]);
-        std::memcpy(to, r.memory(s.memory[1]), n);
+        if (n != 0) std::memcpy(to, r.memory(s.memory[1]), n);
         break;
       }
       case Step::Kind::kFill:

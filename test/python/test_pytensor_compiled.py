@@ -18,12 +18,10 @@ import gcomp  # noqa: E402
 import gcomp_cli  # noqa: E402
 from test_pytensor_models import assert_same, reference  # noqa: E402
 
-pytestmark = pytest.mark.skipif(gcomp_cli.binary() is None, reason="needs the gcomp command")
-
 
 @pytest.fixture(autouse=True)
 def command(monkeypatch):
-    monkeypatch.setenv("GCOMP", str(gcomp_cli.binary()))
+    monkeypatch.setenv("GCOMP", str(gcomp_cli.GCOMP))
 
 
 @pytest.fixture(scope="module", params=sorted(models.MODELS))

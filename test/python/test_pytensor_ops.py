@@ -22,8 +22,8 @@ from pytensor.raise_op import Assert  # noqa: E402
 from pytensor.tensor.elemwise import CAReduce, Elemwise  # noqa: E402
 
 RAW = Mode(linker="py", optimizer=None)
-# The ways of running a file: GCOMP_TEST_RUNS="interpret compile" (the default: what the command offers).
-RUNS = [["--interpret"] if r == "interpret" else [] for r in os.environ.get("GCOMP_TEST_RUNS", "interpret").split()]
+# The ways of running a file: GCOMP_TEST_RUNS="interpret compile" (the default).
+RUNS = [["--interpret"] if r == "interpret" else [] for r in os.environ.get("GCOMP_TEST_RUNS", "interpret compile").split()]
 RNG = np.random.default_rng(0)
 
 
@@ -45,9 +45,8 @@ def check(tmp_path, inputs, outputs, arrays, rtol=1e-12, **options):
     evaluator = Evaluator(path)
     named = {f"in{i}": np.asarray(a) for i, a in enumerate(arrays)}
     compare(evaluator.run(named), wanted, rtol)
-    if gcomp_cli.binary():
-        for options in RUNS:
-            compare(gcomp_cli.run(path, named, *options), wanted, rtol)
+    for options in RUNS:
+        compare(gcomp_cli.run(path, named, *options), wanted, rtol)
     return evaluator
 
 

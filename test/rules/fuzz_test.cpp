@@ -127,7 +127,8 @@ std::string difference(const Tensor& a, const Tensor& b, Contract contract, doub
 bool open_about_zeros(const Graph& g) {
   return std::any_of(g.nodes().begin(), g.nodes().end(), [](const Node& n) {
     return n.op == Op::min || n.op == Op::max || n.op == Op::sign || n.op == Op::reduce_max ||
-           n.op == Op::reduce_min || n.op == Op::window_max || n.op == Op::floor_div;
+           n.op == Op::reduce_min || n.op == Op::reduce_sum || n.op == Op::window_max ||
+           n.op == Op::window_sum || n.op == Op::floor_div;
   });
 }
 
