@@ -19,8 +19,9 @@ expressions are; `specify_shape` states an equality that is checked at run time.
 negative.
 
 **Arithmetic.** Integers wrap modulo 2^width. Floats follow IEEE 754 with rounding to nearest even; fused
-multiply-add may be used; which NaN an operation gives (sign, payload) is unspecified. float16 and bfloat16 are computed in float32 and rounded once. Functions such as `exp` are
-accurate to the bounds stated with the code generator.
+multiply-add may be used; which NaN an operation gives (sign, payload) is unspecified. float16 and bfloat16 are
+computed in float32 and rounded once. Functions such as `exp` are accurate to the bounds stated with the code
+generator.
 
 **Carriers.** An extent that depends on data is a symbol defined by a node (`bind_dims`, `nonzero`, `cond`, `loop`).
 A node whose attributes mention such a symbol must depend on what defines it: if the type of none of its operands

@@ -106,7 +106,7 @@ std::vector<OpInfo> reduce_rows() {
           Op::reduce_sum, 0, kNumber,
           "The sum over `axes`, 0 over no elements. Integers wrap in their own dtype; float16 "
           "and bfloat16 accumulate in float32 and round once. The order of float additions is "
-          "fixed but unspecified.",
+          "fixed but unspecified, and which zero a sum of zeros gives.",
           infer_reduce),
       reduction(Op::reduce_prod, 0, kNumber,
                 "The product over `axes`, 1 over no elements. Precision and order as reduce_sum.",
