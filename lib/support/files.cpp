@@ -23,21 +23,19 @@ constexpr size_t kBufferBytes = 1 << 20;
 
 struct Descriptor {
   explicit Descriptor(const std::filesystem::path& path)
-      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // no waiting at a pipe
     if (fd < 0) file_error("cannot open", path);
     struct stat info{};
     if (::fstat(fd, &info) != 0) file_error("cannot read", path);
-    if (S_ISDIR(info.st_mode)) {
+    if (!S_ISREG(info.st_mode)) {  // a device may have no end, a pipe can be read only once
       ::close(fd);
-      errno = EISDIR;
-      file_error("cannot read", path);
+      const char* what = S_ISDIR(info.st_mode) ? "is a folder" : "is a pipe or a device";
+      throw UserError(ExitCode::kFiles, {what, path.string(), "give a file"});
     }
-    regular = S_ISREG(info.st_mode);
     size = static_cast<size_t>(info.st_size);
   }
   ~Descriptor() { ::close(fd); }
   int fd;
-  bool regular = true;
   size_t size = 0;
 };
 
@@ -48,7 +46,7 @@ std::string read_file(const std::filesystem::path& path) {
   std::string text;
   text.resize(file.size + 1);
   size_t at = 0;
-  for (;;) {  // a pipe has no size: read until the end
+  for (;;) {  // the size is a guess: files of /proc say 0
     if (at == text.size()) text.resize(text.size() * 2);
     const ssize_t n = ::read(file.fd, text.data() + at, text.size() - at);
     if (n < 0 && errno == EINTR) continue;
@@ -63,7 +61,7 @@ std::string read_file(const std::filesystem::path& path) {
 MappedFile map_file(const std::filesystem::path& path) {
   const Descriptor file(path);
   MappedFile mapped;
-  if (!file.regular || file.size == 0) {
+  if (file.size == 0) {
     auto text = std::make_shared<std::string>(read_file(path));
     mapped.bytes = std::as_bytes(std::span(*text));
     mapped.owner = std::move(text);

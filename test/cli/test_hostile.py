@@ -1,6 +1,7 @@
 """Small files that promise much: refused, or compiled, within memory that their size explains."""
 
 import json
+import os
 import struct
 import zipfile
 
@@ -72,6 +73,14 @@ def test_bad_weights(content, tmp_path):
     (tmp_path / "g.json").write_bytes(with_constant(shape=[HUGE], file={"path": "w.safetensors", "tensor": "w"}))
     done = gcomp(tmp_path / "g.json", "-o", tmp_path / "x.so", *LIMITS)
     assert done.returncode == 1 and "w.safetensors" in done.stderr, done.stderr[:500]
+
+
+def test_what_is_no_file(affine, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        for command in ([path, "-o", tmp_path / "x.so"], ["run", path], ["run", affine, "--inputs", path]):
+            done = gcomp(*command, *LIMITS)
+            assert done.returncode == 3 and f"gcomp: {path}: is a" in done.stderr, done.stderr
 
 
 def test_bad_arrays(affine, tmp_path):
