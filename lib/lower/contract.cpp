@@ -88,7 +88,7 @@ void lower_tiled_matmul(PlanWriter& w, uint32_t group) {
 
   const ContractTile tile =
       contract_tile(out.dtype, w.target().vector_bytes, w.target().vector_registers, known(dims, m),
-                    known(dims, n), known(dims, k));
+                    known(dims, n), known(dims, k), known(dims, k));
   Contraction c(w, group, dims.mul(batches, m), n);
   const DimId a_size = dims.mul(batches, dims.mul(m, k));
   if (trans_a) {
@@ -253,9 +253,9 @@ void lower_tiled_conv(PlanWriter& w, uint32_t group, const ConvShape& s) {
   const DimId group_channels = dims.floor_div(s.channels, group_count);
   const DimId depth = dims.mul(dims.product(s.window), group_channels);
 
-  const ContractTile tile =
-      contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
-                    known(dims, pixels), known(dims, columns), known(dims, depth));
+  const ContractTile tile = contract_tile(
+      dtype, w.target().vector_bytes, w.target().vector_registers, known(dims, pixels),
+      known(dims, columns), known(dims, depth), known(dims, s.channels));
   Contraction c(w, group, pixels, s.features);
   if (operands.size() > 2) c.set_bias(operands[2]);
   ContractLoops& l = c.loops();
@@ -450,9 +450,9 @@ void lower_tiled_conv_transpose(PlanWriter& w, uint32_t group, const ConvShape& 
   const DimId batches = joint ? dims.constant(1) : places;
   const DimId columns = joint ? places : s.features;
 
-  ContractTile tile =
-      contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
-                    known(dims, pixels), known(dims, columns), known(dims, s.channels));
+  ContractTile tile = contract_tile(dtype, w.target().vector_bytes, w.target().vector_registers,
+                                    known(dims, pixels), known(dims, columns),
+                                    known(dims, s.channels), known(dims, s.channels));
   Contraction c(w, group, dims.mul(s.batch, dims.product(s.out)), s.features);
   if (operands.size() > 2) c.set_bias(operands[2]);
   ContractLoops& l = c.loops();

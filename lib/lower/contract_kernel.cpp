@@ -19,6 +19,9 @@ constexpr int kShortTile = 4;
 // Of a panel: what stays near, and what a half-cycle brings from farther away.
 constexpr int64_t kNearBytes = 32 << 10;
 constexpr int kStreamBytes = 12;
+// Rows of A this far apart lie in one set of the first-level cache, which holds 8 to 12 lines.
+constexpr int64_t kCollidingBytes = 4096;
+constexpr int kMostColliding = 8;
 // Of rows or columns whose number is not known.
 constexpr double kTypicalExtent = 96;
 
@@ -246,12 +249,16 @@ void for_each_part(int width, int lanes, const std::function<void(int from, int 
 }
 
 ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, int64_t rows,
-                           int64_t columns, int64_t depth) {
+                           int64_t columns, int64_t depth, int64_t row_stride) {
   const int lanes = vector_bytes / static_cast<int>(byte_size(dtype));
   ContractTile best{lanes, 2, 1};
   double best_cost = -1;
+  const bool collide =
+      row_stride > 0 && row_stride * static_cast<int64_t>(byte_size(dtype)) % kCollidingBytes == 0;
+  const int most_rows = collide ? kMostColliding : vector_registers;
   for (int vectors = 1; vectors <= 8; ++vectors) {
-    for (int height = 1; height * vectors + vectors + 1 <= vector_registers; ++height) {
+    for (int height = 1; height <= most_rows && height * vectors + vectors + 1 <= vector_registers;
+         ++height) {
       // Half-cycles a step of k takes: two fused multiply-adds or two loads a cycle, ten sums to cover
       // the latency of an addition, and one for the loop (measured: 6x2 88, 5x2 80, 4x2 74 GFLOP/s).
       int step = std::max({height * vectors, height + vectors, 10}) + 1;

@@ -23,10 +23,10 @@ struct ContractTile {
 };
 
 // The tile with the least work for `rows` x `columns` results, each the sum of `depth` products
-// (negative: not known when compiling),
+// and rows of A `row_stride` elements apart (negative: not known when compiling),
 // among those whose sums fit in the registers: 6 x 2 vectors of 16 registers when both are large.
 ContractTile contract_tile(DType dtype, int vector_bytes, int vector_registers, int64_t rows,
-                           int64_t columns, int64_t depth);
+                           int64_t columns, int64_t depth, int64_t row_stride);
 
 // `width` elements as vectors of `lanes`, then of halves, quarters, ... and single ones.
 void for_each_part(int width, int lanes, const std::function<void(int from, int lanes)>& part);
