@@ -115,8 +115,10 @@ class Partition {
   std::vector<size_t> order() const {
     std::vector<size_t> order(parts_.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::ranges::stable_sort(
-        order, [&](size_t a, size_t b) { return parts_[a].weight > parts_[b].weight; });
+    std::ranges::sort(order, [&](size_t a, size_t b) {
+      const uint64_t x = parts_[a].weight, y = parts_[b].weight;
+      return x != y ? x > y : a < b;
+    });
     return order;
   }
 
