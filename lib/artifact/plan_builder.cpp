@@ -50,7 +50,7 @@ struct Tensor {
 };
 
 struct Loop {
-  uint32_t first_step, end_step = kNone;
+  uint32_t first_step, first_meaning, end_step = kNone;
 };
 
 // A word of a step whose final value is known at the end.
@@ -116,7 +116,8 @@ struct PlanBuilder::State {
   std::vector<uint32_t> labels;  // word, or kNone
   std::vector<Loop> loops;
   std::vector<uint32_t> open_loops;
-  std::vector<std::vector<uint32_t>> meanings;  // arena buffers that an owned one may mean
+  std::vector<std::vector<uint32_t>> meanings;       // arena buffers that an owned one may mean
+  std::vector<std::pair<uint32_t, uint32_t>> meant;  // in loops: the first may mean the second
   std::vector<uint32_t> messages;
   std::unordered_map<std::string, uint32_t> message_ids;
   StringPool strings;
@@ -161,13 +162,31 @@ struct PlanBuilder::State {
       b.means = static_cast<uint32_t>(meanings.size());
       meanings.emplace_back();
     }
-    const Buffer& source = buffers[buffer(from).root];
+    const uint32_t root = buffer(from).root;
+    if (!open_loops.empty()) meant.emplace_back(to.index, root);
+    join_meanings(to.index, root);
+  }
+  // True if that tells anything new.
+  bool join_meanings(uint32_t to, uint32_t from) {
+    const Buffer& source = buffers[from];
     std::vector<uint32_t> more;
     if (source.kind == BufferKind::kArena) more.push_back(source.root);
     if (source.means != kNone) more = meanings[source.means];
-    std::vector<uint32_t>& known = meanings[b.means];
+    std::vector<uint32_t>& known = meanings[buffers[to].means];
+    const size_t before = known.size();
     for (uint32_t m : more) {
       if (std::find(known.begin(), known.end(), m) == known.end()) known.push_back(m);
+    }
+    return known.size() != before;
+  }
+  // A later turn may find what an earlier one's last steps made a buffer mean. Backwards first: chains
+  // are written from their ends.
+  void close_meanings(const Loop& loop) {
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (size_t i = meant.size(); i-- > loop.first_meaning;) {
+        changed = join_meanings(meant[i].first, meant[i].second) || changed;
+      }
     }
   }
 
@@ -475,12 +494,14 @@ void PlanBuilder::row(PlanBufferId row, PlanBufferId stack, PlanBufferId counter
 
 void PlanBuilder::begin_loop() {
   state_->open_loops.push_back(static_cast<uint32_t>(state_->loops.size()));
-  state_->loops.push_back({state_->num_steps});
+  state_->loops.push_back({state_->num_steps, static_cast<uint32_t>(state_->meant.size())});
 }
 
 void PlanBuilder::end_loop() {
   GCOMP_CHECK(!state_->open_loops.empty(), "end_loop() without begin_loop()");
-  state_->loops[state_->open_loops.back()].end_step = state_->num_steps;
+  Loop& loop = state_->loops[state_->open_loops.back()];
+  loop.end_step = state_->num_steps;
+  state_->close_meanings(loop);
   state_->open_loops.pop_back();
 }
 

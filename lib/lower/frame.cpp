@@ -97,7 +97,7 @@ bool Frame::place_output(size_t i, MemoryId m, bool reserve) {
   const ValueId root = output_root(i);
   const Op op = graph().producer_node(root).op;
   if (op == Op::input || op == Op::constant || writer_.is_assigned(root)) return false;
-  if (!early_.empty() && early_[graph().producer(root).index]) return false;  // not in each turn
+  if (is_early(i)) return false;                   // not written in each turn
   if (reserve && op == Op::nonzero) return false;  // learns its extents in between
   if (writer_.num_bytes(root) != writer_.num_bytes(output(i))) return false;
   writer_.set_memory(root, m, reserve);

@@ -50,6 +50,10 @@ class Frame {
   bool place_output(size_t i, MemoryId m, bool reserve = false);
   // Writes what depends on fixed inputs only; the rest follows in each turn.
   void write_early() { writer_.write_early(early_); }
+  // Whether output i is computed once, before the first turn.
+  bool is_early(size_t i) const {
+    return !early_.empty() && early_[graph().producer(output_root(i)).index];
+  }
   MemoryId output_memory(size_t i) { return writer_.memory_of(output(i)); }
 
   std::unique_ptr<Control> control;  // of the node that is being written

@@ -4,9 +4,12 @@
 // so nothing is copied. `current` begins as the operand's place, which is not written.
 //  - Extents stay: `next` and `spare` mean two buffers for the whole loop; after a turn they change
 //    places and `current` means what was written. One of the two is the result's place, if it has one.
+//  - It becomes what another carried value was: the pointer does. Along a chain of such values, of which the
+//    last is written, there is one more spare buffer for each of them.
 //  - Extents change: the same, but `next` and `spare` own memory, which is made to fit before it is written.
 //  - The value is stacked as well: it is written into its row, which is then `current`.
-//  - It never changes: it is read where the operand lies.
+//  - It becomes what is the same in every turn: `current` means that. It never changes: it is read where the
+//    operand lies.
 // Stacked values are written row by row into the result if the number of turns is known before, else into
 // memory that grows.
 
@@ -54,9 +57,15 @@ class Loop : public Control {
     std::vector<DimId> extents;               // in the body; a symbol where it is named
     bool varies = false;                      // it has names
     bool constant = false;
-    std::optional<size_t> row;  // it is this stacked value's row
-    MemoryId current, next, spare;
+    bool same = false;           // from the first turn on
+    std::optional<size_t> row;   // it is this stacked value's row
+    std::optional<size_t> from;  // it becomes what that carried value was
+    size_t followers = 0;        // length of the chain of those that become what this was
+    MemoryId current, next;
+    std::vector<MemoryId> spares;
     bool written = false;  // to `next` by the body itself
+
+    bool is_computed() const { return !constant && !same && !row && !from; }
   };
   struct Stacked {
     std::vector<std::optional<SymbolId>> names;  // per axis of the row
@@ -139,11 +148,11 @@ class Loop : public Control {
           symbols, [&](SymbolId s) { return std::ranges::find(varying_, s) != varying_.end(); });
       (varies ? turn_demands_ : demands_).push_back(d);
     }
-    Turns turns{std::vector<bool>(body_.inputs().size(), true), varying_};
+    turns_ = {std::vector<bool>(body_.inputs().size(), true), varying_};
     for (size_t i = 0; i <= carried_.size(); ++i) {
-      turns.fixed[i] = i > 0 && body_.outputs()[i].value == body_.inputs()[i].value;
+      turns_.fixed[i] = i > 0 && body_.outputs()[i].value == body_.inputs()[i].value;
     }
-    auto made = std::make_unique<Frame>(body_, std::move(inner), turns, w_.state());
+    auto made = std::make_unique<Frame>(body_, std::move(inner), turns_, w_.state());
     for (size_t j = 0; j < stacked_.size(); ++j) {
       stacked_[j].row_bytes = made->writer().num_bytes(made->output(1 + carried_.size() + j));
     }
@@ -159,13 +168,58 @@ class Loop : public Control {
       const ValueId root = f.output_root(1 + i);
       c.constant = !c.varies && root == f.graph().inputs()[1 + i].value;
       if (c.varies || c.constant) continue;
-      const Op op = f.graph().producer_node(root).op;
-      if (op == Op::input || op == Op::constant) continue;
+      if (is_same(f, 1 + i)) {
+        c.same = true;
+        continue;
+      }
+      if (f.graph().producer_node(root).op == Op::input) {
+        choose_source(f, i);
+        continue;
+      }
       for (size_t j = 0; j < stacked_.size() && !c.row; ++j) {
         const bool same = f.output_root(1 + carried_.size() + j) == root;
         const bool fits = stacked_[j].row_bytes == f.writer().num_bytes(f.output(1 + i));
         if (same && fits && !stacked_[j].grows) c.row = j;
       }
+    }
+    for (const Carried& c : carried_) {
+      if (c.from) ++carried_[*c.from].followers;  // of each, at most one
+    }
+    for (size_t i = 0; i < carried_.size(); ++i) {
+      if (carried_[i].followers == 0) count_followers(i);
+    }
+  }
+
+  // Whether an output has the same place in every turn.
+  bool is_same(const Frame& f, size_t output) const {
+    const Node& n = f.graph().producer_node(f.output_root(output));
+    if (n.op == Op::constant || f.is_early(output)) return true;
+    if (n.op != Op::input) return false;
+    return turns_.fixed[static_cast<size_t>(f.graph().attrs(n).integer(AttrKey::index))];
+  }
+
+  // Carried value i becomes an input: if that is a carried value that nobody else becomes, its place.
+  void choose_source(Frame& f, size_t i) {
+    const Node& n = f.graph().producer_node(f.output_root(1 + i));
+    const auto input = static_cast<size_t>(f.graph().attrs(n).integer(AttrKey::index));
+    if (input == 0 || input > carried_.size() || input == 1 + i) return;
+    const Carried& source = carried_[input - 1];
+    if (!source.varies && f.output_root(input) == f.graph().inputs()[input].value) {
+      carried_[i].same = true;  // as the other
+      return;
+    }
+    const bool taken = std::ranges::any_of(
+        carried_, [&](const Carried& c) { return c.from && *c.from == input - 1; });
+    const bool fits = f.writer().num_bytes(f.output(1 + i)) ==
+                      f.writer().num_bytes(f.graph().inputs()[input].value);
+    if (!taken && fits && !source.varies) carried_[i].from = input - 1;
+  }
+
+  // Along the chain that begins at i, which no other value becomes.
+  void count_followers(size_t i) {
+    for (size_t length = 1; carried_[i].from; ++length) {
+      i = *carried_[i].from;
+      carried_[i].followers = length;
     }
   }
 
@@ -215,21 +269,28 @@ class Loop : public Control {
     Carried& c = carried_[i];
     const DType dtype = w_.graph().type(operand(2 + i)).dtype;
     c.current = w_.owned(dtype);
-    if (!c.row) {
+    if (c.is_computed()) {
       c.next = w_.owned(dtype);
-      c.spare = w_.owned(dtype);
-      const DimId bytes = w_.num_bytes(operand(2 + i));
-      if (!c.varies) {
-        const bool in_place = w_.is_assigned(result(i)) && w_.fits(result(i));
-        MemoryId a = in_place ? w_.assigned_now(result(i)) : w_.temporary(bytes, dtype);
-        MemoryId b = w_.temporary(bytes, dtype);
-        // The last turn's is the result's place: of an even number of turns the second.
-        if (trips_ && dims().constant_value(*trips_).value_or(1) % 2 == 0) std::swap(a, b);
-        w_.alias(c.next, a);
-        w_.alias(c.spare, b);
-      }
+      for (size_t k = 0; k <= c.followers; ++k) c.spares.push_back(w_.owned(dtype));
+      if (!c.varies) begin_buffers(i);
     }
     w_.alias(c.current, w_.memory_of(operand(2 + i)));
+  }
+
+  void begin_buffers(size_t i) {
+    const Carried& c = carried_[i];
+    const DType dtype = w_.graph().type(operand(2 + i)).dtype;
+    const DimId bytes = w_.num_bytes(operand(2 + i));
+    // With followers the result's place might hold one of their values in the end.
+    const bool in_place = w_.is_assigned(result(i)) && w_.fits(result(i)) && c.followers == 0;
+    std::vector<MemoryId> buffers = {in_place ? w_.assigned_now(result(i))
+                                              : w_.temporary(bytes, dtype)};
+    for (size_t k = 0; k <= c.followers; ++k) buffers.push_back(w_.temporary(bytes, dtype));
+    // The last turn's is the result's place: of an even number of turns the second.
+    const bool even = trips_ && dims().constant_value(*trips_).value_or(1) % 2 == 0;
+    if (in_place && even) std::swap(buffers[0], buffers[1]);
+    w_.alias(c.next, buffers[0]);
+    for (size_t k = 0; k <= c.followers; ++k) w_.alias(c.spares[k], buffers[k + 1]);
   }
 
   void begin_stacked(size_t j) {
@@ -296,7 +357,7 @@ class Loop : public Control {
     }
     for (size_t i = 0; i < carried_.size(); ++i) {
       Carried& c = carried_[i];
-      if (c.constant || c.row) continue;
+      if (!c.is_computed()) continue;
       c.written = f.place_output(1 + i, c.next, c.varies);
     }
   }
@@ -310,23 +371,61 @@ class Loop : public Control {
       for (size_t a = 0; a < c.names.size(); ++a) {
         if (c.names[a]) extents.push_back(type.dims[a]);
       }
-      if (c.written || c.constant || c.row) continue;
+      if (c.written || !c.is_computed()) continue;
       const DimId bytes = f.writer().num_bytes(f.output(1 + i));
       if (c.varies) w_.reserve(c.next, bytes);
       w_.copy(c.next, f.output_memory(1 + i), bytes);
     }
     for (size_t j = 0; j < stacked_.size(); ++j) end_row(f, j);
     w_.bind_values(varying_, extents);
-    for (const Carried& c : carried_) {
-      if (c.constant) continue;
-      if (!c.row) w_.step({.kind = Step::Kind::kSwap, .memory = {c.next, c.spare}});
-      w_.alias(c.current, c.row ? stacked_[*c.row].row : c.spare);
-    }
+    move_pointers(f);
     std::vector<MemoryId> turn = {counter_, w_.memory_of(operand(0))};
     if (!counted_) turn.push_back(go_on_);
     w_.jump(Step::Kind::kTurn, top_, std::move(turn));
     w_.step({.kind = Step::Kind::kEndLoop});
     w_.jump(Step::Kind::kLabel, end_);
+  }
+
+  void swap(MemoryId a, MemoryId b) { w_.step({.kind = Step::Kind::kSwap, .memory = {a, b}}); }
+
+  // Chains first, from those that no value becomes on; what is left are circles.
+  void move_pointers(Frame& f) {
+    std::vector<bool> moved(carried_.size(), false);
+    std::vector<bool> is_source(carried_.size(), false);
+    for (const Carried& c : carried_) {
+      if (c.from) is_source[*c.from] = true;
+    }
+    for (size_t begin = 0; begin < carried_.size(); ++begin) {
+      if (is_source[begin]) continue;
+      size_t i = begin;
+      for (; carried_[i].from; i = *carried_[i].from) {
+        w_.alias(carried_[i].current, carried_[*carried_[i].from].current);
+        moved[i] = true;
+      }
+      move_last(f, i);
+      moved[i] = true;
+    }
+    for (size_t i = 0; i < carried_.size(); ++i) {
+      for (size_t at = i; !moved[at]; at = *carried_[at].from) {
+        moved[at] = true;
+        const size_t next = *carried_[at].from;
+        if (next != i) swap(carried_[at].current, carried_[next].current);
+      }
+    }
+  }
+
+  // A value that does not become another carried one.
+  void move_last(Frame& f, size_t i) {
+    const Carried& c = carried_[i];
+    if (c.constant) return;
+    if (c.same) return w_.alias(c.current, f.output_memory(1 + i));
+    if (c.row) return w_.alias(c.current, stacked_[*c.row].row);
+    w_.alias(c.current, c.next);
+    MemoryId free = c.next;
+    for (MemoryId spare : c.spares) {
+      swap(free, spare);
+      free = spare;
+    }
   }
 
   void end_row(Frame& f, size_t j) {
@@ -402,6 +501,7 @@ class Loop : public Control {
   bool counted_ = false;  // no condition after a turn
   std::optional<DimId> limit_, trips_;
   std::vector<ExtentDemand> demands_, turn_demands_;
+  Turns turns_;
   MemoryId counter_, go_on_, first_;
   bool go_on_written_ = false;
 };

@@ -261,6 +261,54 @@ TEST_CASE("loop: carried values that change places, stay, and are constant") {
   check_all(g, runs);
 }
 
+TEST_CASE("loop: chains and circles of carried values, results in place and not") {
+  Context context;
+  Maker body(context);
+  body.i64();
+  Values v;
+  for (int i = 0; i < 8; ++i) v.push_back(body.f32({"n"}));
+  const ValueId w = body.f32({"n"});
+  const ValueId fresh = body.add(body.scaled(v[0], 0.5), v[2]);
+  const ValueId row = body.add(body.scaled(v[6], 0.25), v[7]);
+  body.out(body.truth());
+  // v0 <- v1 <- v2 <- computed; v3 <-> v4; v5 <- the same in every turn; v6 <- v7 <- a stacked row.
+  for (ValueId next : {v[1], v[2], fresh, v[4], v[3], body.scaled(w, 3), v[7], row}) body.out(next);
+  body.out(row);
+  body.out(v[0]);
+  const GraphId id = body.body();
+  for (const bool counted : {true, false}) {
+    Maker m(context);
+    const ValueId n = m.b.reshape(m.b.dims_value(m.dims({"S"})), {});
+    Values operands = {counted ? n : m.i64(), m.truth()};
+    for (int i = 0; i < 9; ++i) operands.push_back(m.f32({"N"}));
+    const ValueId steps = m.f32({"S"});
+    const NodeId loop = m.loop(operands, 8, id, {"T"});
+    // Three as outputs: the others lie where the loop leaves them.
+    for (int i : {2, 4, 8}) m.out(m.b.result(loop, i));
+    // Read long after the loop, when other values have come and gone.
+    ValueId other = m.b.result(loop, 6);
+    for (int i = 0; i < 3; ++i) {
+      other = m.b.value(Op::cumsum, {m.scaled(other, 0.5)}, {{AttrKey::axis, int64_t{0}}});
+    }
+    for (int i = 0; i < 8; ++i) {
+      other = m.b.value(Op::cumsum, {m.add(other, m.b.result(loop, i))},
+                        {{AttrKey::axis, int64_t{0}}, {AttrKey::reverse, int64_t{i % 2}}});
+    }
+    m.out(other);
+    m.out(steps);
+    std::vector<std::vector<Tensor>> runs;
+    for (const int64_t turns : {0, 1, 2, 3, 4, 7}) {
+      std::mt19937 rng(3);
+      std::vector<Tensor> in;
+      if (!counted) in.push_back(integer(turns));
+      for (int i = 0; i < 9; ++i) in.push_back(test::random_tensor(DType::kFloat32, {4}, rng));
+      in.push_back(floats({turns}));
+      runs.push_back(in);
+    }
+    check_all(m, runs);
+  }
+}
+
 TEST_CASE("loop: carried extents that change, under the body's own symbols") {
   Context context;
   Maker body(context), g(context);
