@@ -2,7 +2,8 @@
 """Runs clang-tidy, with the short list in .clang-tidy, over the C++ sources of lib/ and tools/; findings fail.
 
 A source that was clean is not looked at again until it, a header of ours that it includes, or the list
-changes: the answer is kept in the build folder. So the first run takes minutes and the next one seconds.
+changes: the answer is kept in the build folder. So the first run takes minutes and the next one seconds. A build
+by clang (the checked one) makes it twice as fast: its precompiled header serves clang-tidy too.
 
     scripts/check_tidy.py [--build DIR] [--jobs N] [FILE...]
 """

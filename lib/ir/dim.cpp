@@ -163,12 +163,12 @@ DimId DimTable::sub(DimId a, DimId b) {
 }
 
 DimId DimTable::mul(DimId a, DimId b) {
+  if (constant_value(b)) std::swap(a, b);
   if (const auto v = constant_value(a)) {
     Sum sum;
     add_scaled(&sum, b, *v);
     return make_sum(std::move(sum));
   }
-  if (constant_value(b)) return mul(b, a);
   const auto factors_of = [this](DimId d) {
     const DimExpr& e = expr(d);
     return e.kind == DimKind::kProduct ? e.operands : std::vector<DimId>{d};
@@ -211,7 +211,8 @@ DimId DimTable::binary(DimKind kind, DimId a, DimId b) {
   return intern({.kind = kind, .value = 0, .symbol = {}, .operands = {a, b}, .coefficients = {}});
 }
 
-DimId DimTable::floor_div(DimId a, DimId b) {
+// Calls itself with what it has simplified, twice at the most: operands are canonical already.
+DimId DimTable::floor_div(DimId a, DimId b) {  // NOLINT(misc-no-recursion)
   const auto x = constant_value(a), y = constant_value(b);
   if (x && y) return constant(floor_divide(*x, *y));
   if (y && *y == 1) return a;

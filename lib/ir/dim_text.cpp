@@ -48,6 +48,8 @@ class Parser {
     if (!take(token)) fail("expected '" + std::string(token) + "'");
   }
 
+  // Recursive descent, at most kMaxNesting deep.
+  // NOLINTBEGIN(misc-no-recursion)
   DimId sum() {
     if (++depth_ > kMaxNesting) fail("nested too deeply");
     DimId d = take("-") ? dims_.sub(dims_.constant(0), product()) : product();
@@ -99,6 +101,8 @@ class Parser {
     }
     return dims_.symbol(word);
   }
+
+  // NOLINTEND(misc-no-recursion)
 
   DimId number(std::string_view word) {
     int64_t v = 0;

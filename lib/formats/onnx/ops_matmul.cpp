@@ -152,11 +152,10 @@ ValueId sum_away(NodeImport& n, ValueId v, std::string* term, const std::string&
 // Two terms as one: a batched matrix product over the labels that only these two share.
 ValueId contract(NodeImport& n, ValueId x, std::string* left, ValueId y, std::string right,
                  const std::string& keep) {
-  const std::string later = keep;
-  x = sum_away(n, x, left, later + right);
-  y = sum_away(n, y, &right, later + *left);
+  x = sum_away(n, x, left, keep + right);
+  y = sum_away(n, y, &right, keep + *left);
   const std::string shared = select(*left, right, true);
-  const std::string inner = select(shared, later, false), batch = select(shared, later, true);
+  const std::string inner = select(shared, keep, false), batch = select(shared, keep, true);
   const std::string rows = select(*left, right, false), columns = select(right, *left, false);
   if (inner.empty()) {  // no sum: an elementwise product
     const std::string all = batch + rows + columns;
