@@ -53,6 +53,9 @@ bool is_integer_identity(Op op) {
 
 // --- elementwise ------------------------------------------------------------------------------
 
+// Operations simplify to simpler ones of the same builder, a few calls deep.
+// NOLINTBEGIN(misc-no-recursion)
+
 Value Builder::op(Op op, std::span<const Value> given) {
   GCOMP_CHECK(!given.empty() && given.size() <= 3, "kernel builder: elementwise operand count");
   std::array<Value, 3> args;
@@ -395,5 +398,7 @@ Values Builder::transpose(const Values& rows) {
   }
   return r;
 }
+
+// NOLINTEND(misc-no-recursion)
 
 }  // namespace gcomp::kernel

@@ -76,6 +76,7 @@ Linear IndexTable::scale(const Linear& a, DimId factor) {
 }
 
 // d * (x // d) + x % d = x, with any common coefficient.
+// NOLINTNEXTLINE(misc-no-recursion): each call has one term less
 Linear IndexTable::normalise(Linear a) {
   for (size_t i = 0; i < a.terms.size(); ++i) {
     const IndexTerm& m = terms_[a.terms[i].term];

@@ -48,6 +48,7 @@ bool NestEmitter::general_in_lanes(const Linear& a) const {
   return false;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as divisions stand in an index
 Value NestEmitter::term_value(uint32_t t, int lanes) {
   const IndexTerm& term = table_.term(t);
   if (term.kind == TermKind::kLoop) return axis_value_[term.number];
@@ -65,6 +66,7 @@ Value NestEmitter::term_value(uint32_t t, int lanes) {
 }
 
 // The part of `a` known at `level`: constants and terms of loops up to there, of lane 0.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as divisions stand in an index
 Value NestEmitter::prefix(const Linear& a, int level) {
   std::vector<uint32_t>& bucket = address_ids_[hash_of(a)];
   uint32_t id = 0xffffffffu;
@@ -99,8 +101,10 @@ Value NestEmitter::prefix(const Linear& a, int level) {
   return sum;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as divisions stand in an index
 Value NestEmitter::base_of(const Linear& a) { return prefix(a, level_); }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as divisions stand in an index
 Value NestEmitter::lanes_of(const Linear& a, int lanes) {
   Value v = b_.splat(base_of(a), lanes);
   if (lanes == 1) return v;

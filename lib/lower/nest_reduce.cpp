@@ -238,6 +238,7 @@ void NestEmitter::emit_blocks(DimId extent, Value lo, Value hi, int step, Values
   *carried = b_.end_for(joined(Values(inside.begin() + 1, inside.end()), block));
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
 void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, Values* carried) {
   if (depth == reduced_outer_.size()) {
     if (lanes_reduced_) {
@@ -249,6 +250,7 @@ void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes,
     return;
   }
   const uint32_t axis = reduced_outer_[depth];
+  // NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
   const auto loop = [&](Value from, Value to, Values* sums) {
     emit_reduced_loop(depth, from, to, pass, row_lanes, sums);
   };
@@ -260,6 +262,7 @@ void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes,
   }
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
 void NestEmitter::emit_reduced_loop(size_t depth, Value lo, Value hi, uint32_t pass, int row_lanes,
                                     Values* carried) {
   const uint32_t axis = reduced_outer_[depth];

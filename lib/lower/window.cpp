@@ -135,6 +135,7 @@ class Window {
   }
 
   // Axes from `a` on (at most the rank deep).
+  // NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
   void walk(size_t a, const std::vector<Value>& index, int lanes, bool whole_last,
             std::vector<Value>* at, Values* acc) {
     if (a == out_.size()) {

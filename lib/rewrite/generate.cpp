@@ -133,6 +133,7 @@ class PatternCase {
   }
 
   // All dtypes a pattern's value could have, from what its leaves say.
+  // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
   static DTypeMask possible(const Pattern& p) {
     if (p.kind == Pattern::Kind::kSplat) return p.value < 0 ? kAllDTypes & ~kBools : kAllDTypes;
     if (p.kind != Pattern::Kind::kOp) return p.dtypes;
@@ -157,6 +158,7 @@ class PatternCase {
     return make_.dtype(mask ? mask : kAllDTypes);
   }
 
+  // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
   std::optional<ValueId> build(const Pattern& p, DType t) {
     const Type type{t, shape_};
     switch (p.kind) {
@@ -184,6 +186,7 @@ class PatternCase {
     return v;
   }
 
+  // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
   std::optional<ValueId> node(const Pattern& p, DType t) {
     const Op o = make_.one_of(p.ops);
     DType inner = t;

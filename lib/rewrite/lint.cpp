@@ -8,6 +8,7 @@
 namespace gcomp::rewrite {
 namespace {
 
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 void collect_names(const Pattern& p, std::set<std::string>* names) {
   if (!p.name.empty()) names->insert(p.name);
   for (const Pattern& child : p.operands) collect_names(child, names);
@@ -28,6 +29,7 @@ void check_result(const Rule& r, std::vector<std::string>* faults) {
 }
 
 // Leaves of `general` match at least what those of `special` match, node by node.
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 bool covers(const Pattern& general, const Pattern& special,
             std::map<std::string, std::string>* renamed) {
   using Kind = Pattern::Kind;

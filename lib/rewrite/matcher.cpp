@@ -37,8 +37,10 @@ bool has_op(const CompiledPattern::Node& p, Op op) {
   return std::find(p.ops.begin(), p.ops.end(), op) != p.ops.end();
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 ValueId build(const Pattern& p, const Type& hint, const Match& match, Emitter& emit);
 
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 ValueId build_node(const Pattern& p, const Type& hint, const Match& match, Emitter& emit) {
   std::vector<ValueId> operands(p.operands.size());
   // Operands with a type of their own first: a splat beside them takes that type.
@@ -58,6 +60,7 @@ ValueId build_node(const Pattern& p, const Type& hint, const Match& match, Emitt
 }
 
 // Depth is that of the template, a few levels.
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 ValueId build(const Pattern& p, const Type& hint, const Match& match, Emitter& emit) {
   switch (p.kind) {
     case Pattern::Kind::kSplat: return emit.full(hint, p.value);

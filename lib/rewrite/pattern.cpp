@@ -99,9 +99,11 @@ Pattern where(Pattern c, Pattern a, Pattern b) {
   return op(Op::where, {std::move(c), std::move(a), std::move(b)});
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 std::string to_string(const Pattern& p) {
   if (p.kind == Pattern::Kind::kSplat) return number_text(p.value);
   if (p.kind != Pattern::Kind::kOp) return p.name;
+  // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
   const auto wrapped = [](const Pattern& child) {
     const bool infixed = child.kind == Pattern::Kind::kOp && child.ops.size() == 1 &&
                          (!infix(child.ops[0]).empty() || child.ops[0] == Op::neg);

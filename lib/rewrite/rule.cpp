@@ -21,6 +21,7 @@ bool commutes(const Pattern& p) {
 
 // Every operand order of a pattern. The engine keeps constants in the second place of commutative
 // nodes, so an order with a constant first (and none second) cannot occur. Depth is a pattern's.
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 std::vector<Pattern> operand_orders(const Pattern& p) {
   std::vector<Pattern> orders;
   if (p.kind != Pattern::Kind::kOp) return {p};

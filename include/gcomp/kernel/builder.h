@@ -53,6 +53,7 @@ class Builder {
 
   // --- elementwise: any op of the graph with that trait, and the frequent ones by name
   Value op(Op op, std::span<const Value> args);
+  // NOLINTNEXTLINE(misc-no-recursion): to the one above
   Value op(Op op, std::initializer_list<Value> args) {
     return this->op(op, {args.begin(), args.size()});
   }
