@@ -21,7 +21,7 @@ packages=(
 case $tier in
   build) requirements="" ;;
   demo) requirements=scripts/requirements-demo.txt ;;
-  test) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19) ;;
+  test) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19 make) ;;
   *) echo "setup.sh: unknown tier '$tier'; one of build, demo, test" >&2; exit 2 ;;
 esac
 
@@ -58,6 +58,11 @@ find_python() {
   done
 }
 
+# PyTensor's C backend, which the tests compare with, compiles against them.
+has_headers() {
+  "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+}
+
 install_python() {
   local venv=${GCOMP_VENV:-.venv} stamp python
   stamp="$venv/.gcomp-$(cat scripts/requirements-demo.txt "$requirements" | sha256sum | cut -c1-12)"
@@ -68,6 +73,9 @@ install_python() {
     python=$(find_python)
   fi
   [ -n "$python" ] || { echo "setup.sh: no Python 3.11 with venv found" >&2; exit 1; }
+  if [ "$tier" = test ] && ! has_headers "$python"; then
+    packages=(python3-dev); install_packages
+  fi
   echo "setup.sh: installing Python packages of $requirements into $venv" >&2
   [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||

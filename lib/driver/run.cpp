@@ -1,10 +1,12 @@
 #include "gcomp/driver/run.h"
 
-#include <stdlib.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <functional>
+#include <random>
 
 #include "gcomp/driver/compile.h"
 #include "gcomp/driver/crash.h"
@@ -139,13 +141,16 @@ std::string interpret(const RunOptions& o) {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = std::filesystem::temp_directory_path() / "gcomp-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) {
-      throw UserError(ExitCode::kFiles, {"no temporary folder can be made", name, ""});
+    std::random_device random;
+    do {
+      path_ = std::filesystem::temp_directory_path() /
+              ("gcomp-" + std::to_string(random()) + std::to_string(random()));
+      registered_ = Temporary(path_);  // before it is there: a signal at any time leaves nothing
+      registered_file_ = Temporary(file());
+    } while (::mkdir(path_.c_str(), 0700) != 0 && errno == EEXIST);
+    if (!std::filesystem::is_directory(path_)) {
+      throw UserError(ExitCode::kFiles, {"no temporary folder can be made", path_.string(), ""});
     }
-    path_ = name;
-    registered_ = Temporary(path_);
-    registered_file_ = Temporary(file());
   }
   ~TemporaryFolder() {
     std::error_code ignored;

@@ -4,6 +4,8 @@ ONNX Runtime is the judge: each output within the case's tolerance of its larges
 detector, which amplifies rounding, 5e-5), and the same decision.
 """
 
+import json
+
 import fetch_models
 import model_inputs
 import numpy as np
@@ -52,3 +54,13 @@ def test_same_bits_for_any_thread_count(compiled, tmp_path):
     one = run_npz(artifact, inputs, tmp_path, "--threads", 1)
     two = run_npz(artifact, inputs, tmp_path, "--threads", 2)
     assert {name: y.tobytes() for name, y in one.items()} == {name: y.tobytes() for name, y in two.items()}
+
+
+# Kernel calls a run takes, of 32 (attacut_c) to 777 (ppocr_det) nodes: more means that something no longer fuses.
+KERNEL_CALLS = {"magika": 8, "ppocr_cls": 92, "ppocr_det": 132, "deepcut": 35, "attacut_c": 10}
+
+
+def test_nodes_are_fused(compiled):
+    case, _, artifact = compiled
+    kernels = json.loads(gcomp_ok("inspect", artifact, "--json"))["kernels"]
+    assert sum(kernel["calls"] for kernel in kernels) <= KERNEL_CALLS[case.name]
