@@ -1,7 +1,7 @@
 """Each real model is compiled once, without --dim, and that one file serves every size of every dynamic extent.
 
-ONNX Runtime is the judge: each output within the case's tolerance of its largest magnitude (2e-5; the text
-detector, which amplifies rounding, 5e-5), and the same decision.
+ONNX Runtime is the judge: each output within 2e-5 of its largest magnitude (the text detector, which amplifies
+rounding, within 5e-5 on larger pages, where ONNX Runtime is no nearer to itself), and the same decision.
 """
 
 import json
@@ -24,9 +24,9 @@ def compiled(request, tmp_path_factory):
     return case, paths, artifact
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray, case: model_inputs.Case) -> None:
+def assert_close(found: np.ndarray, expected: np.ndarray, case: model_inputs.Case, relative: float) -> None:
     assert found.shape == expected.shape and found.dtype == expected.dtype
-    tolerance = case.tolerance * np.abs(expected).max(initial=0)
+    tolerance = relative * np.abs(expected).max(initial=0)
     worst = np.abs(found - expected).max(initial=0)
     assert worst <= tolerance, f"off by {worst / np.abs(expected).max():.2e} of max|y|"
     differs = case.decide(found) != case.decide(expected)
@@ -40,17 +40,18 @@ def test_every_size_agrees_with_onnx_runtime(compiled, threads, tmp_path):
     case, paths, artifact = compiled
     session = onnxruntime.InferenceSession(paths[case.name])
     names = [output.name for output in session.get_outputs()]
-    for size in case.sizes:
+    held = [(size, case.tolerance) for size in case.sizes] + [(size, case.far_tolerance) for size in case.far_sizes]
+    for size, relative in held:
         inputs = case.inputs(size, paths)
         outputs = run_npz(artifact, inputs, tmp_path, "--threads", threads)
         assert list(outputs) == names
         for name, expected in zip(names, session.run(None, inputs), strict=True):
-            assert_close(outputs[name], expected, case)
+            assert_close(outputs[name], expected, case, relative)
 
 
 def test_same_bits_for_any_thread_count(compiled, tmp_path):
     case, paths, artifact = compiled
-    inputs = case.inputs(case.sizes[-1], paths)
+    inputs = case.inputs((case.sizes + case.far_sizes)[-1], paths)
     one = run_npz(artifact, inputs, tmp_path, "--threads", 1)
     two = run_npz(artifact, inputs, tmp_path, "--threads", 2)
     assert {name: y.tobytes() for name, y in one.items()} == {name: y.tobytes() for name, y in two.items()}
