@@ -107,7 +107,7 @@ def main():
         parser.error(f"no such model: {', '.join(sorted(unknown))} (there are {', '.join(models.MODELS)})")
     threads = sorted({1, *args.threads})
     keys = ["C"] + ([] if args.no_numba else ["Numba"]) + [f"gcomp {t}" for t in threads]
-    print("Microseconds per call from Python; in brackets seconds from model to first result.")
+    print("Microseconds per call from Python; in brackets seconds from model to first result.\n")
     header = ["model", "PyTensor C"] + (["Numba"] if "Numba" in keys else [])
     header += [f"gcomp, {t} thread{'s' if t > 1 else ''}" for t in threads] + ["C / gcomp"]
     header += ["Numba / gcomp"] if "Numba" in keys else []
@@ -145,7 +145,7 @@ def main():
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
     slow = [n for n, f in figures.items() if f["ratios"]["C"] < 2.0]
     if slow:
-        print(f"less than twice as fast as PyTensor's C: {', '.join(slow)}")
+        print(f"\nless than twice as fast as PyTensor's C: {', '.join(slow)}")
     return 1 if slow else 0
 
 
