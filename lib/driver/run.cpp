@@ -148,7 +148,8 @@ class TemporaryFolder {
       registered_ = Temporary(path_);  // before it is there: a signal at any time leaves nothing
       registered_file_ = Temporary(file());
     } while (::mkdir(path_.c_str(), 0700) != 0 && errno == EEXIST);
-    if (!std::filesystem::is_directory(path_)) {
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(path_, ignored)) {
       throw UserError(ExitCode::kFiles, {"no temporary folder can be made", path_.string(), ""});
     }
   }

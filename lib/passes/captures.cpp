@@ -10,7 +10,7 @@
 
 #include "gcomp/ir/builder.h"
 #include "gcomp/passes/passes.h"
-#include "gcomp/rewrite/sweep.h"
+#include "sweeps.h"
 
 namespace gcomp::passes {
 namespace {
@@ -182,12 +182,7 @@ pass::Pass captures() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
     const auto changed = Captures(graph).run();
     if (!changed) return nullptr;
-    rewrite::SweepOptions options;
-    options.folder = rewrite::reference_folder();
-    options.fast_math = context.fast_math;
-    context.profile->sweeps.emplace_back();
-    return rewrite::sweep(*changed, rewrite::RuleSet(context.rules), options,
-                          &context.profile->sweeps.back());
+    return sweep(*changed, context);
   };
   return {"captures",
           run,

@@ -4,15 +4,16 @@
 // for: plain (as in the old graph) and last (channels moved to the end). Convolutions take
 // and give `last`. Ops that do not care where channels are (elementwise, windows, pad, slice, concat,
 // gather along an axis, reshapes and repetitions within the image, reductions that keep the order of
-// axes) follow an operand whose native form is `last`, with their attributes permuted. Everything else takes `plain`. So transposes stand only where
-// a layout-sensitive op or the graph's edge needs the other form, each value is transposed at most once
-// each way, and the walk is linear. Kernels are constants as a rule, and the sweep at the end folds
-// their transposes.
+// axes) follow an operand whose native form is `last`, with their attributes permuted. Everything else
+// takes `plain`. So transposes stand only where a layout-sensitive op or the graph's edge needs the other
+// form, each value is transposed at most once each way, and the walk is linear. Kernels are constants as
+// a rule, and the sweep at the end folds their transposes.
+
 #include <algorithm>
 
 #include "gcomp/ir/builder.h"
 #include "gcomp/passes/passes.h"
-#include "gcomp/rewrite/sweep.h"
+#include "sweeps.h"
 
 namespace gcomp::passes {
 namespace {
@@ -296,12 +297,7 @@ pass::Pass layout() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
     if (!has_plain_convolution(graph)) return nullptr;
     const auto changed = ChannelsLast(graph).run();
-    rewrite::SweepOptions options;
-    options.folder = rewrite::reference_folder();
-    options.fast_math = context.fast_math;
-    context.profile->sweeps.emplace_back();
-    return rewrite::sweep(*changed, rewrite::RuleSet(context.rules), options,
-                          &context.profile->sweeps.back());
+    return sweep(*changed, context);
   };
   return {"layout",
           run,

@@ -8,16 +8,20 @@ namespace gcomp::passes {
 using pass::Pass;
 using pass::PassContext;
 
+std::unique_ptr<Graph> sweep(const Graph& graph, PassContext& context, bool fold) {
+  rewrite::SweepOptions options;
+  options.fold = fold;
+  options.fast_math = context.fast_math;
+  options.folder = rewrite::reference_folder();
+  context.profile->sweeps.emplace_back();
+  return rewrite::sweep(graph, rewrite::RuleSet(context.rules), options,
+                        &context.profile->sweeps.back());
+}
+
 Pass sweep_pass(std::string name, std::string rule_tag, std::vector<std::string> tags,
                 std::string doc, bool fold) {
   const auto run = [fold](const Graph& graph, PassContext& context) {
-    rewrite::SweepOptions options;
-    options.fold = fold;
-    options.fast_math = context.fast_math;
-    options.folder = rewrite::reference_folder();
-    context.profile->sweeps.emplace_back();
-    return rewrite::sweep(graph, rewrite::RuleSet(context.rules), options,
-                          &context.profile->sweeps.back());
+    return sweep(graph, context, fold);
   };
   return {std::move(name), run, false, std::move(tags), std::move(doc), std::move(rule_tag)};
 }

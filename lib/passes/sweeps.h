@@ -1,10 +1,18 @@
 #pragma once
-// Internal to lib/passes: a pass that is one sweep with the rules of one tag.
+// Internal to lib/passes: sweeps with the rules of a pass.
+
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "gcomp/pass/pass.h"
 
 namespace gcomp::passes {
 
+// One sweep, as the context says: what a pass ends with that has built a graph itself.
+std::unique_ptr<Graph> sweep(const Graph& graph, pass::PassContext& context, bool fold = true);
+
+// A pass that is one sweep with the rules of one tag.
 pass::Pass sweep_pass(std::string name, std::string rule_tag, std::vector<std::string> tags,
                       std::string doc, bool fold);
 

@@ -32,8 +32,6 @@ Allocator make_allocator(const gcomp_options& options) {
 
 bool Block::ensure(const Allocator& allocator, uint64_t wanted, uint64_t keep_bytes) {
   if (data != nullptr && wanted <= bytes) return true;
-  // A growing loop-carried tensor must not copy itself each time: take half as much again.
-  if (keep_bytes != 0 && wanted < bytes + bytes / 2) wanted = bytes + bytes / 2;
   if (keep_bytes == 0) {  // nothing to keep: free first, so that both never coexist
     allocator.put(data);
     *this = {};

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "../tensors.h"
 #include "gcomp/interp/evaluate.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/verify.h"
@@ -15,17 +16,10 @@ using interp::Tensor;
 
 namespace {
 
-template <class T>
-Tensor tensor(DType dtype, std::vector<int64_t> shape, std::vector<T> values) {
-  Tensor t{dtype, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(T));
-  std::copy(values.begin(), values.end(), t.data<T>());
-  return t;
-}
-Tensor floats(std::vector<int64_t> shape, std::vector<float> values) {
-  return tensor(DType::kFloat32, std::move(shape), std::move(values));
-}
-Tensor integer(int64_t value) { return tensor<int64_t>(DType::kInt64, {}, {value}); }
+using test::floats;
+using test::integer;
+using test::tensor;
+
 Tensor boolean(bool value) {
   return tensor<uint8_t>(DType::kBool, {}, {value ? uint8_t{1} : uint8_t{0}});
 }

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../tensors.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/support/error.h"
 
@@ -13,17 +14,8 @@ using interp::Tensor;
 
 namespace {
 
-template <class T>
-Tensor tensor(DType dtype, std::vector<int64_t> shape, std::vector<T> values) {
-  Tensor t{dtype, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(T));
-  std::copy(values.begin(), values.end(), t.data<T>());
-  return t;
-}
-
-Tensor floats(std::vector<int64_t> shape, std::vector<float> values) {
-  return tensor(DType::kFloat32, std::move(shape), std::move(values));
-}
+using test::floats;
+using test::tensor;
 
 template <class T>
 std::vector<T> elements(const Tensor& t) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "../tensors.h"
 #include "compare.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/verify.h"
@@ -13,6 +14,10 @@ using namespace gcomp;
 using interp::Tensor;
 
 namespace {
+
+using test::floats;
+using test::integer;
+using test::tensor;
 
 using Values = std::vector<ValueId>;
 using Texts = std::vector<std::string>;
@@ -59,21 +64,10 @@ struct Maker {
   }
 };
 
-template <class T>
-Tensor tensor(DType dtype, std::vector<int64_t> shape, std::vector<T> values) {
-  Tensor t{dtype, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(T));
-  std::copy(values.begin(), values.end(), t.data<T>());
-  return t;
-}
-Tensor floats(std::vector<int64_t> shape, std::vector<float> values) {
-  return tensor(DType::kFloat32, std::move(shape), std::move(values));
-}
 Tensor floats(std::vector<int64_t> shape) {
   std::mt19937 rng(7);
   return test::random_tensor(DType::kFloat32, std::move(shape), rng);
 }
-Tensor integer(int64_t value) { return tensor<int64_t>(DType::kInt64, {}, {value}); }
 Tensor boolean(bool value) {
   return tensor<uint8_t>(DType::kBool, {}, {value ? uint8_t{1} : uint8_t{0}});
 }
