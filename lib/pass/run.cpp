@@ -62,10 +62,20 @@ std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipelin
     PassProfile record;
     record.name = pass->name;
     record.nodes_before = graph->num_nodes();
-    PassContext context{select_rules(pipeline, *pass, options), options.fast_math, &record};
+    PassContext context{select_rules(pipeline, *pass, options),
+                        options.fast_math,
+                        &record,
+                        {options.observers.begin(), options.observers.end()}};
+    for (Observer* o : options.observers) o->begin_pass(*pass, *graph);
     const auto begin = Clock::now();
-    if (auto changed = run_one(*graph, *pass, context)) graph = std::move(changed);
+    auto changed = run_one(*graph, *pass, context);
     record.seconds = seconds_since(begin);
+    std::shared_ptr<const Graph> before;
+    if (changed) {
+      before = std::move(graph);
+      graph = std::move(changed);
+    }
+    for (Observer* o : options.observers) o->end_pass(*pass, *graph, before);
     record.nodes_after = graph->num_nodes();
     if (verify) {
       const auto verifying = Clock::now();

@@ -64,40 +64,41 @@ std::vector<uint32_t> count_uses(const Graph& g, const std::vector<bool>& live) 
   return uses;
 }
 
-// A copy without the nodes that no output needs; ids keep their order.
-std::unique_ptr<Graph> drop_dead_nodes(std::unique_ptr<Graph> g) {
-  const std::vector<bool> live = live_values(*g);
+// A copy without the nodes that no output needs; ids keep their order. Null if all are needed. `moved`:
+// what each value is in the copy.
+std::unique_ptr<Graph> without_dead_nodes(const Graph& g, std::vector<ValueId>& moved) {
+  const std::vector<bool> live = live_values(g);
   const auto needed = [&](const Node& n) {
     return n.op == Op::input || live[n.first_result.index];
   };
   size_t kept = 0, slots = 0;
-  for (const Node& n : g->nodes()) {
+  for (const Node& n : g.nodes()) {
     if (!needed(n)) continue;
     ++kept;
     slots += n.num_operands;
   }
-  if (kept == g->num_nodes()) return g;
-  auto copy = std::make_unique<Graph>(g->context());
+  if (kept == g.num_nodes()) return nullptr;
+  auto copy = std::make_unique<Graph>(g.context());
   copy->reserve(kept, slots);
-  std::vector<ValueId> moved(g->num_values());
+  moved.resize(g.num_values());
   std::vector<ValueId> operands;
   std::vector<TypeId> types;
-  for (const Node& n : g->nodes()) {
+  for (const Node& n : g.nodes()) {
     if (!needed(n)) continue;
     operands.clear();
     types.clear();
-    for (ValueId v : g->operands(n)) operands.push_back(moved[v.index]);
+    for (ValueId v : g.operands(n)) operands.push_back(moved[v.index]);
     for (int k = 0; k < n.num_results; ++k) {
-      types.push_back(g->type_id(ValueId(n.first_result.index + k)));
+      types.push_back(g.type_id(ValueId(n.first_result.index + k)));
     }
     const NodeId id = copy->append(n.op, operands, n.attrs, types, n.loc);
     for (int k = 0; k < n.num_results; ++k) {
       moved[n.first_result.index + k] = copy->result(id, k);
     }
   }
-  for (const Port& p : g->inputs()) copy->add_input(p.name, moved[p.value.index]);
-  for (const Port& p : g->outputs()) copy->add_output(p.name, moved[p.value.index]);
-  for (const Update& u : g->updates()) copy->add_update(u);
+  for (const Port& p : g.inputs()) copy->add_input(p.name, moved[p.value.index]);
+  for (const Port& p : g.outputs()) copy->add_output(p.name, moved[p.value.index]);
+  for (const Update& u : g.updates()) copy->add_update(u);
   return copy;
 }
 
@@ -144,8 +145,12 @@ class Sweeper {
   bool apply_rules(NodeId n);
   bool apply(const RuleSet::Candidate& candidate, NodeId n);
   bool accept(NodeId n, uint32_t rule, std::span<const ValueId> values);
-  bool wait_for(NodeId n, std::span<const ValueId> values, int rule);
+  bool is_allowed(const Rewrite& rewrite);
+  void note_applied(const Rewrite& rewrite);
+  bool leads_back(std::span<const ValueId> values, int rule);
+  void wait_for(NodeId n, std::span<const ValueId> values, int rule);
   void finish(NodeId n);
+  std::unique_ptr<Graph> finish_graph();
   std::string recent_rules() const;
   void note_chase(NodeId target, int rule);
   void note(std::string text);
@@ -164,7 +169,8 @@ class Sweeper {
   std::vector<Frame> stack_;
   std::vector<ValueId> operands_;  // scratch
   std::vector<TypeId> types_;      // scratch
-  int applications_ = 0;           // caused by the current old node
+  NodeId old_node_;                // that is being settled
+  int applications_ = 0;           // caused by it
   int recent_[kRecentRules] = {-1, -1, -1, -1};
 };
 
@@ -189,7 +195,19 @@ std::unique_ptr<Graph> Sweeper::run() {
   for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
   for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
   stats_.intern_hits += builder_.intern_hits();
-  return drop_dead_nodes(builder_.finish());
+  return finish_graph();
+}
+
+std::unique_ptr<Graph> Sweeper::finish_graph() {
+  std::unique_ptr<Graph> built = builder_.finish();
+  std::vector<ValueId> moved;
+  std::unique_ptr<Graph> smaller = without_dead_nodes(*built, moved);
+  if (!options_.observers.empty()) {
+    for (size_t v = moved.size(); v < built->num_values(); ++v) moved.emplace_back(v);
+    const Swept swept{old_, *built, smaller ? *smaller : *built, memo_, moved};
+    for (Observer* o : options_.observers) o->end_graph(swept);
+  }
+  return smaller ? std::move(smaller) : std::move(built);
 }
 
 void Sweeper::make_inputs(const std::vector<uint32_t>& uses) {
@@ -206,6 +224,8 @@ void Sweeper::make_inputs(const std::vector<uint32_t>& uses) {
 // Rebuilds one old node on final operands and settles it.
 void Sweeper::take(NodeId old_node) {
   const Node& n = old_.node(old_node);
+  old_node_ = old_node;
+  for (Observer* o : options_.observers) o->take(old_node, graph());
   builder_.set_loc(n.loc);
   operands_.clear();
   for (ValueId v : old_.operands(n)) operands_.push_back(memo_[v.index]);
@@ -305,7 +325,9 @@ bool Sweeper::rebuild(NodeId id) {
   grow();
   std::vector<ValueId> values;
   for (int k = 0; k < n.num_results; ++k) values.push_back(graph().result(made, k));
-  return wait_for(id, values, -1);
+  if (leads_back(values, -1)) return false;
+  wait_for(id, values, -1);
+  return true;
 }
 
 bool Sweeper::replace(NodeId n) {
@@ -317,10 +339,15 @@ bool Sweeper::fold(NodeId n) {
   auto constants = fold_node(options_.folder, facts_, n);
   if (!constants) return false;
   ++stats_.folded;
+  const size_t before = graph().num_nodes();
   std::vector<ValueId> values;
   for (Constant& c : *constants) values.push_back(builder_.constant(std::move(c)));
   grow();
-  return wait_for(n, values, -1);
+  const Rewrite rewrite{nullptr, old_node_, graph(), n, values, before};
+  if (leads_back(values, -1) || !is_allowed(rewrite)) return false;
+  wait_for(n, values, -1);
+  note_applied(rewrite);
+  return true;
 }
 
 bool Sweeper::apply_rules(NodeId n) {
@@ -363,8 +390,14 @@ bool Sweeper::apply(const RuleSet::Candidate& candidate, NodeId n) {
             ? Replacement(build_template(std::get<Pattern>(rule.result), match, emit_))
             : std::get<ResultFunction>(rule.result)(match, emit_);
     grow();
-    applied = accept(n, pattern.rule, result.values) &&
-              wait_for(n, result.values, static_cast<int>(pattern.rule));
+    const auto index = static_cast<int>(pattern.rule);
+    const Rewrite rewrite{&rule, old_node_, graph(), n, result.values, before};
+    applied = accept(n, pattern.rule, result.values) && !leads_back(result.values, index) &&
+              is_allowed(rewrite);
+    if (applied) {
+      wait_for(n, result.values, index);
+      note_applied(rewrite);
+    }
   }
   stats.nodes_created += graph().num_nodes() - before;
   if (applied) {
@@ -417,15 +450,33 @@ std::string Sweeper::recent_rules() const {
   return names;
 }
 
-// Makes `n` wait for the final form of `values`. False when a value is itself being replaced: the rules
-// on the way from there to here undo each other, and `n` stays as it is.
-bool Sweeper::wait_for(NodeId n, std::span<const ValueId> values, int rule) {
+bool Sweeper::is_allowed(const Rewrite& rewrite) {
+  for (Observer* o : options_.observers) {
+    if (o->allows(rewrite)) continue;
+    ++stats_.forbidden;
+    return false;
+  }
+  return true;
+}
+
+void Sweeper::note_applied(const Rewrite& rewrite) {
+  for (Observer* o : options_.observers) o->applied(rewrite);
+}
+
+// A value that is itself being replaced: the rules on the way from there to here undo each other, and
+// the node they are at stays as it is.
+bool Sweeper::leads_back(std::span<const ValueId> values, int rule) {
   for (ValueId v : values) {
     const NodeId p = graph().producer(v);
     if (state_[p.index] != kOpen && state_[p.index] != kWaiting) continue;
     note_chase(p, rule);
-    return false;
+    return true;
   }
+  return false;
+}
+
+// Makes `n` wait for the final form of `values`.
+void Sweeper::wait_for(NodeId n, std::span<const ValueId> values, int rule) {
   for (size_t k = 0; k < values.size(); ++k) alias_[graph().result(n, k).index] = values[k];
   state_[n.index] = kWaiting;
   stack_.back().rule = rule;
@@ -433,7 +484,6 @@ bool Sweeper::wait_for(NodeId n, std::span<const ValueId> values, int rule) {
     const NodeId p = graph().producer(v);
     if (state_[p.index] == kNew) stack_.push_back({p, -1});
   }
-  return true;
 }
 
 void Sweeper::finish(NodeId n) {
@@ -507,6 +557,7 @@ std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules, const Swe
   for (size_t i = 0; i < rules.rules().size(); ++i) stats->rules[i].name = rules.rules()[i]->name;
   BodyMap bodies;
   const auto sweep_one = [&](const Graph& g) {
+    for (Observer* o : options.observers) o->begin_graph(g);
     stats->nodes_before += g.num_nodes();
     auto swept = Sweeper(g, rules, options, bodies, stats).run();
     stats->nodes_after += swept->num_nodes();

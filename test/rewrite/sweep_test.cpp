@@ -240,3 +240,54 @@ TEST_CASE("patterns print as algebra") {
   CHECK(to_string(log(1 + x) * -(y - 0.5)) == "log(1 + x) * (-(y - 0.5))");
   CHECK(rule("r", x + -0.0, x).doc == "x + -0.0 -> x");
 }
+
+namespace {
+
+// Writes down what it is told and allows the first `limit` applications.
+struct Recorder : Observer {
+  size_t limit = 1000;
+  std::vector<std::string> rules;
+  std::vector<uint32_t> old_nodes;
+  std::vector<ValueId> became;  // per value of the last graph swept; not valid: gone
+
+  bool allows(const Rewrite& r) override { return rules.size() < limit && r.root.valid(); }
+  void applied(const Rewrite& r) override {
+    rules.push_back(r.rule == nullptr ? "folded" : r.rule->name);
+    old_nodes.push_back(r.old_node.index);
+  }
+  void end_graph(const Swept& s) override {
+    became.clear();
+    for (ValueId v : s.memo) became.push_back(v.valid() ? s.moved[v.index] : v);
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "an observer sees what each value became, and forbids applications") {
+  const ValueId a = in("a");
+  const ValueId twice = b.value(Op::neg, {b.value(Op::neg, {a})});
+  b.value(Op::sin, {a});
+  const auto g =
+      done(b.value(Op::log, {b.value(Op::exp, {b.value(Op::mul, {b.full(vec(), 1), twice})})}));
+  SweepOptions options;
+  Recorder all;
+  options.observers = {&all};
+  CHECK(ops_of(*sweep(*g, set_of(basic_rules()), options)) == "input");
+  CHECK(all.rules == std::vector<std::string>{"neg_neg", "mul_one", "log_exp"});
+  for (size_t i = 0; i < all.rules.size(); ++i) {
+    const std::string_view ops[] = {"neg", "mul", "log"};
+    CHECK(name(g->node(NodeId(all.old_nodes[i])).op) == ops[i]);
+  }
+  CHECK(all.became[twice.index] == ValueId(0));
+  CHECK(all.became[g->outputs()[0].value.index] == ValueId(0));
+  CHECK_FALSE(all.became[twice.index + 1].valid());  // sin: nobody reads it
+  for (size_t limit = 0; limit < 3; ++limit) {
+    Recorder some;
+    some.limit = limit;
+    options.observers = {&some};
+    SweepStats stats;
+    sweep(*g, set_of(basic_rules()), options, &stats);
+    CHECK(stats.applied == limit);
+    CHECK(stats.forbidden > 0);
+  }
+}

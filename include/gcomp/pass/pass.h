@@ -16,11 +16,23 @@
 
 namespace gcomp::pass {
 
+struct Pass;
+
+// Watches a pipeline: each pass, and the sweeps in it.
+class Observer : public rewrite::Observer {
+ public:
+  virtual void begin_pass(const Pass&, const Graph& /*graph*/) {}
+  // `before` is what the pass was given; null: it is `after`, nothing was changed.
+  virtual void end_pass(const Pass&, const Graph& /*after*/,
+                        std::shared_ptr<const Graph> /*before*/) {}
+};
+
 // What a pass is given beside the graph.
 struct PassContext {
   std::vector<const rewrite::Rule*> rules;  // those this pass is to apply
   bool fast_math = false;
   PassProfile* profile = nullptr;  // never null
+  std::vector<rewrite::Observer*> observers = {};
 };
 
 // The new graph, or null: nothing to change.
@@ -59,6 +71,7 @@ struct Options {
   std::function<void(const std::string& pass, const Graph& graph)> dump;
   // Called before the first pass and after each one under verify_each; throws.
   std::function<void(const Graph& graph)> verify;
+  std::vector<Observer*> observers = {};
 };
 
 // Names of the levels, weakest first.

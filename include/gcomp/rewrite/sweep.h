@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gcomp/ir/graph.h"
+#include "gcomp/rewrite/observer.h"
 #include "gcomp/rewrite/rule.h"
 
 namespace gcomp::rewrite {
@@ -32,6 +33,7 @@ struct SweepOptions {
   bool fold = true;
   bool fast_math = false;  // allow rules that assume finite values
   Folder folder;           // default: reference_folder()
+  std::vector<Observer*> observers = {};
 };
 
 struct RuleStats {
@@ -51,7 +53,8 @@ struct SweepStats {
   size_t intern_hits = 0;
   size_t bodies = 0;
   size_t applied = 0;
-  size_t refused = 0;  // replacements of another type: faults of a rule
+  size_t refused = 0;    // replacements of another type: faults of a rule
+  size_t forbidden = 0;  // by observers
   double seconds = 0;
   std::vector<RuleStats> rules;  // one per rule of the set, in its order
   std::vector<std::string>
