@@ -12,14 +12,6 @@ Pattern broadcast_of(std::string name, Pattern operand) {
   return one_of({Op::broadcast}, std::move(name), {std::move(operand)});
 }
 
-std::vector<Op> elementwise_ops() {
-  std::vector<Op> ops;
-  for (const OpInfo& row : all_ops()) {
-    if (row.traits & kElementwise) ops.push_back(row.op);
-  }
-  return ops;
-}
-
 // Constants of one value are kept as the broadcast of a scalar, so that patterns see the value.
 Replacement splat_constant(const Match& m, Emitter& e) {
   const auto splat = m.facts().splat(m.root_value());

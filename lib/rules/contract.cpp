@@ -42,7 +42,69 @@ Replacement transpose_of_matmul(const Match& m, Emitter& e) {
   return e.value(Op::matmul, {m["w"], m["x"]}, flags(1 - tb, 1 - ta));
 }
 
-bool used_once(const Match& m, std::string_view name) { return m.facts().uses(m[name]) <= 1; }
+// The extent that is summed over.
+DimId inner_extent(const Match& m) {
+  const bool ta = m.graph().attrs(m.root()).integer_or(AttrKey::trans_a, 0) != 0;
+  const std::vector<DimId>& dims = m.type("x").dims;
+  return dims[dims.size() - (ta ? 2 : 1)];
+}
+
+Replacement matmul_of_zero(const Match& m, Emitter& e) {
+  const Type t = m.root_type();
+  return e.full(t, 0);
+}
+
+// One product an element: no sum.
+Replacement outer_product(const Match& m, Emitter& e) {
+  const std::vector<DimId> shape = m.root_type().dims;
+  const size_t rank = shape.size();
+  const auto spread = [&](ValueId v, size_t missing) {
+    std::vector<DimId> kept;
+    std::vector<int64_t> axes;
+    for (size_t a = 0; a < rank; ++a) {
+      if (a == missing) continue;
+      kept.push_back(shape[a]);
+      axes.push_back(static_cast<int64_t>(a));
+    }
+    return e.broadcast(e.reshape(v, kept), shape, axes);
+  };
+  const ValueId rows = spread(m["x"], rank - 1), columns = spread(m["w"], rank - 2);
+  return e.value(Op::mul, {rows, columns});
+}
+
+// The same matrix for the whole batch: the rows of all of it are one matrix.
+Replacement matmul_of_shared(const Match& m, Emitter& e) {
+  const Attrs attrs = m.graph().attrs(m.root());
+  const auto rank = static_cast<int64_t>(m.root_type().dims.size());
+  if (attrs.integer_or(AttrKey::trans_a, 0) != 0 || m.type("w").rank() != 2 ||
+      m.attrs("b").ints(AttrKey::axes) != std::vector<int64_t>{rank - 2, rank - 1}) {
+    return std::nullopt;
+  }
+  const std::vector<DimId> full = m.type("b").dims, from = m.type("w").dims;
+  if (!std::equal(from.begin(), from.end(), full.end() - 2)) return std::nullopt;
+  const std::vector<DimId> shape = m.root_type().dims, x_dims = m.type("x").dims;
+  const DimId rows = m.dims().product(std::span(shape).first(shape.size() - 1));
+  const std::vector<Attr> kept = flags(0, attrs.integer_or(AttrKey::trans_b, 0));
+  const ValueId product =
+      e.value(Op::matmul, {e.reshape(m["x"], {rows, x_dims.back()}), m["w"]}, kept);
+  return e.reshape(product, shape);
+}
+
+bool batch_of_one(const Match& m) {
+  const std::vector<DimId>& dims = m.root_type().dims;
+  return dims.size() > 2 && std::all_of(dims.begin(), dims.end() - 2,
+                                        [&](DimId d) { return m.dims().is_constant(d, 1); });
+}
+
+Replacement matmul_of_one_matrix(const Match& m, Emitter& e) {
+  const std::vector<DimId> shape = m.root_type().dims;
+  const auto matrix = [&](ValueId v) {
+    const std::vector<DimId> d = e.type(v).dims;
+    return e.reshape(v, {d[d.size() - 2], d.back()});
+  };
+  const ValueId a = matrix(m["x"]), b = matrix(m["w"]);
+  return e.reshape(e.like(m.root(), {a, b}), shape);
+}
 
 bool is_nhwc(const Attrs& conv) { return conv.string_or(AttrKey::layout, "nchw") == "nhwc"; }
 
@@ -206,6 +268,61 @@ ValueId matmul_case(CaseMaker& make, int where) {
   return make.builder().value(Op::transpose, {mm}, {{AttrKey::perm, swap}});
 }
 
+struct ProductCase {
+  DType dtype;
+  std::vector<DimId> batch;
+  DimId rows, inner, columns;
+};
+
+// Of random operands; `zero`: one of them is 0 everywhere.
+ValueId product(CaseMaker& make, const ProductCase& p, bool zero) {
+  const int64_t ta = make.pick(0, 1), tb = make.pick(0, 1);
+  const auto dims = [&](DimId rows, DimId columns, int64_t swapped) {
+    std::vector<DimId> d = p.batch;
+    d.insert(d.end(), {swapped ? columns : rows, swapped ? rows : columns});
+    return d;
+  };
+  const Type a{p.dtype, dims(p.rows, p.inner, ta)}, b{p.dtype, dims(p.inner, p.columns, tb)};
+  const bool first = make.chance(0.5);
+  const ValueId va = zero && first ? make.splat(a, 0) : make.input(a);
+  const ValueId vb = zero && !first ? make.splat(b, 0) : make.input(b);
+  return make.builder().value(Op::matmul, {va, vb}, flags(ta, tb));
+}
+
+ProductCase product_case(CaseMaker& make, DTypeMask dtypes) {
+  ProductCase p{make.dtype(dtypes), {}, make.extent(), make.extent(), make.extent()};
+  if (make.chance(0.4)) p.batch.push_back(make.extent());
+  return p;
+}
+
+Generator zero_product(DTypeMask dtypes) {
+  return [=](CaseMaker& make) { return product(make, product_case(make, dtypes), true); };
+}
+
+Generator product_over(int64_t inner) {
+  return [=](CaseMaker& make) {
+    ProductCase p = product_case(make, kNumbers);
+    p.inner = make.dims().constant(inner);
+    return product(make, p, false);
+  };
+}
+
+ValueId shared_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(kNumbers);
+  std::vector<DimId> batch = make.shape(1, 2);
+  const DimId rows = make.extent(), inner = make.extent(), columns = make.extent();
+  const int64_t rank = static_cast<int64_t>(batch.size()) + 2, tb = make.pick(0, 1);
+  std::vector<DimId> a = batch, b = batch;
+  a.insert(a.end(), {rows, inner});
+  const std::vector<DimId> w =
+      tb ? std::vector<DimId>{columns, inner} : std::vector<DimId>{inner, columns};
+  b.insert(b.end(), w.begin(), w.end());
+  const ValueId va = make.input(t, a);
+  const ValueId vb = g.broadcast(make.input(t, w), b, {rank - 2, rank - 1});
+  return g.value(Op::matmul, {va, vb}, flags(0, tb));
+}
+
 struct ConvCase {
   ValueId result;
   std::vector<DimId> shape;
@@ -311,6 +428,40 @@ std::vector<Rule> matmul_rules() {
           .when([](const Match& m) { return used_once(m, "m"); })
           .reassociates()
           .cases([](CaseMaker& make) { return matmul_case(make, 2); }),
+      rule("zero_matmul_int", "matmul(0, b) -> 0, integers", op(Op::matmul, {0, integer("w")}),
+           matmul_of_zero)
+          .cases(zero_product(kInts)),
+      rule("matmul_zero_int", "matmul(a, 0) -> 0, integers", op(Op::matmul, {integer("x"), 0}),
+           matmul_of_zero)
+          .cases(zero_product(kInts)),
+      rule("zero_matmul", "matmul(0, b) -> 0", op(Op::matmul, {0.0, real("w")}), matmul_of_zero)
+          .assumes_finite()
+          .cases(zero_product(kFloats)),
+      rule("matmul_zero", "matmul(a, 0) -> 0", op(Op::matmul, {real("x"), 0.0}), matmul_of_zero)
+          .assumes_finite()
+          .cases(zero_product(kFloats)),
+      rule("matmul_over_nothing", "matmul that sums over no element -> 0", op(Op::matmul, {x, w}),
+           matmul_of_zero)
+          .when([](const Match& m) { return m.dims().is_constant(inner_extent(m), 0); })
+          .cases(product_over(0)),
+      rule("matmul_over_one", "matmul that sums over one element -> product of broadcasts",
+           op(Op::matmul, {x, w}), outer_product)
+          .when([](const Match& m) { return m.dims().is_constant(inner_extent(m), 1); })
+          .reassociates()
+          .cases(product_over(1)),
+      rule("matmul_of_one_matrix", "matmul of a batch of one -> of matrices",
+           op(Op::matmul, {x, w}), matmul_of_one_matrix)
+          .when(batch_of_one)
+          .reassociates()
+          .cases([](CaseMaker& make) {
+            ProductCase p = product_case(make, kNumbers);
+            p.batch.assign(static_cast<size_t>(make.pick(1, 2)), make.dims().constant(1));
+            return product(make, p, false);
+          }),
+      rule("matmul_of_shared_matrix", "matmul(a, broadcast(w) over the batch) -> one product",
+           op(Op::matmul, {x, one_of({Op::broadcast}, "b", {w})}), matmul_of_shared)
+          .reassociates()
+          .cases(shared_case),
   });
 }
 

@@ -9,9 +9,10 @@ namespace {
 
 std::vector<Rule> make_all() {
   std::vector<Rule> rules;
-  for (auto* table : {shape_rules, arithmetic_rules, power_rules, compare_rules, logic_rules,
-                      cast_rules, layout_rules, broadcast_rules, slice_rules, reduce_rules,
-                      stabilize_rules, specialize_rules, contract_rules, one_hot_rules}) {
+  for (auto* table :
+       {shape_rules, arithmetic_rules, power_rules, compare_rules, logic_rules, cast_rules,
+        layout_rules, broadcast_rules, slice_rules, reduce_rules, order_rules, stabilize_rules,
+        specialize_rules, contract_rules, one_hot_rules}) {
     for (Rule& r : table()) rules.push_back(std::move(r));
   }
   return rules;
@@ -82,6 +83,16 @@ bool never_negative_zero(const Match& m, ValueId v) {
 bool provably_at_least(const DimTable& dims, DimId d, int64_t least) {
   const auto lo = dims.lower_bound(d);
   return lo && *lo >= least;
+}
+
+bool used_once(const Match& m, std::string_view name) { return m.facts().uses(m[name]) <= 1; }
+
+std::vector<Op> elementwise_ops() {
+  std::vector<Op> ops;
+  for (const OpInfo& row : all_ops()) {
+    if (row.traits & kElementwise) ops.push_back(row.op);
+  }
+  return ops;
 }
 
 Condition scalar_is(std::string name, bool (*test)(double)) {

@@ -21,6 +21,7 @@ std::vector<Rule> broadcast_rules();
 std::vector<Rule> slice_rules();
 std::vector<Rule> shape_rules();
 std::vector<Rule> reduce_rules();
+std::vector<Rule> order_rules();
 std::vector<Rule> stabilize_rules();
 std::vector<Rule> specialize_rules();
 std::vector<Rule> contract_rules();
@@ -37,6 +38,9 @@ bool never_negative_zero(const Match& m, ValueId v);
 // Every element is >= 0 or NaN.
 bool never_negative(const Match& m, ValueId v);
 bool provably_at_least(const DimTable& dims, DimId d, int64_t least);
+// At most one reader (in the old graph: for sweeps over graphs that were swept before).
+bool used_once(const Match& m, std::string_view name);
+std::vector<Op> elementwise_ops();
 // The condition "the splat bound to `name` satisfies `test`".
 Condition scalar_is(std::string name, bool (*test)(double));
 bool is_power_of_two(double v);  // of any sign, with a normal reciprocal
