@@ -18,7 +18,7 @@ SUFFIXES = {".h", ".c", ".cpp"}
 def sources() -> list[Path]:
     """Every C and C++ source that is not ignored."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "include", "lib", "test", "tools"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "include", "lib", "scripts", "test", "tools"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     )  # fmt: skip
     paths = [ROOT / line for line in listed.stdout.splitlines()]

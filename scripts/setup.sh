@@ -58,7 +58,7 @@ find_python() {
   done
 }
 
-# PyTensor's C backend, which the tests compare with, compiles against them.
+# The Python package's extension and PyTensor's C backend, which the tests compare with, compile against them.
 has_headers() {
   "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
@@ -73,7 +73,7 @@ install_python() {
     python=$(find_python)
   fi
   [ -n "$python" ] || { echo "setup.sh: no Python 3.11 with venv found" >&2; exit 1; }
-  if [ "$tier" = test ] && ! has_headers "$python"; then
+  if ! has_headers "$python"; then
     packages=(python3-dev); install_packages
   fi
   echo "setup.sh: installing Python packages of $requirements into $venv" >&2
@@ -83,5 +83,17 @@ install_python() {
   touch "$stamp"
 }
 
+# The C extension of the Python package (scripts/python/setup.py), in place; without it calls are slower.
+build_extension() {
+  local folder=scripts/python/gcomp made python log
+  made=$(find $folder -name '_call.*.so' -newer $folder/_call.c -newer include/gcomp/runtime.h)
+  [ -n "$made" ] && return
+  python=$(realpath "${GCOMP_VENV:-.venv}")/bin/python
+  log=$(mktemp -d)
+  (cd scripts/python && "$python" setup.py -q build_ext --inplace --force --build-temp "$log") >"$log/text" 2>&1 ||
+    cat "$log/text" >&2
+  rm -r "$log"
+}
+
 install_packages
-[ -z "$requirements" ] || install_python
+[ -z "$requirements" ] || { install_python; build_extension; }

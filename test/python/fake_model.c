@@ -14,6 +14,7 @@ struct gcomp_context {
 };
 
 static int live_contexts;
+const void* fake_last_inputs[4];
 int fake_live_contexts(void) { return live_contexts; }
 
 #ifdef FAKE_SMALL /* all extents known, all outputs small: for measuring a call */
@@ -65,6 +66,7 @@ static void destroy(gcomp_context* c) {
 static gcomp_status run(gcomp_context* c, const gcomp_tensor* in, uint32_t num_in,
                         gcomp_tensor* out, uint32_t num_out) {
   if (num_in != 4 || num_out != 4) return GCOMP_ERROR_COUNT;
+  for (int i = 0; i < 4; ++i) fake_last_inputs[i] = in[i].data;
   const double* a = in[0].data;
   const int32_t* b = in[1].data;
   const double x = *(const double*)in[2].data;

@@ -1,4 +1,5 @@
-"""gcomp.load against a hand-made artifact (fake_model.c): arguments, errors, memory, threads, cost."""
+"""gcomp.load against a hand-made artifact (fake_model.c): arguments, errors, memory, threads, cost. All of it
+twice: through the C extension and through ctypes."""
 
 import ctypes
 import gc
@@ -8,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import timeit
 
@@ -18,9 +20,23 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "python"))
 
 import gcomp  # noqa: E402
+from gcomp import _runtime  # noqa: E402
 
 CC = shutil.which("cc") or shutil.which("gcc")
+HEADERS = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
 pytestmark = pytest.mark.skipif(CC is None, reason="needs a C compiler")
+
+
+@pytest.fixture(params=["extension", "ctypes"], autouse=True)
+def calls(request, monkeypatch):
+    """How calls are made; where the extension can be built it must have been."""
+    if request.param == "ctypes":
+        monkeypatch.setattr(_runtime, "_Caller", None)
+    elif not HEADERS:
+        pytest.skip("no Python.h: the extension cannot be built")
+    else:
+        assert _runtime._Caller is not None, "scripts/setup.sh test builds the extension"
+    return request.param
 
 
 def build(folder, prefix="gcomp_model", magic="GCOMP_MAGIC", version="GCOMP_ABI_VERSION", *options):
@@ -40,8 +56,13 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture
-def model(path):
+def model(path, calls):
     return gcomp.load(path)
+
+
+def test_how_calls_are_made(model, calls):
+    assert isinstance(model, gcomp.Model)
+    assert (type(model) is gcomp.Model) == (calls == "ctypes")
 
 
 def arguments(n=2):
@@ -145,23 +166,55 @@ def test_any_layout(model):
     assert model(np.ma.array(a), b, c, flag)[0] == 6.5
 
 
-def test_contiguous_inputs_are_read_in_place(model):
-    frame = model._frames[-1]
+def test_contiguous_inputs_are_read_in_place(model, path):
     args = arguments()
     model(*args)
-    for i, a in enumerate(args):
-        assert frame.inputs[i].data == a.ctypes.data
+    read = (ctypes.c_void_p * 4).in_dll(ctypes.CDLL(str(path)), "fake_last_inputs")
+    assert list(read) == [a.ctypes.data for a in args]
 
 
-def test_addresses_the_slow_way(model, monkeypatch):
-    from gcomp import _runtime
+def test_converted_inputs_live_as_long_as_the_run(model):
+    wide = np.zeros((4096, 4), "int32")  # large, so that its copy's memory would be unmapped
+    wide[:, :2] = np.arange(8192).reshape(4096, 2)
+    rows = model((1.0, 2.0, 3.0), wide[:, :2], 0.5, False)[1]
+    np.testing.assert_array_equal(rows, wide.sum(1))
 
+
+def test_arguments_are_released(model):
+    args = [*arguments()[:2], np.array(0.5), np.array(False)]
+    before = [sys.getrefcount(a) for a in args]
+    named = dict(zip(model.input_names, args))
+    for i in range(10):
+        out = model(*args)
+        model(**named)
+        model(args[0], np.asfortranarray(args[1]), c=args[2], flag=args[3])
+        for wrong in ([args[0], args[1], args[2], np.array(True)], [np.zeros(4), *args[1:]], [args[0][:2], *args[1:]]):
+            with pytest.raises((gcomp.ModelError, ValueError)):
+                model(*wrong)
+    del named, wrong
+    assert [sys.getrefcount(a) for a in args] == before
+    fresh = [np.array(i) for i in range(4)]
+    assert [sys.getrefcount(x) for x in out] == [sys.getrefcount(x) for x in fresh]
+
+
+def test_no_run_without_load(calls):
+    if calls == "extension":
+        with pytest.raises(RuntimeError, match="not made by gcomp.load"):
+            _runtime._FastModel.__new__(_runtime._FastModel)(1)
+
+
+def test_addresses_the_slow_way(path, monkeypatch):
+    monkeypatch.setattr(_runtime, "_Caller", None)
+    model = gcomp.load(path)
     assert not isinstance(_runtime._FAST_ADDRESS[0], _runtime._SlowMemory)  # CPython: the fast way works
     monkeypatch.setattr(_runtime, "_FAST_ADDRESS", (_runtime._SlowMemory(), 0))
     assert model(*arguments())[0] == 6.5
 
 
-def test_many_threads_at_once(model):
+def test_many_threads_at_once(model, path):
+    live = ctypes.CDLL(str(path)).fake_live_contexts
+    gc.collect()
+    before = live()
     wrong = []
 
     def work(k):
@@ -177,7 +230,7 @@ def test_many_threads_at_once(model):
     for t in threads:
         t.join()
     assert not wrong
-    assert len(model._frames) <= 8
+    assert live() - before <= 7  # one context a thread at most, the first among them
 
 
 def test_contexts_end_with_the_model(path):
@@ -222,17 +275,17 @@ def test_what_is_no_model(tmp_path, path):
         gcomp.load(path, threads=99)
 
 
-def test_a_call_costs_microseconds(tmp_path, path, capsys):
+def test_a_call_costs_microseconds(tmp_path, path, capsys, calls):
     """Printed, and bounded far above what it takes, so that a loaded machine does not fail it."""
     small = gcomp.load(build(tmp_path, "small", "GCOMP_MAGIC", "GCOMP_ABI_VERSION", "-DFAKE_SMALL"))
     args, named = arguments(), dict(zip(small.input_names, arguments()))
-    calls = {
+    ways = {
         "small arrays": lambda: small(*args),
         "by name": lambda: small(**named),
         "one output of 32 KB, one of unknown extent": lambda m=gcomp.load(path): m(*args),
     }
-    for label, call in calls.items():
+    for label, call in ways.items():
         per_call = min(timeit.repeat(call, number=100, repeat=100)) / 100
         with capsys.disabled():
-            print(f"\n  loader: {per_call * 1e6:.2f} us a call with 4 inputs and 4 outputs ({label})", end="")
+            print(f"\n  loader: {per_call * 1e6:.2f} us a call with 4 inputs and 4 outputs ({calls}, {label})", end="")
         assert per_call < 50e-6

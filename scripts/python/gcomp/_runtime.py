@@ -1,9 +1,10 @@
-"""Loading and calling compiled models: ctypes over the C interface of include/gcomp/runtime.h.
+"""Loading and calling compiled models: the C interface of include/gcomp/runtime.h from Python.
 
-A call costs a few microseconds: argument structs are made once and only data pointers are stored per call,
-inputs are read where they are, and small outputs are copied out of buffers that are kept. What a call
-needs (a context of the artifact and those structs) is a *frame*; a model keeps a pool of frames, so that
-threads may call one model at the same time.
+What a call needs (a context of the artifact and the structs of its arguments) is a *frame*, made once; a
+model keeps a pool of frames, so that threads may call one model at the same time. Inputs are read where
+they are. Calls go through the extension _call.c where it was built, which costs less than a microsecond;
+else through ctypes, which costs a few: only data pointers are stored per call, and small outputs are
+copied out of buffers that are kept.
 """
 
 import ctypes
@@ -18,6 +19,11 @@ import weakref
 import numpy as np
 
 from ._errors import ModelError
+
+try:
+    from ._call import Caller as _Caller
+except ImportError:  # not built, or for another NumPy
+    _Caller = None
 
 ABI_VERSION = 1
 _MAGIC = 0x31304D4F43474347
@@ -231,15 +237,8 @@ class _Frame:
 
     def set_shape(self, i, array):
         """A call with another shape than the last one."""
-        info = self.model.inputs[i]
-        shape = array.shape
-        if len(shape) != len(info.shape):
-            raise ValueError(
-                f"input '{info.name}' has rank {len(shape)} (shape {shape}); the model wants {info!r}"
-            )
-        if any(want is not None and want != have for want, have in zip(info.shape, shape)):
-            raise ValueError(f"input '{info.name}' has shape {shape}; the model wants {info!r}")
-        extents = self.in_extents[i]
+        self.model._check_shape(i, array)
+        shape, extents = array.shape, self.in_extents[i]
         for axis, extent in enumerate(shape):
             extents[axis] = extent
         self.shapes[i] = shape
@@ -313,7 +312,7 @@ _MODELS = weakref.WeakSet()
 def _forget_contexts_after_fork():
     # Threads of a context do not survive a fork; the child makes its own contexts.
     for model in _MODELS:
-        model._frames.clear()
+        model._forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -360,12 +359,18 @@ class Model:
         self.output_names = [o.name for o in self.outputs]
         self._positions = {n: i for i, n in enumerate(self.input_names)}
         self._num_inputs = len(self.inputs)
-        self._frames = []  # not in use by a call; append and pop are atomic
         self._lock = threading.Lock()
         self._contexts = []
-        self._frames.append(_Frame(self))
+        self._start()
         weakref.finalize(self, _destroy_all, self._functions, self._contexts, os.getpid())
         _MODELS.add(self)
+
+    def _start(self):
+        """Makes the first frame."""
+        self._frames = [_Frame(self)]  # not in use by a call; append and pop are atomic
+
+    def _forget(self):
+        self._frames.clear()
 
     @property
     def description(self):
@@ -402,7 +407,7 @@ class Model:
                 prepare()
             status = frame.call(*frame.arguments)
             if status:
-                self._fail(frame, status)
+                self._fail(frame.context, status)
             return [result() for result in frame.results]
         finally:
             self._frames.append(frame)
@@ -455,7 +460,18 @@ class Model:
         array = np.asarray(array, dtype=info.dtype, order="C")
         return array if array.flags.aligned else array.copy()
 
+    def _check_shape(self, i, array):
+        """Raises if array's shape is not one of input i."""
+        info, shape = self.inputs[i], array.shape
+        if len(shape) != len(info.shape):
+            raise ValueError(
+                f"input '{info.name}' has rank {len(shape)} (shape {shape}); the model wants {info!r}"
+            )
+        if any(want is not None and want != have for want, have in zip(info.shape, shape)):
+            raise ValueError(f"input '{info.name}' has shape {shape}; the model wants {info!r}")
+
     def _create(self):
+        """A new context's address."""
         context = ctypes.c_void_p()
         text = ctypes.create_string_buffer(512)
         options = _Options(struct_size=ctypes.sizeof(_Options), threads=self._threads or 0)
@@ -473,9 +489,19 @@ class Model:
     def _status(self, status):
         return self._functions.status_name(status).decode()
 
-    def _fail(self, frame, status):
-        text = self._functions.last_error(frame.context).decode()
+    def _fail(self, context, status):
+        text = self._functions.last_error(context).decode()
         raise ModelError(f"{text} ({self._status(status)})", status)
+
+
+if _Caller is not None:
+
+    class _FastModel(_Caller, Model):
+        """A model that the extension calls: it has its own frames, and asks Model about all that is unusual."""
+
+        def _start(self):
+            dtypes = ([v.dtype for v in values] for values in (self.inputs, self.outputs))
+            self._bind(ctypes.addressof(self._descriptor), *dtypes)
 
 
 def _destroy_all(functions, contexts, pid):
@@ -516,4 +542,4 @@ def load(path, threads=None, name=None):
     `inputs` and `outputs` describe the signature. Wrong arguments are a TypeError or ValueError naming
     the input; a failed run is a ModelError. Calls may come from several threads at once.
     """
-    return Model(path, threads, name)
+    return (Model if _Caller is None else _FastModel)(path, threads, name)
