@@ -1,0 +1,335 @@
+// Tensors that are a block amid a fill (pad) and tensors joined of parts: gradients of slices are sums of
+// such blocks.
+#include <algorithm>
+
+#include "slices.h"
+
+namespace gcomp::rules {
+namespace {
+
+constexpr size_t kMaxParts = 128;  // of a concat that a rule grows: bounded work a node
+
+const Pattern x = any("x"), y = any("y");
+
+Pattern pad_of(std::string name, Pattern operand, Pattern fill) {
+  return one_of({Op::pad}, std::move(name), {std::move(operand), std::move(fill)});
+}
+
+// A rank-0 constant: the one element of the splat `v`.
+ValueId one_element(const Match& m, Emitter& e, ValueId v) {
+  const Constant& c = *m.facts().constant_source(v);
+  const DType t = c.dtype;
+  std::vector<std::byte> one(c.bytes.begin(), c.bytes.begin() + byte_size(t));
+  return e.builder().constant(make_constant(t, {}, std::move(one)));
+}
+
+bool has_splat(const Match& m, ValueId v) {
+  const Constant* c = m.facts().constant_source(v);
+  return c != nullptr && c->num_elements() > 0 && m.facts().splat(v).has_value();
+}
+
+// f(pad(x, a), pad(y, b), c) with equal margins -> pad(f(x, y, c), f(a, b, c)).
+Replacement sink_pads(const Match& m, Emitter& e) {
+  const Graph& g = m.graph();
+  const Node root = g.node(m.root());
+  const std::vector<DimId> low = m.attrs("p").dims(AttrKey::low);
+  const std::vector<DimId> high = m.attrs("p").dims(AttrKey::high);
+  const std::vector<DimId> inner = m.type("x").dims;
+  const auto span = g.operands(root);
+  const std::vector<ValueId> operands(span.begin(), span.end());
+  for (ValueId v : operands) {
+    const Node& n = g.producer_node(v);
+    if (n.op != Op::pad) {
+      if (!has_splat(m, v)) return std::nullopt;
+      continue;
+    }
+    const Attrs a = g.attrs(n);
+    if (a.dims(AttrKey::low) != low || a.dims(AttrKey::high) != high ||
+        g.type(g.operands(n)[0]).dims != inner) {
+      return std::nullopt;
+    }
+  }
+  std::vector<ValueId> block, fill;
+  for (ValueId v : operands) {
+    const Node n = g.producer_node(v);
+    if (n.op == Op::pad) {
+      block.push_back(g.operands(n)[0]);
+      fill.push_back(g.operands(n)[1]);
+    } else {
+      fill.push_back(one_element(m, e, v));
+      block.push_back(e.broadcast(fill.back(), inner, {}));
+    }
+  }
+  const auto made = [&](const std::vector<ValueId>& of) {
+    return e.builder().result(e.builder().node(root.op, of, root.attrs));
+  };
+  return e.pad(made(block), made(fill), low, high);
+}
+
+// Two blocks that are equal but along one axis, where one lies before the other.
+struct Neighbours {
+  ValueId first, second;
+  size_t axis;
+  DimId gap;
+  std::vector<DimId> low, high;  // of both together
+};
+
+std::optional<Neighbours> neighbours(const Match& m, std::string_view first,
+                                     std::string_view second) {
+  const Graph& g = m.graph();
+  const Attrs a = m.attrs(first), b = m.attrs(second);
+  const std::vector<DimId> low = a.dims(AttrKey::low), later = b.dims(AttrKey::low);
+  const ValueId va = m.operands(first)[0], vb = m.operands(second)[0];
+  const std::vector<DimId>&da = g.type(va).dims, &db = g.type(vb).dims;
+  std::optional<size_t> axis;
+  for (size_t i = 0; i < low.size(); ++i) {
+    if (low[i] == later[i] && da[i] == db[i]) continue;
+    if (axis) return std::nullopt;
+    axis = i;
+  }
+  if (!axis) return std::nullopt;
+  const DimId end = m.dims().add(low[*axis], da[*axis]);
+  if (!at_least(m, later[*axis], end)) return std::nullopt;
+  Neighbours n{va, vb, *axis, m.dims().sub(later[*axis], end), low, a.dims(AttrKey::high)};
+  n.high[*axis] = b.dims(AttrKey::high)[*axis];
+  return n;
+}
+
+size_t num_parts(const Graph& g, ValueId v) {
+  const Node& n = g.producer_node(v);
+  return n.op == Op::concat ? n.num_operands : 1;
+}
+
+std::optional<ValueId> joined_blocks(const Match& m, Emitter& e) {
+  auto n = neighbours(m, "p", "q");
+  if (!n) n = neighbours(m, "q", "p");
+  if (!n || num_parts(m.graph(), n->first) + num_parts(m.graph(), n->second) > kMaxParts) {
+    return std::nullopt;
+  }
+  const ValueId fill = m["fill"];
+  std::vector<ValueId> parts{n->first, n->second};
+  if (!m.dims().is_constant(n->gap, 0)) {
+    std::vector<DimId> shape = e.type(n->first).dims;
+    shape[n->axis] = n->gap;
+    parts.insert(parts.begin() + 1, e.broadcast(fill, shape, {}));
+  }
+  return e.pad(e.concat(parts, static_cast<int64_t>(n->axis)), fill, n->low, n->high);
+}
+
+Replacement add_blocks(const Match& m, Emitter& e) {
+  const auto joined = joined_blocks(m, e);
+  if (!joined) return std::nullopt;
+  return *joined;
+}
+
+Replacement add_block_to_sum(const Match& m, Emitter& e) {
+  const auto joined = joined_blocks(m, e);
+  if (!joined) return std::nullopt;
+  return e.value(Op::add, {m["x"], *joined});
+}
+
+// Padding with zeros adds nothing to a sum; what is not reduced stays padded.
+Replacement sum_of_pad(const Match& m, Emitter& e) {
+  const std::vector<int64_t> axes = m.graph().attrs(m.root()).ints(AttrKey::axes);
+  const std::vector<DimId> low = m.attrs("p").dims(AttrKey::low);
+  const std::vector<DimId> high = m.attrs("p").dims(AttrKey::high);
+  std::vector<DimId> kept_low, kept_high;
+  bool padded = false;
+  for (size_t i = 0; i < low.size(); ++i) {
+    if (!std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) {
+      kept_low.push_back(low[i]);
+      kept_high.push_back(high[i]);
+      continue;
+    }
+    if (!provably_at_least(m.dims(), low[i], 0) || !provably_at_least(m.dims(), high[i], 0)) {
+      return std::nullopt;
+    }
+    padded = true;
+  }
+  if (!padded) return std::nullopt;
+  const ValueId fill = m["fill"];
+  return e.pad(e.builder().reduce(Op::reduce_sum, m["x"], axes), fill, kept_low, kept_high);
+}
+
+// Parts at the ends that are one value: padding. Not of shapes, whose elements are known as they are.
+Replacement concat_of_fill(const Match& m, Emitter& e) {
+  const Graph& g = m.graph();
+  const Type t = m.root_type();
+  if (!is_float(t.dtype) && t.rank() < 2) return std::nullopt;
+  const int64_t axis = g.attrs(m.root()).integer(AttrKey::axis);
+  const auto a = static_cast<size_t>(axis);
+  const auto span = g.operands(m.root());
+  std::vector<ValueId> parts(span.begin(), span.end());
+  const auto is_fill = [&](ValueId v) { return has_splat(m, v); };
+  const auto source = std::find_if(parts.begin(), parts.end(), is_fill);
+  if (source == parts.end()) return std::nullopt;
+  // The value at whichever end has one.
+  const ValueId model = is_fill(parts.front()) ? parts.front() : parts.back();
+  if (!is_fill(model)) return std::nullopt;
+  const ValueId fill = one_element(m, e, model);
+  const auto same = [&](ValueId v) { return is_fill(v) && one_element(m, e, v) == fill; };
+  DimTable& dims = m.dims();
+  std::vector<DimId> low(t.dims.size(), dims.constant(0)), high = low;
+  while (!parts.empty() && same(parts.back())) {
+    high[a] = dims.add(high[a], e.type(parts.back()).dims[a]);
+    parts.pop_back();
+  }
+  size_t skipped = 0;
+  while (skipped < parts.size() && same(parts[skipped])) {
+    low[a] = dims.add(low[a], e.type(parts[skipped++]).dims[a]);
+  }
+  parts.erase(parts.begin(), parts.begin() + static_cast<int64_t>(skipped));
+  if (parts.empty()) return e.broadcast(fill, t.dims, {});
+  return e.pad(e.concat(parts, axis), fill, low, high);
+}
+
+// The same row again and again.
+Replacement concat_of_same(const Match& m, Emitter& e) {
+  const Graph& g = m.graph();
+  const auto axis = static_cast<size_t>(g.attrs(m.root()).integer(AttrKey::axis));
+  const auto parts = g.operands(m.root());
+  const ValueId v = parts[0];
+  if (parts.size() < 2 || !m.dims().is_constant(g.type(v).dims[axis], 1) ||
+      !std::all_of(parts.begin(), parts.end(), [&](ValueId p) { return p == v; })) {
+    return std::nullopt;
+  }
+  const std::vector<DimId> shape = m.root_type().dims;
+  std::vector<DimId> rest = g.type(v).dims;
+  rest.erase(rest.begin() + static_cast<int64_t>(axis));
+  std::vector<int64_t> axes;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i != axis) axes.push_back(static_cast<int64_t>(i));
+  }
+  return e.broadcast(e.reshape(v, rest), shape, axes);
+}
+
+// ---- cases ----
+
+struct Margins {
+  std::vector<DimId> low, high;
+};
+
+ValueId padded(CaseMaker& make, ValueId v, ValueId fill, const Margins& margins) {
+  return make.builder().value(Op::pad, {v, fill},
+                              {{AttrKey::low, margins.low}, {AttrKey::high, margins.high}});
+}
+
+Margins random_margins(CaseMaker& make, size_t rank) {
+  Margins m;
+  for (size_t i = 0; i < rank; ++i) {
+    m.low.push_back(make.dims().constant(make.pick(0, 2)));
+    m.high.push_back(make.dims().constant(make.pick(0, 2)));
+  }
+  return m;
+}
+
+ValueId sink_case(CaseMaker& make, bool constant_first) {
+  GraphBuilder& g = make.builder();
+  const std::vector<DimId> shape = make.static_shape(1, 2);
+  const DType t = make.dtype(kNumbers);
+  const Margins margins = random_margins(make, shape.size());
+  const auto pad = [&] { return padded(make, make.input(t, shape), make.input(t, {}), margins); };
+  const ValueId p = pad();
+  const std::vector<DimId> full = g.type(p).dims;
+  const ValueId c = make.splat({t, full}, make.small_number(t));
+  if (constant_first) return g.value(make.chance(0.5) ? Op::sub : Op::lt, {c, p});
+  switch (make.pick(0, 2)) {
+    case 0: return g.value(Op::neg, {p});
+    case 1: return g.value(Op::mul, {p, c});
+    default: return g.value(make.one_of(std::vector<Op>{Op::add, Op::max, Op::lt}), {p, pad()});
+  }
+}
+
+// Two blocks of zeros-padded inputs in one tensor, one after the other along an axis.
+ValueId blocks_case(CaseMaker& make, bool in_sum) {
+  GraphBuilder& g = make.builder();
+  DimTable& d = make.dims();
+  std::vector<DimId> shape = make.static_shape(1, 2);
+  const DType t = make.dtype(kNumbers);
+  const auto axis = static_cast<size_t>(make.pick(0, static_cast<int64_t>(shape.size()) - 1));
+  Margins first = random_margins(make, shape.size()), second = first;
+  const int64_t low = make.pick(0, 2), one = make.pick(0, 2), gap = make.pick(0, 1),
+                two = make.pick(0, 2), rest = make.pick(0, 2);
+  const auto place = [&](Margins* margins, int64_t before, int64_t extent, int64_t after) {
+    margins->low[axis] = d.constant(before);
+    margins->high[axis] = d.constant(after);
+    shape[axis] = d.constant(extent);
+    return padded(make, make.input(t, shape), make.splat({t, {}}, 0), *margins);
+  };
+  const ValueId p = place(&first, low, one, gap + two + rest);
+  const ValueId q = place(&second, low + one + gap, two, rest);
+  const bool turned = make.chance(0.5);
+  if (!in_sum) return g.value(Op::add, {turned ? q : p, turned ? p : q});
+  const ValueId v = make.input(g.type(p));
+  return g.value(Op::add, {g.value(Op::add, {v, turned ? q : p}), turned ? p : q});
+}
+
+ValueId sum_case(CaseMaker& make) {
+  const DType t = make.dtype(kNumbers);
+  const std::vector<DimId> shape = make.static_shape(1, 3);
+  const ValueId p = padded(make, make.input(t, shape), make.splat({t, {}}, 0),
+                           random_margins(make, shape.size()));
+  const int rank = static_cast<int>(shape.size());
+  return make.builder().value(
+      Op::reduce_sum, {p},
+      {{AttrKey::axes, make.axes_of_size(rank, static_cast<int>(make.pick(1, rank)))}});
+}
+
+ValueId fill_case(CaseMaker& make) {
+  std::vector<DimId> shape = make.static_shape(1, 3);
+  const auto axis = make.pick(0, static_cast<int64_t>(shape.size()) - 1);
+  const DType t = make.dtype(kNumbers);
+  const double c = make.small_number(t);
+  std::vector<ValueId> parts;
+  for (int64_t i = make.pick(2, 4); i > 0; --i) {
+    shape[static_cast<size_t>(axis)] = make.dims().constant(make.pick(1, 2));
+    const Type type{t, shape};
+    parts.push_back(make.chance(0.5) ? make.splat(type, c) : make.input(type));
+  }
+  return make.builder().concat(parts, axis);
+}
+
+ValueId same_case(CaseMaker& make) {
+  std::vector<DimId> shape = make.shape(1, 3);
+  const auto axis = make.pick(0, static_cast<int64_t>(shape.size()) - 1);
+  shape[static_cast<size_t>(axis)] = make.dims().constant(1);
+  const std::vector<ValueId> parts(static_cast<size_t>(make.pick(2, 4)),
+                                   make.input(make.dtype(kAllDTypes), shape));
+  return make.builder().concat(parts, axis);
+}
+
+}  // namespace
+
+std::vector<Rule> block_rules() {
+  const Pattern p = pad_of("p", x, any("fill"));
+  const Pattern zeros_p = pad_of("p", any("a"), 0),
+                zeros_q = pad_of("q", any("b"), Pattern(0).named("fill"));
+  return everywhere({
+      rule("sink_pads", "f(pad(x), pad(y)) with equal margins -> pad(f(x, y))",
+           one_of(elementwise_ops(), "f", {p}).and_more(), sink_pads)
+          .cases([](CaseMaker& make) { return sink_case(make, false); }),
+      rule("sink_pad_second", "f(c, pad(x)) -> pad(f(c, x))",
+           one_of(elementwise_ops(), "f", {scalar("c"), p}), sink_pads)
+          .cases([](CaseMaker& make) { return sink_case(make, true); }),
+      rule("add_blocks", "pad(x, 0) + pad(y, 0) side by side -> pad(concat(x, y), 0)",
+           zeros_p + zeros_q, add_blocks)
+          .reassociates()  // -0.0 + 0 is 0
+          .cases([](CaseMaker& make) { return blocks_case(make, false); }),
+      rule("add_block_to_sum", "x + pad(a, 0) + pad(b, 0) side by side -> x + pad(concat(a, b), 0)",
+           (x + zeros_p) + zeros_q, add_block_to_sum)
+          .reassociates()
+          .cases([](CaseMaker& make) { return blocks_case(make, true); }),
+      rule("sum_of_pad", "sum(pad(x, 0)) -> pad(sum(x), 0)",
+           op(Op::reduce_sum, {pad_of("p", x, Pattern(0).named("fill"))}), sum_of_pad)
+          .reassociates()
+          .cases(sum_case),
+      rule("concat_of_fill", "concat of x and one value at its ends -> pad(x)", op(Op::concat, {}),
+           concat_of_fill)
+          .cases(fill_case),
+      rule("concat_of_same", "concat of one row n times -> broadcast", op(Op::concat, {}),
+           concat_of_same)
+          .cases(same_case),
+  });
+}
+
+}  // namespace gcomp::rules
