@@ -6,8 +6,9 @@
 #   scripts/setup.sh build   compiler, LLVM, libraries
 #   scripts/setup.sh demo    build + Python with what the demo needs
 #   scripts/setup.sh test    build + checkers + Python with what the tests need (the default)
+#   scripts/setup.sh bench   test + a second environment with Theano 1.0.5, in .venv-theano
 #
-# GCOMP_VENV names another place for the Python environment.
+# GCOMP_VENV and GCOMP_THEANO_VENV name other places for the Python environments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tier=${1:-test}
@@ -21,8 +22,8 @@ packages=(
 case $tier in
   build) requirements="" ;;
   demo) requirements=scripts/requirements-demo.txt ;;
-  test) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19 make) ;;
-  *) echo "setup.sh: unknown tier '$tier'; one of build, demo, test" >&2; exit 2 ;;
+  test | bench) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19 make) ;;
+  *) echo "setup.sh: unknown tier '$tier'; one of build, demo, test, bench" >&2; exit 2 ;;
 esac
 
 as_root() {
@@ -63,8 +64,9 @@ has_headers() {
   "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 
+# install_python VENV REQUIREMENTS
 install_python() {
-  local venv=${GCOMP_VENV:-.venv} stamp python
+  local venv=$1 requirements=$2 stamp python
   stamp="$venv/.gcomp-$(cat scripts/requirements-demo.txt "$requirements" | sha256sum | cut -c1-12)"
   [ -f "$stamp" ] && return
   python=$(find_python)
@@ -96,4 +98,5 @@ build_extension() {
 }
 
 install_packages
-[ -z "$requirements" ] || { install_python; build_extension; }
+[ -z "$requirements" ] || { install_python "${GCOMP_VENV:-.venv}" "$requirements"; build_extension; }
+[ "$tier" != bench ] || install_python "${GCOMP_THEANO_VENV:-.venv-theano}" scripts/requirements-theano.txt

@@ -6,6 +6,7 @@
 
 #include "gcomp/artifact/manifest.h"
 #include "gcomp/driver/load.h"
+#include "gcomp/schedule/fusion.h"
 #include "signature.h"
 
 namespace gcomp::driver {
@@ -37,6 +38,19 @@ size_t weight_bytes(const Graph& graph) {
   return bytes;
 }
 
+// What the graph comes to when it is compiled as it is: groups of nodes that become one kernel (a node
+// by itself too), and nodes that only rename memory. The other nodes vanish in their readers' kernels.
+ordered_json fused_counts(const Graph& graph) {
+  const schedule::Groups fused = schedule::fuse(graph, {});
+  size_t views = 0;
+  for (size_t i = 0; i < graph.num_nodes(); ++i) {
+    const Node& n = graph.node(NodeId(i));
+    if (fused.group_of[i] != schedule::kNoGroup || n.num_results == 0) continue;
+    views += fused.storage[n.first_result.index] != n.first_result ? 1 : 0;
+  }
+  return {{"groups", fused.groups.size()}, {"views", views}};
+}
+
 ordered_json graph_json(const Graph& graph, const char* format) {
   return {{"kind", "graph"},
           {"format", format},
@@ -45,6 +59,7 @@ ordered_json graph_json(const Graph& graph, const char* format) {
           {"constant_bytes", weight_bytes(graph)},
           {"inputs", signature_json(graph, graph.inputs())},
           {"outputs", signature_json(graph, graph.outputs())},
+          {"fused", fused_counts(graph)},
           {"ops", op_counts(graph)}};
 }
 

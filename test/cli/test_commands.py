@@ -149,6 +149,22 @@ def test_inspect(affine, tmp_path):
         assert "x: float32[N, 3]" in gcomp_ok("inspect", file)
 
 
+def test_inspect_tells_what_fusion_leaves(tmp_path):
+    """y = tanh(sin(x)) is one kernel; its matrix product is a second; a reshape of that only renames memory."""
+    graph = {
+        "version": 1, "symbols": [],
+        "inputs": [{"id": 0, "name": "x", "dtype": "float32", "shape": [4, 4]}], "constants": [],
+        "nodes": [
+            {"op": "sin", "in": [0], "out": [1]}, {"op": "tanh", "in": [1], "out": [2]},
+            {"op": "matmul", "in": [2, 2], "out": [3]},
+            {"op": "reshape", "in": [3], "out": [4], "attrs": {"shape": [16]}},
+        ],
+        "outputs": [{"name": "y", "id": 4}],
+    }  # fmt: skip
+    (tmp_path / "g.json").write_text(json.dumps(graph))
+    assert json.loads(gcomp_ok("inspect", tmp_path / "g.json", "--json"))["fused"] == {"groups": 2, "views": 1}
+
+
 def test_lists():
     passes = gcomp_ok("list", "passes", "-O", "fast_run")
     assert "canonicalize" in passes
