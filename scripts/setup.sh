@@ -17,7 +17,7 @@ packages=(
   cmake ninja-build g++ ccache git ca-certificates
   llvm-19-dev liblld-19-dev clang-19 libclang-rt-19-dev
   libcli11-dev nlohmann-json3-dev libspdlog-dev doctest-dev
-  libzstd-dev libxml2-dev libboost-math-dev
+  libzstd-dev libxml2-dev libboost-math-dev libmpfr-dev
 )
 case $tier in
   build) requirements="" ;;

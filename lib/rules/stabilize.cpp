@@ -1,5 +1,5 @@
 // Accurate forms of what overflows or cancels, all for floats. Their contract is extends-domain: the
-// error must not grow (README.md says what is tested of that). Patterns are for canonical graphs: a
+// error must not grow (README.md says how that is judged). Patterns are for canonical graphs: a
 // constant is the second operand, x - c is x + (-c).
 #include <algorithm>
 #include <cmath>
@@ -77,10 +77,16 @@ bool unshifted(const Match& m) {
   return !shifted_by_max(m, m["x"]) && !m.attrs("sum").ints(AttrKey::axes).empty();
 }
 
-// log(exp(x) / broadcast(sum(exp(x)))), shifted or not: x - broadcast(log(sum(exp(x)))).
+// log(exp(x) / broadcast(sum(exp(x)))) -> x - log(sum(exp(x))), of x - max(x) in the place of x where x is
+// not that already: then the difference does not cancel where the quotient is near 1.
 Replacement log_softmax(const Match& m, Emitter& e) {
-  const ValueId log_sum = e.value(Op::log, {m["sum"]});
-  return e.value(Op::sub, {m["x"], e.like(m.node("b"), {log_sum})});
+  ValueId v = m["x"], sum = m["sum"];
+  if (unshifted(m)) {
+    const std::vector<int64_t> axes = m.attrs("sum").ints(AttrKey::axes);
+    v = e.value(Op::sub, {v, spread(e, finite_max(e, v, axes), v, axes)});
+    sum = e.value(Op::reduce_sum, {e.value(Op::exp, {v})}, {{AttrKey::axes, axes}});
+  }
+  return e.value(Op::sub, {v, e.like(m.node("b"), {e.value(Op::log, {sum})})});
 }
 
 ValueId sum_exp_case(CaseMaker& make, ValueId* exps, ValueId* sum, std::vector<int64_t>* axes) {
@@ -166,7 +172,7 @@ std::vector<Rule> sums_of_exponentials() {
            exp(x) / one_of({Op::broadcast}, "b", {sum_of_exp(x)}), softmax)
           .when(unshifted)
           .cases(softmax_case),
-      rule("log_softmax", "log(exp(x) / sum(exp(x))) -> x - log(sum(exp(x)))",
+      rule("log_softmax", "log(exp(x) / sum(exp(x))) -> x - max(x) - log(sum(exp(x - max(x))))",
            log(exp(x) / one_of({Op::broadcast}, "b", {sum_of_exp(x)})), log_softmax)
           .cases(
               [](CaseMaker& make) { return make.builder().value(Op::log, {softmax_case(make)}); }),

@@ -1,0 +1,198 @@
+#include "functions.h"
+
+namespace gcomp::truth {
+namespace {
+
+using Mpfr1 = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
+using Mpfr2 = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_srcptr, mpfr_rnd_t);
+
+Real call(Mpfr1 f, const Real& x) {
+  Real r;
+  f(r.get(), x.get(), MPFR_RNDN);
+  return r;
+}
+
+Real call(Mpfr2 f, const Real& x, const Real& y) {
+  Real r;
+  f(r.get(), x.get(), y.get(), MPFR_RNDN);
+  return r;
+}
+
+Real nan() {
+  Real r;
+  mpfr_set_nan(r.get());
+  return r;
+}
+
+Mpfr1 library_function(Op op) {
+  switch (op) {
+    case Op::neg: return mpfr_neg;
+    case Op::abs: return mpfr_abs;
+    case Op::sqrt: return mpfr_sqrt;
+    case Op::exp: return mpfr_exp;
+    case Op::exp2: return mpfr_exp2;
+    case Op::expm1: return mpfr_expm1;
+    case Op::log: return mpfr_log;
+    case Op::log2: return mpfr_log2;
+    case Op::log10: return mpfr_log10;
+    case Op::log1p: return mpfr_log1p;
+    case Op::sin: return mpfr_sin;
+    case Op::cos: return mpfr_cos;
+    case Op::tan: return mpfr_tan;
+    case Op::asin: return mpfr_asin;
+    case Op::acos: return mpfr_acos;
+    case Op::atan: return mpfr_atan;
+    case Op::sinh: return mpfr_sinh;
+    case Op::cosh: return mpfr_cosh;
+    case Op::tanh: return mpfr_tanh;
+    case Op::asinh: return mpfr_asinh;
+    case Op::acosh: return mpfr_acosh;
+    case Op::atanh: return mpfr_atanh;
+    case Op::erf: return mpfr_erf;
+    case Op::erfc: return mpfr_erfc;
+    case Op::digamma: return mpfr_digamma;
+    case Op::floor: return mpfr_rint_floor;
+    case Op::ceil: return mpfr_rint_ceil;
+    case Op::trunc: return mpfr_rint_trunc;
+    case Op::round: return mpfr_rint_roundeven;
+    default: return nullptr;
+  }
+}
+
+Real lgamma(const Real& x) {
+  Real r;
+  int sign = 0;
+  mpfr_lgamma(r.get(), &sign, x.get(), MPFR_RNDN);
+  return r;
+}
+
+Real sign(const Real& x) {
+  if (x.is_nan() || x.is_zero()) return x;
+  return x.is_negative() ? Real(-1) : Real(1);
+}
+
+Real sigmoid(const Real& x) { return Real(1) / (Real(1) + call(mpfr_exp, -x)); }
+
+Real softplus(const Real& x) {
+  if (x.is_inf()) return x.is_negative() ? Real(0) : x;
+  return call(mpfr_log1p, call(mpfr_exp, x));
+}
+
+Real log1mexp(const Real& x) { return call(mpfr_log, -call(mpfr_expm1, x)); }
+
+Real erfcx(const Real& x) {
+  if (x.is_inf()) return x.is_negative() ? -x : Real(0);
+  return call(mpfr_exp, x * x) * call(mpfr_erfc, x);
+}
+
+// By Newton's method on log erfc, which is nearly quadratic where erf is flat.
+Real erfinv(const Real& x) {
+  if (x.is_nan() || abs(x) > Real(1)) return nan();
+  if (x.is_zero()) return x;
+  const Real rest = Real(1) - abs(x);
+  if (rest.is_zero()) {
+    Real inf;
+    mpfr_set_inf(inf.get(), x.is_negative() ? -1 : 1);
+    return inf;
+  }
+  const Real goal = call(mpfr_log, rest);
+  Real y = call(mpfr_sqrt, -goal);
+  const Real two_over_sqrt_pi = Real(2) / call(mpfr_sqrt, [] {
+                                  Real pi;
+                                  mpfr_const_pi(pi.get(), MPFR_RNDN);
+                                  return pi;
+                                }());
+  for (int step = 0; step < 200; ++step) {
+    const Real tail = call(mpfr_erfc, y);
+    const Real slope = two_over_sqrt_pi * call(mpfr_exp, -(y * y)) / tail;
+    const Real next = y + (call(mpfr_log, tail) - goal) / slope;
+    const Real change = abs(next - y);
+    y = next;
+    if (change.is_zero() || change < scaled(abs(y), -(Real::kBits - 40))) break;
+  }
+  return x.is_negative() ? -y : y;
+}
+
+Real digamma(const Real& x) {
+  if (x.is_zero()) {
+    Real inf;
+    mpfr_set_inf(inf.get(), x.is_negative() ? 1 : -1);
+    return inf;
+  }
+  return call(mpfr_digamma, x);
+}
+
+Real smaller(const Real& x, const Real& y) {
+  if (x.is_nan() || y.is_nan()) return nan();
+  return y < x ? y : x;
+}
+
+Real larger(const Real& x, const Real& y) {
+  if (x.is_nan() || y.is_nan()) return nan();
+  return x < y ? y : x;
+}
+
+// As the op table: the remainder takes the sign of y.
+Real modulo(const Real& x, const Real& y) {
+  const Real m = call(mpfr_fmod, x, y);
+  if (m.is_nan()) return m;
+  if (m.is_zero()) return y.is_negative() ? -Real(0) : Real(0);
+  return m.is_negative() != y.is_negative() ? m + y : m;
+}
+
+Real floor_divide(const Real& x, const Real& y) {
+  if (y.is_zero()) return x / y;
+  const Real m = call(mpfr_fmod, x, y);
+  Real q = (x - m) / y;
+  if (!m.is_zero() && m.is_negative() != y.is_negative()) q = q - Real(1);
+  return call(mpfr_rint_roundeven, q);
+}
+
+}  // namespace
+
+std::optional<Real> unary(Op op, const Real& x) {
+  switch (op) {
+    case Op::sign: return sign(x);
+    case Op::sigmoid: return sigmoid(x);
+    case Op::softplus: return softplus(x);
+    case Op::log1mexp: return log1mexp(x);
+    case Op::erfcx: return erfcx(x);
+    case Op::erfinv: return erfinv(x);
+    case Op::lgamma: return lgamma(x);
+    case Op::digamma: return digamma(x);
+    default: break;
+  }
+  if (const Mpfr1 f = library_function(op)) return call(f, x);
+  return std::nullopt;
+}
+
+std::optional<Real> binary(Op op, const Real& x, const Real& y) {
+  switch (op) {
+    case Op::add: return x + y;
+    case Op::sub: return x - y;
+    case Op::mul: return x * y;
+    case Op::div: return x / y;
+    case Op::pow: return call(mpfr_pow, x, y);
+    case Op::atan2: return call(mpfr_atan2, x, y);
+    case Op::rem: return call(mpfr_fmod, x, y);
+    case Op::mod: return modulo(x, y);
+    case Op::floor_div: return floor_divide(x, y);
+    case Op::min: return smaller(x, y);
+    case Op::max: return larger(x, y);
+    default: return std::nullopt;
+  }
+}
+
+std::optional<bool> compare(Op op, const Real& x, const Real& y) {
+  switch (op) {
+    case Op::eq: return x == y;
+    case Op::ne: return !(x == y);
+    case Op::lt: return x < y;
+    case Op::gt: return y < x;
+    case Op::le: return mpfr_lessequal_p(x.get(), y.get()) != 0;
+    case Op::ge: return mpfr_lessequal_p(y.get(), x.get()) != 0;
+    default: return std::nullopt;
+  }
+}
+
+}  // namespace gcomp::truth

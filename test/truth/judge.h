@@ -1,0 +1,50 @@
+#pragma once
+// Whether a rewritten graph keeps a rule's contract on given inputs, and how far results are from the
+// truth.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evaluate.h"
+#include "gcomp/rewrite/rule.h"
+
+namespace gcomp::truth {
+
+// Distance of `y`, a value of dtype `t`, from `truth` in units in the last place of the truth; 0 where the
+// truth is beyond the dtype's range and `y` infinite; infinite where one is NaN, or infinite, and the other
+// is not.
+double ulp_error(double y, const Real& truth, DType t);
+
+// Errors of one result element before and after a rule.
+struct Errors {
+  double before = 0;
+  double after = 0;
+};
+
+struct Judgement {
+  std::string fault;           // "" or what is wrong
+  int judged = 0;              // elements
+  std::vector<Errors> errors;  // of elements whose truth is a finite number, all that were judged
+};
+
+// What a result may be off beside the rounding noise of the original graph.
+inline constexpr double kAllowedUlps = 4;
+inline constexpr double kAllowedNoise = 4;  // times the largest of a few samples
+
+// The contracts:
+// exact: the same bits, any NaN for a NaN, either zero where `original` holds an op whose document leaves
+//   it open.
+// The others are judged by the truth of `original`. A result passes if it is at most kAllowedUlps farther
+// from it than that of the original; or within kAllowedUlps plus kAllowedNoise times the noise: how far an
+// evaluation of the original is off in which every input and intermediate result has a rounding error. So
+// a rewritten graph must be as good as the original in the sense of mixed stability.
+// reassociates: not judged where an intermediate result is near overflow or underflow.
+// assumes-finite: nor where an input or the truth is not finite.
+// extends-domain: judged everywhere; where the original is not finite only because of an infinite input,
+//   the limit is right too, as is what 0.0 in the place of -0.0 gives.
+// `inputs` must be such that the original can be evaluated (UserError otherwise).
+Judgement judge(rewrite::Contract contract, const Graph& original, const Graph& rewritten,
+                std::span<const interp::Tensor> inputs);
+
+}  // namespace gcomp::truth
