@@ -136,7 +136,10 @@ std::unique_ptr<Case> make_case(const rewrite::Rule& rule, uint64_t seed) {
     return nullptr;
   }
   if (!v) return nullptr;
-  b.output("y", *v);
+  const NodeId root = b.graph().producer(*v);
+  for (int i = 0; i < b.graph().node(root).num_results; ++i) {
+    b.output("y" + std::to_string(i), b.result(root, i));
+  }
   c->graph = b.finish();
   return c;
 }

@@ -44,8 +44,12 @@ class Evaluator {
     for (size_t i = 0; i < graph_.num_nodes(); ++i) {
       const Node& n = graph_.nodes()[i];
       if (n.op == Op::input) continue;
-      if (n.num_results != 1) throw NotCovered{};
-      values_[n.first_result.index] = apply(n);
+      if (n.op == Op::sort || n.op == Op::top_k) {
+        order(n);
+      } else {
+        if (n.num_results != 1) throw NotCovered{};
+        values_[n.first_result.index] = apply(n);
+      }
     }
     std::vector<Output> outputs;
     for (const Port& p : graph_.outputs()) outputs.push_back(export_value(values_[p.value.index]));
@@ -185,12 +189,16 @@ class Evaluator {
   }
 
   // On ids, which the evaluator takes for integers.
-  Tensor interpret(const Node& n, const std::vector<const Value*>& operands) {
+  std::vector<Tensor> interpret_all(const Node& n, const std::vector<const Value*>& operands) {
     const interp::Function function = interp::function_of(n.op);
     if (function == nullptr || has_trait(n.op, kHasBody | kDefinesDims)) throw NotCovered{};
     std::vector<const Tensor*> tensors;
     for (const Value* v : operands) tensors.push_back(&v->tensor);
-    return std::move(function(Call{graph_.context(), n.op, graph_.attrs(n), tensors, extent_})[0]);
+    return function(Call{graph_.context(), n.op, graph_.attrs(n), tensors, extent_});
+  }
+
+  Tensor interpret(const Node& n, const std::vector<const Value*>& operands) {
+    return std::move(interpret_all(n, operands)[0]);
   }
 
   // The graph's floats are compared by their true values.
@@ -206,13 +214,32 @@ class Evaluator {
     };
     std::stable_sort(order.begin(), order.end(), before);
     ranks_ = {interp::make_tensor(DType::kInt64, v.tensor.shape), false};
-    int64_t rank = 0;
-    for (int64_t k = 0; k < n; ++k) {
-      if (!element(v, k).known) throw NotCovered{};
-      if (k > 0 && before(order[static_cast<size_t>(k) - 1], order[static_cast<size_t>(k)])) ++rank;
-      ranks_.tensor.data<int64_t>()[order[static_cast<size_t>(k)]] = rank;
+    id_of_rank_.clear();
+    for (size_t k = 0; k < order.size(); ++k) {
+      if (!element(v, order[k]).known) throw NotCovered{};
+      if (k == 0 || before(order[k - 1], order[k])) {
+        id_of_rank_.push_back(v.tensor.data<int64_t>()[order[k]]);
+      }
+      ranks_.tensor.data<int64_t>()[order[k]] = static_cast<int64_t>(id_of_rank_.size()) - 1;
     }
     return ranks_;
+  }
+
+  // sort and top_k: the elements' ranks are ordered instead.
+  void order(const Node& n) {
+    std::vector<const Value*> operands;
+    for (ValueId v : graph_.operands(n)) operands.push_back(&values_[v.index]);
+    const bool real = operands[0]->real;
+    if (real) operands[0] = &ranked(*operands[0], false);
+    std::vector<Tensor> results = interpret_all(n, operands);
+    if (real) {
+      for (int64_t i = 0; i < results[0].num_elements(); ++i) {
+        int64_t& element = results[0].data<int64_t>()[i];
+        element = id_of_rank_[static_cast<size_t>(element)];
+      }
+    }
+    values_[n.first_result.index] = {std::move(results[0]), real};
+    values_[n.first_result.index + 1] = {std::move(results[1]), false};
   }
 
   Value fresh(Shape shape) { return {interp::make_tensor(DType::kInt64, std::move(shape)), true}; }
@@ -396,6 +423,7 @@ class Evaluator {
   std::vector<Value> values_;
   std::deque<Element> pool_;
   Value ranks_;
+  std::vector<int64_t> id_of_rank_;
 };
 
 }  // namespace

@@ -39,6 +39,7 @@ inline constexpr double kAllowedNoise = 4;  // times the largest of a few sample
 // from it than that of the original; or within kAllowedUlps plus kAllowedNoise times the noise: how far an
 // evaluation of the original is off in which every input and intermediate result has a rounding error. So
 // a rewritten graph must be as good as the original in the sense of mixed stability.
+// Integer results must be those of the original or of its truth, unless an input is not finite.
 // reassociates: not judged where an intermediate result is near overflow or underflow.
 // assumes-finite: nor where an input or the truth is not finite.
 // extends-domain: judged everywhere; where the original is not finite only because of an infinite input,
