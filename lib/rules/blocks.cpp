@@ -302,8 +302,10 @@ ValueId same_case(CaseMaker& make) {
 
 std::vector<Rule> block_rules() {
   const Pattern p = pad_of("p", x, any("fill"));
-  const Pattern zeros_p = pad_of("p", any("a"), 0),
-                zeros_q = pad_of("q", any("b"), Pattern(0).named("fill"));
+  // Zeros of either sign, the same in both.
+  const Pattern zeros_p = pad_of("p", any("a"), scalar("fill"));
+  const Pattern zeros_q = pad_of("q", any("b"), scalar("fill"));
+  const Condition zero = scalar_is("fill", [](double v) { return v == 0; });
   return everywhere({
       rule("sink_pads", "f(pad(x), pad(y)) with equal margins -> pad(f(x, y))",
            one_of(elementwise_ops(), "f", {p}).and_more(), sink_pads)
@@ -313,14 +315,17 @@ std::vector<Rule> block_rules() {
           .cases([](CaseMaker& make) { return sink_case(make, true); }),
       rule("add_blocks", "pad(x, 0) + pad(y, 0) side by side -> pad(concat(x, y), 0)",
            zeros_p + zeros_q, add_blocks)
+          .when(zero)
           .reassociates()  // -0.0 + 0 is 0
           .cases([](CaseMaker& make) { return blocks_case(make, false); }),
       rule("add_block_to_sum", "x + pad(a, 0) + pad(b, 0) side by side -> x + pad(concat(a, b), 0)",
            (x + zeros_p) + zeros_q, add_block_to_sum)
+          .when(zero)
           .reassociates()
           .cases([](CaseMaker& make) { return blocks_case(make, true); }),
       rule("sum_of_pad", "sum(pad(x, 0)) -> pad(sum(x), 0)",
-           op(Op::reduce_sum, {pad_of("p", x, Pattern(0).named("fill"))}), sum_of_pad)
+           op(Op::reduce_sum, {pad_of("p", x, scalar("fill"))}), sum_of_pad)
+          .when(zero)
           .reassociates()
           .cases(sum_case),
       rule("concat_of_fill", "concat of x and one value at its ends -> pad(x)", op(Op::concat, {}),

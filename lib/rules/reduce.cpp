@@ -63,8 +63,8 @@ Replacement reduce_of_ones(const Match& m, Emitter& e) {
 struct RepeatedAxes {
   std::vector<int64_t> repeated, real;  // among the reduced ones, in the broadcast
 };
-RepeatedAxes split_axes(const Match& m) {
-  const std::vector<int64_t>& axes = m.attrs("b").ints(AttrKey::axes);
+RepeatedAxes split_axes(const Match& m, std::string_view broadcast = "b") {
+  const std::vector<int64_t>& axes = m.attrs(broadcast).ints(AttrKey::axes);
   const std::vector<DimId>& from = m.type("x").dims;
   RepeatedAxes split;
   for (int64_t a : root_axes(m)) {
@@ -76,13 +76,13 @@ RepeatedAxes split_axes(const Match& m) {
   return split;
 }
 
-// The broadcast without its repeated axes, which all are reduced, then reduced along the others.
-ValueId reduce_without(const Match& m, Emitter& e, const RepeatedAxes& split) {
-  const Op o = root_op(m);
-  const std::vector<int64_t> axes = m.attrs("b").ints(AttrKey::axes);
-  const std::vector<DimId> full = m.type("b").dims, from = m.type("x").dims;
+// The broadcast without its repeated axes, which all are reduced.
+ValueId without_axes(const Match& m, Emitter& e, std::string_view broadcast,
+                     const RepeatedAxes& split, std::vector<int64_t>* left = nullptr) {
+  const std::vector<int64_t> axes = m.attrs(broadcast).ints(AttrKey::axes);
+  const std::vector<DimId> full = m.type(broadcast).dims, from = m.type("x").dims;
   std::vector<DimId> shape, kept;
-  std::vector<int64_t> place(full.size(), -1), at, reduced;
+  std::vector<int64_t> place(full.size(), -1), at;
   for (size_t a = 0; a < full.size(); ++a) {
     if (contains(split.repeated, static_cast<int64_t>(a))) continue;
     place[a] = static_cast<int64_t>(shape.size());
@@ -94,9 +94,18 @@ ValueId reduce_without(const Match& m, Emitter& e, const RepeatedAxes& split) {
     at.push_back(p);
     kept.push_back(from[i]);
   }
-  for (int64_t a : split.real) reduced.push_back(place[static_cast<size_t>(a)]);
-  const ValueId small = e.broadcast(e.reshape(m["x"], kept), shape, at);
-  return e.builder().reduce(o, small, reduced);
+  for (int64_t a : split.real) {
+    if (left != nullptr) left->push_back(place[static_cast<size_t>(a)]);
+  }
+  return e.broadcast(e.reshape(m["x"], kept), shape, at);
+}
+
+// That, then reduced along the others.
+ValueId reduce_without(const Match& m, Emitter& e, const RepeatedAxes& split) {
+  std::vector<int64_t> left;
+  const Op o = root_op(m);
+  const ValueId small = without_axes(m, e, "b", split, &left);
+  return e.builder().reduce(o, small, left);
 }
 
 bool repeats_provably(const Match& m, const RepeatedAxes& split, int64_t least) {
@@ -190,6 +199,28 @@ Replacement sum_of_multiple(const Match& m, Emitter& e) {
   return e.value(Op::mul, {sum, splat_like(e, sum, c)});
 }
 
+// sum(x * y), y equal along all that is summed: sum(x) * y. Quotients too.
+Replacement factor_out_of_sum(const Match& m, Emitter& e) {
+  const RepeatedAxes split = split_axes(m, "f");
+  if (split.repeated.empty() || !split.real.empty()) return std::nullopt;
+  const Op o = m.op("product");
+  const std::vector<int64_t> axes = root_axes(m);
+  const ValueId factor = without_axes(m, e, "f", split);
+  const ValueId sum = e.builder().reduce(Op::reduce_sum, m["y"], axes);
+  return e.value(o, {sum, factor});
+}
+
+// All elements of a reshaped tensor are all elements of the tensor.
+Replacement reduce_all_of_reshape(const Match& m, Emitter& e) {
+  std::vector<int64_t> axes(m.type("x").dims.size());
+  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
+  return e.builder().reduce(root_op(m), m["x"], axes);
+}
+
+bool reduces_all(const Match& m) {
+  return root_axes(m).size() == m.type("r").dims.size() && !m.type("x").dims.empty();
+}
+
 Replacement window_of_one(const Match& m, Emitter&) {
   const Attrs a = m.graph().attrs(m.root());
   const auto ones = [](const std::vector<int64_t>& v) {
@@ -265,6 +296,31 @@ ValueId stack_case(CaseMaker& make, const std::vector<Op>& ops, DTypeMask mask) 
 Generator with(ValueId (*make_case)(CaseMaker&, const std::vector<Op>&, DTypeMask),
                std::vector<Op> ops, DTypeMask mask) {
   return [=](CaseMaker& make) { return make_case(make, ops, mask); };
+}
+
+ValueId factor_case(CaseMaker& make) {
+  const DType t = make.dtype(kFloats);
+  const std::vector<DimId> shape = make.shape(1, 3);
+  const int rank = static_cast<int>(shape.size());
+  const std::vector<int64_t> axes = make.axes_of_size(rank, static_cast<int>(make.pick(1, rank)));
+  const std::vector<int64_t> kept = remaining(rank, axes);
+  std::vector<DimId> from;
+  for (int64_t a : kept) from.push_back(shape[static_cast<size_t>(a)]);
+  const ValueId factor = make.builder().broadcast(make.input(t, from), shape, kept);
+  const ValueId product =
+      make.builder().value(make.chance(0.5) ? Op::mul : Op::div, {make.input(t, shape), factor});
+  return make.builder().value(Op::reduce_sum, {product}, {{AttrKey::axes, axes}});
+}
+
+ValueId all_of_reshape_case(CaseMaker& make, const std::vector<Op>& ops, DTypeMask mask) {
+  const DType t = make.dtype(mask);
+  const std::vector<DimId> from = make.shape(1, 3);
+  std::vector<DimId> to = from;
+  std::reverse(to.begin(), to.end());
+  const ValueId r =
+      make.builder().value(Op::reshape, {make.input(t, from)}, {{AttrKey::shape, to}});
+  return make.builder().value(pick_reduction(make, t, ops), {r},
+                              {{AttrKey::axes, remaining(static_cast<int>(to.size()), {})}});
 }
 
 Generator reduced(Op o, DTypeMask mask, ValueId (*inner)(CaseMaker&, DType)) {
@@ -348,6 +404,27 @@ std::vector<Rule> reduce_rules() {
            reduce_of({Op::reduce_sum}, real("x") * scalar("c")), sum_of_multiple)
           .reassociates()
           .cases(reduced(Op::reduce_sum, kFloats, multiple_of_input)),
+      rule("factor_out_of_sum", "sum(y * broadcast(x)) over the repeated axes -> sum(y) * x",
+           reduce_of({Op::reduce_sum},
+                     one_of({Op::mul}, "product", {real("y"), one_of({Op::broadcast}, "f", {x})})),
+           factor_out_of_sum)
+          .extends_domain()  // an infinite x times terms of both signs
+          .cases(factor_case),
+      rule("divisor_out_of_sum", "sum(y / broadcast(x)) over the repeated axes -> sum(y) / x",
+           reduce_of({Op::reduce_sum},
+                     one_of({Op::div}, "product", {real("y"), one_of({Op::broadcast}, "f", {x})})),
+           factor_out_of_sum)
+          .extends_domain()
+          .cases(factor_case),
+      rule("max_of_reshape", "max of all of reshape(x) -> max of all of x; min, and, or too",
+           reduce_of(kIdempotent, one_of({Op::reshape}, "r", {x})), reduce_all_of_reshape)
+          .when(reduces_all)
+          .cases(with(all_of_reshape_case, kIdempotent, kNumbers | kBools)),
+      rule("sum_of_reshape", "sum of all of reshape(x) -> sum of all of x; products too",
+           reduce_of(sums, one_of({Op::reshape}, "r", {x})), reduce_all_of_reshape)
+          .when(reduces_all)
+          .reassociates()
+          .cases(with(all_of_reshape_case, sums, kNumbers)),
       rule("window_of_one", "pooling with a window of one element -> x",
            one_of({Op::window_max, Op::window_sum}, "o", {x}), window_of_one)
           .cases([](CaseMaker& make) {
