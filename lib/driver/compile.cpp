@@ -16,6 +16,7 @@
 #include "gcomp/ir/text.h"
 #include "gcomp/ir/verify.h"
 #include "gcomp/lower/lower.h"
+#include "gcomp/passes/passes.h"
 #include "gcomp/runtime/cpu.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
@@ -64,6 +65,8 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {
   options.vector_bytes = cpu.vector_bytes;
   options.vector_registers = cpu.vector_registers;
   options.fma = cpu.fma;
+  options.fuse = pass::selects(pipeline(), o.pipeline, passes::kFusion);
+  options.static_extents = pass::selects(pipeline(), o.pipeline, passes::kStaticExtents);
   try {
     return lower::lower(graph, options);
   } catch (const UserError& error) {  // it knows the node, not the file

@@ -4,6 +4,8 @@
 
 #include "gcomp/artifact/lowered_plan.h"
 #include "gcomp/artifact/straight_line.h"
+#include "gcomp/driver/pipeline.h"
+#include "gcomp/passes/passes.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::driver {
@@ -12,7 +14,10 @@ namespace {
 constexpr const char* kStraightSymbol = "straight_line";
 
 bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& o) {
-  if (o.code == CodeMode::kAuto) return artifact::prefers_straight_line(module);
+  if (o.code == CodeMode::kAuto) {
+    return pass::selects(pipeline(), o.pipeline, passes::kStraightLine) &&
+           artifact::prefers_straight_line(module);
+  }
   if (o.code == CodeMode::kPlan) return false;
   const std::string obstacle = artifact::straight_line_obstacle(module);
   if (obstacle.empty()) return true;
@@ -56,6 +61,9 @@ GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOpt
   codegen::CompileOptions options;
   options.cpu = cpu_level(o.mcpu);
   options.threads = o.threads;
+  if (!pass::selects(pipeline(), o.pipeline, passes::kOptimizeCode)) {
+    options.effort = codegen::Effort::kFast;
+  }
   if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
   if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
   PlanOptions plan;

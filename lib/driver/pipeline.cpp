@@ -38,8 +38,8 @@ std::string joined(const std::vector<std::string>& words) {
 std::string list_passes(const pass::Options& options) {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const pass::Pass* p : pass::select(pipeline(), options)) {
-    rows.emplace_back(p->name,
-                      p->doc + (p->required ? " (required)" : "") + " [" + joined(p->tags) + "]");
+    const char* kind = p->required ? " (required)" : p->run ? "" : " (stage)";
+    rows.emplace_back(p->name, p->doc + kind + " [" + joined(p->tags) + "]");
   }
   return columns(rows);
 }
@@ -67,6 +67,15 @@ std::string list_ops() {
   return columns(rows);
 }
 
+std::string list_levels() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const pass::Level& level : pass::levels()) {
+    const std::string also = level.also.empty() ? "" : " = " + std::string(level.also);
+    rows.emplace_back(std::string(level.name) + also, level.doc);
+  }
+  return columns(rows);
+}
+
 std::string list_tags() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string& tag : pass::all_tags(pipeline())) rows.emplace_back(tag, "");
@@ -85,9 +94,10 @@ std::string list(const std::string& what, const pass::Options& options) {
   if (what == "rules") return list_rules(options);
   if (what == "ops") return list_ops();
   if (what == "tags") return list_tags();
-  const std::string near = suggest(what, {"passes", "rules", "ops", "tags"});
+  if (what == "levels") return list_levels();
+  const std::string near = suggest(what, {"passes", "rules", "ops", "tags", "levels"});
   throw UserError(ExitCode::kUsage, {"there is no list of '" + what + "'", "gcomp list",
-                                     near.empty() ? "passes, rules, ops and tags are listed"
+                                     near.empty() ? "levels, passes, rules, ops and tags are listed"
                                                   : "did you mean '" + near + "'?"});
 }
 

@@ -159,7 +159,7 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
     state.target = {.vector_bytes = options.vector_bytes,
                     .vector_registers = options.vector_registers,
                     .fma = options.fma,
-                    .static_extents = attempt < 1};
+                    .static_extents = options.static_extents && attempt < 1};
     write_steps(graph, state);
     module.stats.distinct_kernels = module.kernels.size();
     if (module.kernels.size() <= options.max_kernels || attempt == 2) return module;

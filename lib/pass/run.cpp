@@ -59,6 +59,7 @@ std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipelin
   const bool verify = options.verify_each && options.verify;
   if (verify) options.verify(*graph);
   for (const Pass* pass : select(pipeline, options)) {
+    if (!pass->run) continue;  // a stage: the driver's
     PassProfile record;
     record.name = pass->name;
     record.nodes_before = graph->num_nodes();

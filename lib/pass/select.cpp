@@ -8,12 +8,40 @@
 namespace gcomp::pass {
 namespace {
 
-// A level is the tag of the same name. `none` has no passes but the required ones. To add a level or an
-// alias (o1 ... o4): a row here, and the tag on the passes and rules it takes.
-constexpr std::string_view kLevels[] = {"none", "merge", "fast_compile", "fast_run"};
+// Theano's levels; lib/pass/README.md says where ours differ.
+const std::vector<Level>& level_table() {
+  static const std::vector<Level> kLevels = {
+      {"none", "", {}, {}, "the graph as it is written, a kernel an op, quickly generated code"},
+      {"merge", "", {"merge"}, {}, "none, with equal nodes as one"},
+      {"fast_compile",
+       "o1",
+       {"fast_compile"},
+       {},
+       "canonical form; nothing that costs much to compile"},
+      {"o2",
+       "",
+       {"fast_compile", "fusion"},
+       {},
+       "fast_compile with neighbouring nodes in one kernel"},
+      {"stabilize",
+       "",
+       {"fast_compile", "canonicalize", "stabilize"},
+       {},
+       "fast_compile with accurate forms, and no further"},
+      {"o3", "", {"fast_run"}, {"inplace"}, "fast_run without anything tagged inplace"},
+      {"fast_run", "o4", {"fast_run"}, {}, "everything that keeps results: the default"},
+      {"unsafe",
+       "",
+       {"fast_run", "unsafe"},
+       {"inplace"},
+       "o3 without the graph's own checks: wrong inputs give wrong results"},
+  };
+  return kLevels;
+}
 
 // The tag of rules that take part in every sweep.
 constexpr const char* kBasic = "basic";
+constexpr const char* kUnsafe = "unsafe";
 
 [[noreturn]] void usage_error(const std::string& message, const std::string& hint) {
   throw UserError(ExitCode::kUsage, Diagnostic{message, "", hint});
@@ -27,6 +55,10 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
 
 std::vector<std::string> all_words(const Pipeline& pipeline) {
   std::vector<std::string> words = all_tags(pipeline);
+  for (const Level& level : levels()) {  // also those that no row carries now
+    words.insert(words.end(), level.include.begin(), level.include.end());
+    words.insert(words.end(), level.exclude.begin(), level.exclude.end());
+  }
   for (const Pass& p : pipeline.passes) words.push_back(p.name);
   for (const rewrite::Rule& r : pipeline.rules) words.push_back(r.name);
   return words;
@@ -45,9 +77,19 @@ void check_words(const Pipeline& pipeline, const Options& options) {
 
 // The level and the included words choose; the excluded and required ones narrow.
 rewrite::TagQuery query_of(const Options& options) {
+  const Level& level = find_level(options.level);
   rewrite::TagQuery query{options.including, options.excluding, options.requiring};
-  query.include.push_back(options.level);
+  query.include.insert(query.include.end(), level.include.begin(), level.include.end());
+  query.exclude.insert(query.exclude.end(), level.exclude.begin(), level.exclude.end());
+  if (query.include.empty()) query.include.emplace_back("none");  // an empty list would take all
   return query;
+}
+
+// Rules that trust the graph's user are included by their own names or tag only, not with their pass.
+bool is_wanted_if_unsafe(const rewrite::Rule& r, const rewrite::TagQuery& query) {
+  if (std::ranges::find(r.tags, kUnsafe) == r.tags.end()) return true;
+  return std::ranges::any_of(query.include,
+                             [&](const std::string& w) { return w == kUnsafe || w == r.name; });
 }
 
 const Pass& find_pass(const Pipeline& pipeline, const std::string& name) {
@@ -71,7 +113,23 @@ bool takes_part(const Pipeline& pipeline, const Pass& pass, const Options& optio
 
 }  // namespace
 
-std::span<const std::string_view> levels() { return kLevels; }
+std::span<const Level> levels() { return level_table(); }
+
+const Level& find_level(std::string_view name) {
+  std::vector<std::string> names;
+  std::string all;
+  for (const Level& level : levels()) {
+    if (name == level.name || (name == level.also && !name.empty())) return level;
+    for (const std::string_view n : {level.name, level.also}) {
+      if (n.empty()) continue;
+      names.emplace_back(n);
+      all += (all.empty() ? "" : ", ") + names.back();
+    }
+  }
+  const std::string near = suggest(name, names);
+  usage_error("no optimization level is called '" + std::string(name) + "'",
+              near.empty() ? "levels: " + all : "did you mean '" + near + "'?");
+}
 
 std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> words;
@@ -91,13 +149,7 @@ std::vector<std::string> all_tags(const Pipeline& pipeline) {
 }
 
 std::vector<const Pass*> select(const Pipeline& pipeline, const Options& options) {
-  if (std::find(std::begin(kLevels), std::end(kLevels), options.level) == std::end(kLevels)) {
-    const std::vector<std::string> known(std::begin(kLevels), std::end(kLevels));
-    const std::string near = suggest(options.level, known);
-    usage_error("no optimization level is called '" + options.level + "'",
-                near.empty() ? "levels: none, merge, fast_compile, fast_run"
-                             : "did you mean '" + near + "'?");
-  }
+  find_level(options.level);
   check_words(pipeline, options);
   for (const std::string& name : options.dump_after) {
     if (name != "all") find_pass(pipeline, name);
@@ -114,6 +166,11 @@ std::vector<const Pass*> select(const Pipeline& pipeline, const Options& options
   return chosen;
 }
 
+bool selects(const Pipeline& pipeline, const Options& options, std::string_view stage) {
+  return std::ranges::any_of(select(pipeline, options),
+                             [&](const Pass* p) { return p->name == stage; });
+}
+
 std::vector<const rewrite::Rule*> select_rules(const Pipeline& pipeline, const Pass& pass,
                                                const Options& options) {
   std::vector<const rewrite::Rule*> chosen;
@@ -123,6 +180,7 @@ std::vector<const rewrite::Rule*> select_rules(const Pipeline& pipeline, const P
        rewrite::select(pipeline.rules, {{pass.rule_tag, kBasic}, {}, {}})) {
     if (r->contract == rewrite::Contract::kAssumesFinite && !options.fast_math) continue;
     std::vector<std::string> tags = r->tags;
+    if (!is_wanted_if_unsafe(*r, query)) continue;
     tags.push_back(pass.name);
     if (query.accepts(r->name, tags)) chosen.push_back(r);
   }

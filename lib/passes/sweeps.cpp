@@ -51,7 +51,10 @@ Pass specialize() {
 }
 
 std::vector<Pass> table() {
-  return {merge(), canonicalize(), captures(), stabilize(), specialize(), layout()};
+  std::vector<Pass> rows = {merge(),     canonicalize(), captures(),
+                            stabilize(), specialize(),   layout()};
+  for (Pass& row : stages()) rows.push_back(std::move(row));
+  return rows;
 }
 
 std::vector<pass::OrderPair> order() {
@@ -64,6 +67,7 @@ std::vector<pass::OrderPair> order() {
       {"specialize", "layout",
        "padding, scales and biases are to be in the convolutions before their kernels are "
        "transposed"},
+      {"layout", kFusion, "stages come after the last graph pass"},
   };
 }
 

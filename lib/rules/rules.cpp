@@ -28,7 +28,8 @@ std::span<const Rule> all() {
 std::span<const std::string> known_tags() {
   // In every sweep, or in one; levels; free tags.
   static const std::vector<std::string> kTags = {
-      "basic", "stabilize", "specialize", "fast_compile", "fast_run", "shape", "contract", "slow"};
+      "basic", "stabilize", "specialize",   "fast_compile", "fast_run",
+      "shape", "contract",  "canonicalize", "unsafe",       "slow"};
   return kTags;
 }
 

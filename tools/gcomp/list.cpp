@@ -10,11 +10,11 @@ namespace gcomp::cli {
 void list_command(const Arguments& arguments) {
   const auto parser =
       make_parser("gcomp list", "Lists what gcomp has: passes and rules as -O selects them.",
-                  "gcomp list passes|rules|ops|tags [-O LEVEL] [OPTION...]");
+                  "gcomp list levels|passes|rules|ops|tags [-O LEVEL] [OPTION...]");
   std::string what;
   bool markdown = false;
   pass::Options options;
-  parser->add_option("WHAT", what, "passes, rules, ops or tags")->required();
+  parser->add_option("WHAT", what, "levels, passes, rules, ops or tags")->required();
   parser->add_flag("--markdown", markdown, "With ops: the document of every op (lib/ir/OPS.md)");
   add_pipeline_options(*parser, options);
   if (!parse(*parser, arguments)) return;

@@ -24,7 +24,7 @@ constexpr Command kCommands[] = {
     {"run", "Run an artifact, or compile a graph and run it, on arrays in .npz files",
      cli::run_command},
     {"opt", "Optimise a graph and write it as a graph", cli::opt_command},
-    {"list", "List passes, rules, ops or tags", cli::list_command},
+    {"list", "List levels, passes, rules, ops or tags", cli::list_command},
     {"inspect", "Describe a graph or an artifact without running it", cli::inspect_command},
     {"convert", "Write a graph in another format", cli::convert_command},
 };

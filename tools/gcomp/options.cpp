@@ -162,7 +162,11 @@ void add_limit_options(CLI::App& parser) {
 }
 
 void add_pipeline_options(CLI::App& parser, pass::Options& o) {
-  parser.add_option("-O", o.level, "none, merge, fast_compile or fast_run (the default)")
+  parser
+      .add_option(
+          "-O", o.level,
+          "none, merge, o1 (fast_compile), o2, stabilize, o3, o4 (fast_run, the default) or "
+          "unsafe: see gcomp list levels")
       ->type_name("LEVEL");
   add_tags(parser, "--optimizer-including", o.including, "Run these passes and rules too");
   add_tags(parser, "--optimizer-excluding", o.excluding, "Leave these out");

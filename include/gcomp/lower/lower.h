@@ -111,7 +111,8 @@ struct LowerOptions {
   int vector_bytes = 32;
   int vector_registers = 16;
   bool fma = true;
-  bool fuse = true;
+  bool fuse = true;            // false: each op has a kernel, shared by all its nodes
+  bool static_extents = true;  // false: extents are parameters, so more nodes share a kernel
   // More distinct kernels than this and extents become parameters, then groups fall apart into single
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;

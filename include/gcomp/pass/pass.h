@@ -1,6 +1,7 @@
 #pragma once
 // Passes as rows of a table, and the runner that gives each of them skip, time, verify, dump and
-// statistics alike. A pass is a function from graph to graph.
+// statistics alike. A pass is a function from graph to graph, or a stage: a choice of lowering and code
+// generation that is selected like a pass and obeyed by the driver.
 
 #include <functional>
 #include <memory>
@@ -40,11 +41,20 @@ using PassFunction = std::function<std::unique_ptr<Graph>(const Graph&, PassCont
 
 struct Pass {
   std::string name;
-  PassFunction run;
+  PassFunction run;               // null: a stage
   bool required = false;          // cannot be excluded
   std::vector<std::string> tags;  // levels among them
   std::string doc;
   std::string rule_tag;  // for sweeps: applies the rules of this tag and the basic ones
+};
+
+// A level is a selection by tags and names, as the user's own words are.
+struct Level {
+  std::string_view name;
+  std::string_view also;  // another name, or empty
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+  std::string_view doc;
 };
 
 // A statement about the table, checked at start-up; it does not reorder anything.
@@ -61,7 +71,7 @@ struct Pipeline {
 };
 
 struct Options {
-  std::string level = "fast_run";                            // none, merge, fast_compile, fast_run
+  std::string level = "fast_run";                            // of levels(), by either name
   std::vector<std::string> including, excluding, requiring;  // tags, pass or rule names
   std::vector<std::string> passes;      // run exactly these, in this order (empty: by level)
   std::vector<std::string> dump_after;  // pass names, or "all"
@@ -74,14 +84,18 @@ struct Options {
   std::vector<Observer*> observers = {};
 };
 
-// Names of the levels, weakest first.
-std::span<const std::string_view> levels();
+// In the order in which they compile, the quickest first.
+std::span<const Level> levels();
+// The level of that name; UserError (kUsage) with a suggestion if there is none.
+const Level& find_level(std::string_view name);
 
 // Duplicate names, an order pair about unknown passes or out of order: InternalError.
 void check_pipeline(const Pipeline& pipeline);
 
-// The passes that would run, in order. Unknown words give a UserError with a suggestion.
+// The passes and stages that would run, in order. Unknown words give a UserError with a suggestion.
 std::vector<const Pass*> select(const Pipeline& pipeline, const Options& options);
+// Whether the stage of that name is chosen.
+bool selects(const Pipeline& pipeline, const Options& options, std::string_view stage);
 // The rules a pass would apply. Including a pass by name includes its rules; those that assume finite
 // values are left out without fast_math.
 std::vector<const rewrite::Rule*> select_rules(const Pipeline& pipeline, const Pass& pass,

@@ -12,6 +12,13 @@ std::vector<pass::Pass> table();
 // What that order rests on.
 std::vector<pass::OrderPair> order();
 
+// What follows the graph passes, by name: rows of the same table, obeyed by the driver.
+inline constexpr const char* kFusion = "fusion";
+inline constexpr const char* kStaticExtents = "static_extents";
+inline constexpr const char* kStraightLine = "straight_line";
+inline constexpr const char* kOptimizeCode = "optimize_code";
+std::vector<pass::Pass> stages();
+
 // Rows, one a pass.
 pass::Pass merge();         // equal nodes are one, dead nodes go: a sweep without rules
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
