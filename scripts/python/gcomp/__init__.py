@@ -25,6 +25,7 @@ __all__ = [
     "compile",
     "export_pymc",
     "export_pytensor",
+    "export_theano",
     "find_gcomp",
     "load",
     "load_npz",
@@ -38,6 +39,13 @@ def export_pytensor(inputs, outputs, path, updates=None, **options):
     """Writes a PyTensor graph as JSON. Options are those of gcomp._export.pytensor.export_pytensor:
     input_names, output_names, name, dims, checks."""
     from ._export.pytensor import export_pytensor as f
+
+    return f(inputs, outputs, path, updates, **options)
+
+
+def export_theano(inputs, outputs, path, updates=None, **options):
+    """Writes a graph of Theano 1.0.5 as JSON; options as for export_pytensor."""
+    from ._export.theano import export_theano as f
 
     return f(inputs, outputs, path, updates, **options)
 

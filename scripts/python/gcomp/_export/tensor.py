@@ -1,4 +1,4 @@
-"""Tensor ops: one function per PyTensor op class, in the table TENSOR_OPS.
+"""Tensor ops: one function per op class, in the table TENSOR_OPS, by the name that the class has in PyTensor.
 
 A function gets the exporter (`cx.g` is the graph writer), the apply node and its operands as values (None
 for operands that are no tensors: None and slices) and returns the list of results. What cannot be
@@ -6,18 +6,6 @@ expressed is reported by `raise Unsupported(why)`.
 """
 
 import numpy as np
-import pytensor.tensor.basic as ptb
-import pytensor.tensor.extra_ops as pte
-import pytensor.tensor.math as ptm
-from pytensor.compile.ops import DeepCopyOp, ViewOp
-from pytensor.raise_op import CheckAndRaise
-from pytensor.tensor.blas import BatchedDot
-from pytensor.tensor.blockwise import Blockwise
-from pytensor.tensor.elemwise import CAReduce, DimShuffle
-from pytensor.tensor.reshape import JoinDims, SplitDims
-from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
-from pytensor.tensor.sort import ArgSortOp, SortOp
-from pytensor.tensor.special import LogSoftmax, Softmax, SoftmaxGrad
 
 from .._graph import is_static
 
@@ -28,10 +16,10 @@ class Unsupported(Exception):
     """The node cannot be exported; the text says what about it."""
 
 
-def handles(*classes):
+def handles(*names):
     def register(f):
-        for cls in classes:
-            TENSOR_OPS[cls] = f
+        for name in names:
+            TENSOR_OPS[name] = f
         return f
 
     return register
@@ -47,17 +35,17 @@ def static_int(v, what):
 
 
 @handles(
-    ptb.TensorFromScalar,
-    ptb.ScalarFromTensor,
-    DeepCopyOp,
-    ViewOp,  # and those that only act on gradients, which have been taken already
-    pte.CpuContiguous,
+    "TensorFromScalar",
+    "ScalarFromTensor",
+    "DeepCopyOp",
+    "ViewOp",  # and those that only act on gradients, which have been taken already
+    "CpuContiguous",
 )
 def same(cx, node, ins):
     return [ins[0]]
 
 
-@handles(CheckAndRaise)
+@handles("CheckAndRaise")
 def check(cx, node, ins):
     g = cx.g
     value, conds = ins[0], [g.to_bool(c) for c in ins[1:]]
@@ -77,17 +65,17 @@ def check(cx, node, ins):
 # ---- shapes ----
 
 
-@handles(Shape)
+@handles("Shape")
 def shape(cx, node, ins):
     return [cx.g.shape_vector(ins[0])]
 
 
-@handles(Shape_i)
+@handles("Shape_i")
 def shape_i(cx, node, ins):
     return [cx.g.extent_value(ins[0].shape[node.op.i])]
 
 
-@handles(SpecifyShape)
+@handles("SpecifyShape")
 def specify_shape(cx, node, ins):
     g = cx.g
     x = ins[0]
@@ -95,7 +83,7 @@ def specify_shape(cx, node, ins):
     return [g.specify(x, wanted)]
 
 
-@handles(Reshape)
+@handles("Reshape")
 def reshape(cx, node, ins):
     g = cx.g
     x, vector = ins
@@ -127,7 +115,7 @@ def _size(g, x):
     return total
 
 
-@handles(JoinDims)
+@handles("JoinDims")
 def join_dims(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -138,7 +126,7 @@ def join_dims(cx, node, ins):
     return [g.reshape(x, (*x.shape[:first], joined, *x.shape[last:]))]
 
 
-@handles(SplitDims)
+@handles("SplitDims")
 def split_dims(cx, node, ins):
     g = cx.g
     x, vector = ins
@@ -152,7 +140,7 @@ def split_dims(cx, node, ins):
     ]
 
 
-@handles(DimShuffle)
+@handles("DimShuffle")
 def dim_shuffle(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -169,7 +157,7 @@ def dim_shuffle(cx, node, ins):
 # ---- making tensors ----
 
 
-@handles(ptb.Alloc)
+@handles("Alloc")
 def alloc(cx, node, ins):
     g = cx.g
     value, *extents = ins
@@ -177,13 +165,13 @@ def alloc(cx, node, ins):
     return g.align([value], shape)
 
 
-@handles(ptb.AllocEmpty)
+@handles("AllocEmpty")
 def alloc_empty(cx, node, ins):  # any contents will do
     g = cx.g
     return [g.full([g.element(e) for e in ins], 0, node.op.dtype)]
 
 
-@handles(ptb.MakeVector)
+@handles("MakeVector")
 def make_vector(cx, node, ins):
     g = cx.g
     dtype = node.outputs[0].dtype
@@ -192,7 +180,7 @@ def make_vector(cx, node, ins):
     return [g.concat([g.reshape(g.cast(x, dtype), (1,)) for x in ins], 0)]
 
 
-@handles(ptb.ARange)
+@handles("ARange")
 def arange(cx, node, ins):
     """start + i * step for i < ceil((stop - start) / step)."""
     g = cx.g
@@ -217,7 +205,7 @@ def arange(cx, node, ins):
     return [result]
 
 
-@handles(ptb.Eye)
+@handles("Eye")
 def eye(cx, node, ins):
     g = cx.g
     shape = (g.element(ins[0]), g.element(ins[1]))
@@ -226,7 +214,7 @@ def eye(cx, node, ins):
     return [g.cast(g.binary("eq", shifted, column), node.op.dtype)]
 
 
-@handles(ptb.ExtractDiag)
+@handles("ExtractDiag")
 def extract_diag(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -244,7 +232,7 @@ def extract_diag(cx, node, ins):
 # ---- joining and splitting ----
 
 
-@handles(ptb.Join)
+@handles("Join")
 def join(cx, node, ins):
     g = cx.g
     axis = static_int(ins[0], "axis") % node.outputs[0].type.ndim
@@ -257,7 +245,7 @@ def join(cx, node, ins):
     ]
 
 
-@handles(ptb.Split)
+@handles("Split")
 def split(cx, node, ins):
     g = cx.g
     x, axis, sizes = ins
@@ -277,7 +265,7 @@ def split(cx, node, ins):
     return results
 
 
-@handles(pte.Repeat)
+@handles("Repeat")
 def repeat(cx, node, ins):
     g = cx.g
     x, repeats = ins
@@ -314,7 +302,7 @@ _BOOL_REDUCTIONS = {
 }
 
 
-@handles(CAReduce)
+@handles("CAReduce")
 def ca_reduce(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -337,7 +325,7 @@ def ca_reduce(cx, node, ins):
     return [g.cast(g.reduce(op, x, axes), out)]
 
 
-@handles(ptm.Argmax)
+@handles("Argmax")
 def argmax(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -353,7 +341,7 @@ def argmax(cx, node, ins):
     return [g.node("argmax", [x], "int64", x.shape[:-1], {"axis": len(kept)})]
 
 
-@handles(pte.CumOp)
+@handles("CumOp")
 def cum_op(cx, node, ins):
     x = ins[0]
     op = "cumsum" if node.op.mode == "add" else "cumprod"
@@ -361,7 +349,8 @@ def cum_op(cx, node, ins):
 
 
 def _softmax_axes(op, x):
-    return list(range(x.rank)) if op.axis is None else [op.axis % x.rank]
+    axis = getattr(op, "axis", -1)  # Theano has none: rows
+    return list(range(x.rank)) if axis is None else [axis % x.rank]
 
 
 def _reduce_keep(g, op, x, axes):
@@ -370,7 +359,7 @@ def _reduce_keep(g, op, x, axes):
     return g.broadcast(g.reduce(op, x, axes), x.shape, kept)
 
 
-@handles(Softmax)
+@handles("Softmax")
 def softmax(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -379,7 +368,7 @@ def softmax(cx, node, ins):
     return [g.binary("div", e, _reduce_keep(g, "reduce_sum", e, axes))]
 
 
-@handles(LogSoftmax)
+@handles("LogSoftmax")
 def log_softmax(cx, node, ins):
     g = cx.g
     (x,) = ins
@@ -389,7 +378,7 @@ def log_softmax(cx, node, ins):
     return [g.binary("sub", shifted, g.unary("log", total))]
 
 
-@handles(SoftmaxGrad)
+@handles("SoftmaxGrad")
 def softmax_grad(cx, node, ins):
     g = cx.g
     dtype = node.outputs[0].dtype
@@ -411,26 +400,31 @@ def _matmul(g, x, y):
     return g.node("matmul", [x, y], x.dtype, (*batch, x.shape[-2], y.shape[-1]))
 
 
-@handles(ptm.Dot, BatchedDot)
+@handles("Dot", "BatchedDot")
 def dot(cx, node, ins):
     g = cx.g
     dtype = node.outputs[0].dtype
     x, y = [g.cast(v, dtype) for v in ins]
     if dtype == "bool":
         raise Unsupported("products of bool matrices")
-    return [_matmul(g, x, y)]
+    row, column = x.rank == 1, y.rank == 1  # Theano's vectors; PyTensor's dot has matrices only
+    x = g.reshape(x, (1, *x.shape)) if row else x
+    y = g.reshape(y, (*y.shape, 1)) if column else y
+    product = _matmul(g, x, y)
+    return [g.reshape(product, product.shape[row : 2 - column])]
 
 
-@handles(Blockwise)
+@handles("Blockwise")
 def blockwise(cx, node, ins):
     """Core ops whose functions work with leading batch axes as they are."""
     core = node.op.core_op
-    if isinstance(core, ptm.Dot):
+    name = type(core).__name__
+    if name == "Dot":
         return dot(cx, node, ins)
     batch = node.outputs[0].type.ndim - len(node.op.outputs_sig[0])
-    if batch == 0 and type(core) in TENSOR_OPS:
-        return TENSOR_OPS[type(core)](cx, node.op._create_dummy_core_node(node.inputs), ins)
-    raise Unsupported(f"Blockwise of {type(core).__name__}")
+    if batch == 0 and name in TENSOR_OPS:
+        return TENSOR_OPS[name](cx, node.op._create_dummy_core_node(node.inputs), ins)
+    raise Unsupported(f"Blockwise of {name}")
 
 
 # ---- ordering ----
@@ -444,18 +438,18 @@ def _sorted(cx, node, ins, result):
     return [g.nodes("sort", [x], types, {"axis": axis})[result]]
 
 
-@handles(SortOp)
+@handles("SortOp")
 def sort(cx, node, ins):
     return _sorted(cx, node, ins, 0)
 
 
-@handles(ArgSortOp)
+@handles("ArgSortOp")
 def argsort(cx, node, ins):
     # NumPy's default order of equals is unspecified; ours is stable.
     return _sorted(cx, node, ins, 1)
 
 
-@handles(ptb.Nonzero)
+@handles("Nonzero")
 def nonzero(cx, node, ins):
     g = cx.g
     (x,) = ins
