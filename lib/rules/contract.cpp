@@ -2,6 +2,7 @@
 // Rows that copy work when the product has other readers ask for a single use.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tables.h"
 
@@ -104,6 +105,83 @@ Replacement matmul_of_one_matrix(const Match& m, Emitter& e) {
   };
   const ValueId a = matrix(m["x"]), b = matrix(m["w"]);
   return e.reshape(e.like(m.root(), {a, b}), shape);
+}
+
+// Where `axes` place operand axis i, or -1.
+std::vector<int64_t> places(const Match& m, ValueId v, std::string_view broadcast, size_t rank,
+                            bool* varies) {
+  const std::vector<int64_t>& axes = m.attrs(broadcast).ints(AttrKey::axes);
+  const std::vector<DimId>&from = m.graph().type(v).dims, &full = m.type(broadcast).dims;
+  std::vector<int64_t> at(rank, -1);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto a = static_cast<size_t>(axes[i]);
+    if (from[i] != full[a]) *varies = false;  // an extent of 1 that repeats: not in canonical form
+    at[a] = static_cast<int64_t>(i);
+  }
+  return at;
+}
+
+// sum over axes of broadcast(x) * broadcast(y), where each has axes of its own: a product of matrices.
+Replacement sum_of_outer(const Match& m, Emitter& e) {
+  const std::vector<int64_t> reduced = m.graph().attrs(m.root()).ints(AttrKey::axes);
+  const std::vector<DimId> full = m.type("b").dims;
+  const size_t rank = full.size();
+  bool plain = true;
+  const std::vector<int64_t> of_x = places(m, m["x"], "b", rank, &plain);
+  const std::vector<int64_t> of_y = places(m, m["y"], "c", rank, &plain);
+  if (!plain) return std::nullopt;
+  std::vector<size_t> batch, rows, columns, inner;
+  for (size_t a = 0; a < rank; ++a) {
+    const bool sum = std::binary_search(reduced.begin(), reduced.end(), static_cast<int64_t>(a));
+    const bool in_x = of_x[a] >= 0, in_y = of_y[a] >= 0;
+    if (in_x && in_y) {
+      (sum ? inner : batch).push_back(a);
+    } else if (sum || (!in_x && !in_y)) {
+      return std::nullopt;  // other rules take a factor out of such a sum
+    } else {
+      (in_x ? rows : columns).push_back(a);
+    }
+  }
+  if (rows.empty() || columns.empty() || inner.empty()) return std::nullopt;
+  DimTable& dims = m.dims();
+  const auto extent = [&](const std::vector<size_t>& axes) {
+    DimId d = dims.constant(1);
+    for (size_t a : axes) d = dims.mul(d, full[a]);
+    return d;
+  };
+  const auto matrix = [&](ValueId v, const std::vector<int64_t>& place,
+                          const std::vector<size_t>& own) {
+    std::vector<int64_t> perm;
+    for (const std::vector<size_t>* axes : {&std::as_const(batch), &own, &std::as_const(inner)}) {
+      for (size_t a : *axes) perm.push_back(place[a]);
+    }
+    std::vector<DimId> shape;
+    if (!batch.empty()) shape.push_back(extent(batch));
+    shape.insert(shape.end(), {extent(own), extent(inner)});
+    return e.reshape(e.transpose(v, perm), shape);
+  };
+  const ValueId a = matrix(m["x"], of_x, rows), b = matrix(m["y"], of_y, columns);
+  const ValueId product = e.value(Op::matmul, {a, b}, flags(0, 1));
+  // The axes as the product has them, then in their order.
+  std::vector<size_t> order = batch;
+  order.insert(order.end(), rows.begin(), rows.end());
+  order.insert(order.end(), columns.begin(), columns.end());
+  std::vector<DimId> shape;
+  for (size_t axis : order) shape.push_back(full[axis]);
+  std::vector<int64_t> perm(order.size());
+  for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
+  std::sort(perm.begin(), perm.end(), [&](int64_t i, int64_t k) {
+    return order[static_cast<size_t>(i)] < order[static_cast<size_t>(k)];
+  });
+  return e.transpose(e.reshape(product, shape), perm);
+}
+
+// sum((x * y)^2), x and y broadcast: of x^2 * y^2, which is a product of matrices.
+Replacement sum_of_squared_outer(const Match& m, Emitter& e) {
+  const std::vector<int64_t> axes = m.graph().attrs(m.root()).ints(AttrKey::axes);
+  const ValueId xs = e.value(Op::mul, {m["x"], m["x"]}), ys = e.value(Op::mul, {m["y"], m["y"]});
+  const ValueId b = e.like(m.node("b"), {xs}), c = e.like(m.node("c"), {ys});
+  return e.builder().reduce(Op::reduce_sum, e.value(Op::mul, {b, c}), axes);
 }
 
 bool is_nhwc(const Attrs& conv) { return conv.string_or(AttrKey::layout, "nchw") == "nhwc"; }
@@ -323,6 +401,31 @@ ValueId shared_case(CaseMaker& make) {
   return g.value(Op::matmul, {va, vb}, flags(0, tb));
 }
 
+// Random broadcasts of two inputs to one shape; some axes are summed over.
+ValueId outer_case(CaseMaker& make, bool squared) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(squared ? kFloats : kNumbers);
+  const int rank = static_cast<int>(make.pick(3, 4));
+  std::vector<DimId> full;
+  for (int i = 0; i < rank; ++i) full.push_back(make.dims().constant(make.pick(2, 3)));
+  std::vector<int64_t> of_x, of_y, reduced;
+  for (int64_t a = 0; a < rank; ++a) {
+    const int64_t kind = make.pick(0, 3);  // rows, columns, batch, inner
+    if (kind != 1) of_x.push_back(a);
+    if (kind != 0) of_y.push_back(a);
+    if (kind == 3) reduced.push_back(a);
+  }
+  const auto spread = [&](const std::vector<int64_t>& axes) {
+    std::vector<DimId> from;
+    for (int64_t a : axes) from.push_back(full[static_cast<size_t>(a)]);
+    return g.value(Op::broadcast, {make.input(t, from)},
+                   {{AttrKey::axes, axes}, {AttrKey::shape, full}});
+  };
+  ValueId v = g.value(Op::mul, {spread(of_x), spread(of_y)});
+  if (squared) v = g.value(Op::mul, {v, v});
+  return g.value(Op::reduce_sum, {v}, {{AttrKey::axes, reduced}});
+}
+
 struct ConvCase {
   ValueId result;
   std::vector<DimId> shape;
@@ -414,6 +517,7 @@ ValueId scaled_matmul_case(CaseMaker& make) {
 
 std::vector<Rule> matmul_rules() {
   const auto transposed = [](const Pattern& p) { return one_of({Op::transpose}, "t", {p}); };
+  const Pattern outer = one_of({Op::broadcast}, "b", {x}) * one_of({Op::broadcast}, "c", {y});
   return everywhere({
       rule("matmul_transpose_a", "matmul(transpose(a), b) -> matmul(a, b) with trans_a",
            op(Op::matmul, {transposed(x), w}),
@@ -458,6 +562,14 @@ std::vector<Rule> matmul_rules() {
             p.batch.assign(static_cast<size_t>(make.pick(1, 2)), make.dims().constant(1));
             return product(make, p, false);
           }),
+      rule("sum_of_outer", "sum(broadcast(x) * broadcast(y)) with axes of their own -> matmul",
+           op(Op::reduce_sum, {outer}), sum_of_outer)
+          .reassociates()
+          .cases([](CaseMaker& make) { return outer_case(make, false); }),
+      rule("sum_of_squared_outer", "sum((broadcast(x) * broadcast(y))^2) -> sum(x^2 * y^2)",
+           op(Op::reduce_sum, {outer * outer}), sum_of_squared_outer)
+          .reassociates()
+          .cases([](CaseMaker& make) { return outer_case(make, true); }),
       rule("matmul_of_shared_matrix", "matmul(a, broadcast(w) over the batch) -> one product",
            op(Op::matmul, {x, one_of({Op::broadcast}, "b", {w})}), matmul_of_shared)
           .reassociates()

@@ -1,5 +1,6 @@
 // Chains of reshape, transpose, reverse, pad, concat, specify_shape: cancelled or merged.
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "tables.h"
@@ -141,6 +142,70 @@ Replacement concat_of_slices(const Match& m, Emitter& e) {
   return e.concat(parts, static_cast<int64_t>(axis));
 }
 
+// Two promises about one value; each axis is promised the same twice, or known before, or after.
+Replacement specify_specify(const Match& m, Emitter& e) {
+  const std::vector<DimId> from = m.type("x").dims, inner = m.type("s").dims;
+  const std::vector<DimId> outer = m.root_type().dims;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (inner[i] != from[i] && inner[i] != outer[i]) return std::nullopt;
+  }
+  return e.like(m.root(), {m["x"]});
+}
+
+// specify_shape(f(x)) -> f(specify_shape(x)): what is known of x is known to all its readers.
+Replacement specify_operand(const Match& m, Emitter& e) {
+  const ValueId v = e.like(m.root(), {m["x"]});
+  return e.like(m.node("f"), {v});
+}
+
+// A move of f(other moves back): the operand under such a move, or the splat in the root's shape.
+std::optional<ValueId> moved_back(const Match& m, Emitter& e, ValueId v,
+                                  const std::function<bool(const Node&)>& undoes) {
+  const Graph& g = m.graph();
+  const Node& n = g.producer_node(v);
+  if (undoes(n)) return g.operands(n)[0];
+  if (n.op != Op::broadcast ||
+      !m.dims().is_constant(m.dims().product(g.type(g.operands(n)[0]).dims), 1)) {
+    return std::nullopt;
+  }
+  const ValueId scalar = e.reshape(g.operands(n)[0], {});
+  const std::vector<DimId> shape = m.root_type().dims;
+  return e.broadcast(scalar, shape, {});
+}
+
+Replacement move_cancels(const Match& m, Emitter& e,
+                         const std::function<bool(const Node&)>& undoes) {
+  std::vector<ValueId> operands = m.operands("f");
+  bool found = false;
+  for (ValueId& v : operands) {
+    found = found || undoes(m.graph().producer_node(v));
+    const auto back = moved_back(m, e, v, undoes);
+    if (!back) return std::nullopt;
+    v = *back;
+  }
+  if (!found) return std::nullopt;
+  return e.like(m.node("f"), operands);
+}
+
+Replacement reshape_cancels(const Match& m, Emitter& e) {
+  const std::vector<DimId> shape = m.root_type().dims;
+  return move_cancels(m, e, [&m, shape](const Node& n) {
+    return n.op == Op::reshape && m.graph().type(m.graph().operands(n)[0]).dims == shape;
+  });
+}
+
+Replacement transpose_cancels(const Match& m, Emitter& e) {
+  const std::vector<int64_t> perm = m.graph().attrs(m.root()).ints(AttrKey::perm);
+  return move_cancels(m, e, [&m, perm](const Node& n) {
+    if (n.op != Op::transpose) return false;
+    const std::vector<int64_t>& back = m.graph().attrs(n).ints(AttrKey::perm);
+    for (size_t i = 0; i < perm.size(); ++i) {
+      if (back[static_cast<size_t>(perm[i])] != static_cast<int64_t>(i)) return false;
+    }
+    return true;
+  });
+}
+
 bool any_operand(const Match& m, Op op) {
   for (ValueId v : m.graph().operands(m.root())) {
     if (m.graph().producer_node(v).op == op) return true;
@@ -232,6 +297,61 @@ ValueId concat_slices_case(CaseMaker& make) {
   return make.builder().value(Op::concat, parts, {{AttrKey::axis, static_cast<int64_t>(axis)}});
 }
 
+// What `there` makes of inputs and splats, through an elementwise op, and `back` of that.
+ValueId cancel_case(CaseMaker& make, const std::vector<DimId>& shape,
+                    const std::function<ValueId(ValueId)>& there,
+                    const std::function<ValueId(ValueId)>& back) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(kNumbers);
+  const ValueId v = there(make.input(t, shape));
+  if (make.chance(0.3)) return back(g.value(Op::neg, {v}));
+  const Type full = g.type(v);
+  const ValueId w = make.chance(0.5) ? there(make.input(t, shape))
+                                     : g.broadcast(make.input(t, {}), full.dims, {});
+  return back(g.value(make.chance(0.5) ? Op::add : Op::sub, {v, w}));
+}
+
+ValueId reshape_cancel_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const std::vector<DimId> shape = make.shape(1, 3);
+  std::vector<DimId> other = shape;
+  std::reverse(other.begin(), other.end());
+  return cancel_case(
+      make, shape, [&](ValueId v) { return g.value(Op::reshape, {v}, {{AttrKey::shape, other}}); },
+      [&](ValueId v) { return g.value(Op::reshape, {v}, {{AttrKey::shape, shape}}); });
+}
+
+ValueId transpose_cancel_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const std::vector<DimId> shape = make.shape(2, 3);
+  const std::vector<int64_t> perm = make.permutation(static_cast<int>(shape.size()));
+  std::vector<int64_t> inverse(perm.size());
+  for (size_t i = 0; i < perm.size(); ++i) {
+    inverse[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
+  }
+  const auto move = [&](ValueId v, const std::vector<int64_t>& by) {
+    return g.value(Op::transpose, {v}, {{AttrKey::perm, by}});
+  };
+  return cancel_case(
+      make, shape, [&](ValueId v) { return move(v, perm); },
+      [&](ValueId v) { return move(v, inverse); });
+}
+
+// A symbolic tensor with extents promised, some twice.
+ValueId specify_chain_case(CaseMaker& make, bool through_op) {
+  GraphBuilder& g = make.builder();
+  std::vector<DimId> shape = make.shape(1, 3);
+  ValueId v = make.input(make.dtype(kNumbers), shape);
+  for (int i = 0; i < 2; ++i) {
+    for (DimId& d : shape) {
+      if (make.dims().as_symbol(d) && make.chance(0.5)) d = make.static_extent();
+    }
+    if (i == 1 && through_op) v = g.value(Op::neg, {v});
+    if (i == 1 || !through_op) v = g.value(Op::specify_shape, {v}, {{AttrKey::shape, shape}});
+  }
+  return v;
+}
+
 ValueId specify_case(CaseMaker& make) {
   const std::vector<DimId> shape = make.shape(0, 3);
   ValueId v = make.input(make.dtype(kAllDTypes), shape);
@@ -311,6 +431,18 @@ std::vector<Rule> layout_rules() {
            operand)
           .when(unchanged)
           .cases(specify_case),
+      rule("specify_specify", "specify_shape(specify_shape(x)) -> specify_shape(x)",
+           op(Op::specify_shape, {node_of(Op::specify_shape, "s", x)}), specify_specify)
+          .cases([](CaseMaker& make) { return specify_chain_case(make, false); }),
+      rule("specify_operand", "specify_shape(f(x)) -> f(specify_shape(x))",
+           op(Op::specify_shape, {one_of(elementwise_ops(), "f", {x})}), specify_operand)
+          .cases([](CaseMaker& make) { return specify_chain_case(make, true); }),
+      rule("reshape_cancels", "reshape(f(reshape(x), reshape(y))) of their shape -> f(x, y)",
+           op(Op::reshape, {one_of(elementwise_ops(), "f", {x}).and_more()}), reshape_cancels)
+          .cases(reshape_cancel_case),
+      rule("transpose_cancels", "transpose(f(transpose(x), transpose(y))) back -> f(x, y)",
+           op(Op::transpose, {one_of(elementwise_ops(), "f", {x}).and_more()}), transpose_cancels)
+          .cases(transpose_cancel_case),
   });
 }
 

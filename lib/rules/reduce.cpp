@@ -414,7 +414,7 @@ std::vector<Rule> reduce_rules() {
            reduce_of({Op::reduce_sum},
                      one_of({Op::div}, "product", {real("y"), one_of({Op::broadcast}, "f", {x})})),
            factor_out_of_sum)
-          .extends_domain()
+          .assumes_finite()  // terms of both signs divided by 0
           .cases(factor_case),
       rule("max_of_reshape", "max of all of reshape(x) -> max of all of x; min, and, or too",
            reduce_of(kIdempotent, one_of({Op::reshape}, "r", {x})), reduce_all_of_reshape)

@@ -11,8 +11,8 @@ std::vector<Rule> make_all() {
   std::vector<Rule> rules;
   for (auto* table : {shape_rules, arithmetic_rules, power_rules, compare_rules, logic_rules,
                       cast_rules, layout_rules, broadcast_rules, slice_rules, slice_rise_rules,
-                      block_rules, indexed_rules, reduce_rules, order_rules, stabilize_rules,
-                      specialize_rules, contract_rules, one_hot_rules}) {
+                      block_rules, indexed_rules, control_rules, reduce_rules, order_rules,
+                      stabilize_rules, specialize_rules, contract_rules, one_hot_rules}) {
     for (Rule& r : table()) rules.push_back(std::move(r));
   }
   return rules;

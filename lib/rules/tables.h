@@ -22,6 +22,7 @@ std::vector<Rule> slice_rules();
 std::vector<Rule> slice_rise_rules();
 std::vector<Rule> block_rules();
 std::vector<Rule> indexed_rules();
+std::vector<Rule> control_rules();
 std::vector<Rule> shape_rules();
 std::vector<Rule> reduce_rules();
 std::vector<Rule> order_rules();
