@@ -51,7 +51,7 @@ Pass specialize() {
 }
 
 std::vector<Pass> table() {
-  std::vector<Pass> rows = {merge(),     canonicalize(), captures(),
+  std::vector<Pass> rows = {merge(),     canonicalize(), captures(), reassociate(),
                             stabilize(), specialize(),   layout()};
   for (Pass& row : stages()) rows.push_back(std::move(row));
   return rows;
@@ -60,6 +60,10 @@ std::vector<Pass> table() {
 std::vector<pass::OrderPair> order() {
   return {
       {"canonicalize", "captures", "what bodies capture is a constant once it is folded"},
+      {"canonicalize", "reassociate",
+       "equal terms are one value, and signs and constants are where sums and products look"},
+      {"captures", "reassociate", "a constant that a body captured is a coefficient there"},
+      {"reassociate", "stabilize", "what cancels needs no accurate form"},
       {"canonicalize", "stabilize",
        "stabilize's patterns are written for canonical graphs: constants second, no double casts"},
       {"stabilize", "specialize",

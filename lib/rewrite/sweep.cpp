@@ -512,7 +512,9 @@ void Sweeper::note(std::string text) {
   }
 }
 
-// The nested graphs `g` uses, directly or not, innermost first. An explicit stack: nesting may be deep.
+}  // namespace
+
+// An explicit stack: nesting may be deep.
 std::vector<GraphId> nested_graphs(const Context& context, const Graph& g) {
   struct Visit {
     GraphId id;
@@ -545,8 +547,6 @@ std::vector<GraphId> nested_graphs(const Context& context, const Graph& g) {
   }
   return order;
 }
-
-}  // namespace
 
 std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules, const SweepOptions& options,
                              SweepStats* stats) {

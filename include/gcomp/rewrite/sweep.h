@@ -61,6 +61,9 @@ struct SweepStats {
       chases;  // "a -> b -> a": rules that undid each other, limits that were hit
 };
 
+// The nested graphs `g` uses, directly or not, each once, innermost first.
+std::vector<GraphId> nested_graphs(const Context& context, const Graph& g);
+
 // Nested graphs are swept too (innermost first) and added to the context.
 std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules,
                              const SweepOptions& options = {}, SweepStats* stats = nullptr);
