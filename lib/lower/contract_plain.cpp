@@ -54,67 +54,135 @@ Value zero(Builder& b, DType t, int lanes) {
   return b.constant({sum_dtype(t), static_cast<uint16_t>(lanes)}, 0);
 }
 
-void lower_plain_matmul(PlanWriter& w, uint32_t group) {
-  const Graph& graph = w.graph();
-  DimTable& dims = w.dims();
-  const Node& node = graph.node(w.groups().groups[group].nodes[0]);
-  const ValueId a_value = graph.operands(node)[0], b_value = graph.operands(node)[1];
-  const bool trans_a = graph.attrs(node).integer_or(AttrKey::trans_a, 0) != 0;
-  const bool trans_b = graph.attrs(node).integer_or(AttrKey::trans_b, 0) != 0;
-  const Type& out = graph.type(node.first_result);
-  const size_t rank = out.dims.size();
-  const auto& a_dims = graph.type(a_value).dims;
-  const DimId m_dim = out.dims[rank - 2], n_dim = out.dims[rank - 1];
-  const DimId k_dim = a_dims[trans_a ? rank - 2 : rank - 1];
-  const DimId rows = dims.mul(dims.product(std::span(out.dims).first(rank - 2)), m_dim);
-  const DType t = out.dtype, sum = sum_dtype(t);
+// Dot products computed one after another before the epilogue takes them as vectors: a task's worth,
+// within these bounds.
+constexpr int64_t kDotWork = 1 << 15;  // multiplications
+constexpr int64_t kMinDotBlock = 64, kMaxDotBlock = 512;
 
-  Contraction c(w, group, rows, n_dim);
-  KernelSpec& spec = c.spec();
-  Builder& b = c.b();
-  const Buffer a_buffer = spec.input(w.groups().storage[a_value.index]);
-  const Buffer b_buffer = spec.input(w.groups().storage[b_value.index]);
-  c.begin();
-  const Value m = spec.dim(m_dim), n = spec.dim(n_dim), k = spec.dim(k_dim);
-  const int lanes = w.target().vector_bytes / static_cast<int>(byte_size(sum));
-  const bool dot = !trans_a && (trans_b || dims.is_constant(n_dim, 1));
-  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value row) {
-    const Value batch = b.index_div(row, m), r = b.index_rem(row, m);
-    const Value a_base = b.mul(batch, b.mul(m, k)), b_base = b.mul(batch, b.mul(k, n));
-    const Value a_row = b.add(a_base, trans_a ? r : b.mul(r, k));
-    const Value a_step = trans_a ? m : b.index(1);
-    if (dot) {
-      // k is contiguous in both: vectors along k, added up at the end.
-      b.for_loop(b.index(0), n, b.index(1), [&](Value column) {
-        const Value b_row = b.add(b_base, b.mul(column, k));
-        const auto term = [&](Value i, int l) {
-          return b.mul(b.cast(b.load(a_buffer, b.add(a_row, i), l), sum),
-                       b.cast(b.load(b_buffer, b.add(b_row, i), l), sum));
-        };
-        const Value whole = b.mul(b.index_div(k, b.index(lanes)), b.index(lanes));
-        const Values sums = b.for_loop(
-            b.index(0), whole, b.index(lanes), {zero(b, t, lanes)},
-            [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, lanes))}; });
-        const Values rest = b.for_loop(
-            whole, k, b.index(1), {b.reduce(Op::add, sums[0])},
-            [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, 1))}; });
-        c.finish_piece(row, column, b.cast(rest[0], t), 1);
+class PlainMatmul {
+ public:
+  PlainMatmul(PlanWriter& w, uint32_t group)
+      : w_(w),
+        graph_(w.graph()),
+        dims_(w.dims()),
+        node_(graph_.node(w.groups().groups[group].nodes[0])),
+        trans_a_(graph_.attrs(node_).integer_or(AttrKey::trans_a, 0) != 0),
+        trans_b_(graph_.attrs(node_).integer_or(AttrKey::trans_b, 0) != 0),
+        dtype_(graph_.type(node_.first_result).dtype),
+        sum_(sum_dtype(dtype_)),
+        lanes_(w.target().vector_bytes / static_cast<int>(byte_size(sum_))) {
+    const auto& out = graph_.type(node_.first_result).dims;
+    const auto& a = graph_.type(graph_.operands(node_)[0]).dims;
+    batch_ = dims_.product(std::span(out).first(out.size() - 2));
+    m_ = out[out.size() - 2];
+    n_ = out.back();
+    k_ = trans_a_ ? a[a.size() - 2] : a.back();
+  }
+
+  void run(uint32_t group) {
+    const bool one_column = dims_.is_constant(n_, 1);
+    if (trans_a_ || (!trans_b_ && !one_column)) return run_by_columns(group);
+    run_dots(group, one_column);
+  }
+
+ private:
+  void begin(Contraction& c) {
+    const auto operands = graph_.operands(node_);
+    a_ = c.spec().input(w_.groups().storage[operands[0].index]);
+    b_ = c.spec().input(w_.groups().storage[operands[1].index]);
+    c.begin();
+  }
+
+  // Vectors along k, added up at the end.
+  Value dot(KernelSpec& spec, Value a_row, Value b_row) const {
+    Builder& b = spec.b();
+    const auto term = [&](Value i, int l) {
+      return b.mul(b.cast(b.load(a_, b.add(a_row, i), l), sum_),
+                   b.cast(b.load(b_, b.add(b_row, i), l), sum_));
+    };
+    const Value k = spec.dim(k_);
+    const Value whole = b.mul(b.index_div(k, b.index(lanes_)), b.index(lanes_));
+    const Values sums = b.for_loop(
+        b.index(0), whole, b.index(lanes_), {zero(b, dtype_, lanes_)},
+        [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, lanes_))}; });
+    return b.for_loop(
+        whole, k, b.index(1), {b.reduce(Op::add, sums[0])},
+        [&](Value i, std::span<const Value> s) { return Values{b.add(s[0], term(i, 1))}; })[0];
+  }
+
+  // k is contiguous in both: dot products. A result of one column is seen as one row, so that what is
+  // computed from it still has vectors.
+  void run_dots(uint32_t group, bool one_column) {
+    const DimId rows = one_column ? batch_ : dims_.mul(batch_, m_);
+    const DimId columns = one_column ? m_ : n_;
+    Contraction c(w_, group, rows, columns);
+    KernelSpec& spec = c.spec();
+    Builder& b = c.b();
+    begin(c);
+    const int64_t length = std::max<int64_t>(dims_.constant_value(k_).value_or(kDotWork), 1);
+    const int64_t block = std::clamp(kDotWork / length, kMinDotBlock, kMaxDotBlock);
+    const DimId blocks = dims_.ceil_div(columns, dims_.constant(block));
+    const int64_t most = std::min(block, dims_.constant_value(columns).value_or(block));
+    const Buffer sums = b.local(sum_, static_cast<uint32_t>(std::max<int64_t>(most, 1)));
+    const Value k = spec.dim(k_), end = spec.dim(columns);
+    b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+      const bool one_block = dims_.is_constant(blocks, 1);
+      const Value row = one_block ? p : b.index_div(p, spec.dim(blocks));
+      const Value first =
+          one_block ? b.index(0) : b.mul(b.index_rem(p, spec.dim(blocks)), b.index(block));
+      const Value last = one_block ? end : b.min(b.add(first, b.index(block)), end);
+      const Value batch = one_column ? row : b.index_div(row, spec.dim(m_));
+      const Value fixed = b.mul(row, k), moving = b.mul(batch, b.mul(end, k));
+      b.for_loop(first, last, b.index(1), [&](Value column) {
+        const Value at = b.add(moving, b.mul(column, k));
+        b.store(sums, b.sub(column, first),
+                one_column ? dot(spec, at, fixed) : dot(spec, fixed, at));
       });
-      return;
-    }
-    b.vector_loop(b.index(0), n, trans_b ? 1 : lanes, [&](Value column, int l) {
-      const Values sums = b.for_loop(
-          b.index(0), k, b.index(1), {zero(b, t, l)}, [&](Value i, std::span<const Value> s) {
-            const Value x = b.load(a_buffer, b.add(a_row, b.mul(i, a_step)));
-            const Value at = trans_b ? b.add(b.mul(column, k), i) : b.add(b.mul(i, n), column);
-            const Value y = b.load(b_buffer, b.add(b_base, at), l);
-            return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum), l), b.cast(y, sum)))};
-          });
-      c.finish_piece(row, column, b.cast(sums[0], t), l);
+      b.vector_loop(first, last, lanes_, [&](Value column, int l) {
+        const Value x = b.load(sums, b.sub(column, first), l);
+        c.finish_piece(row, column, b.cast(x, dtype_), l);
+      });
     });
-  });
-  c.call(rows, 1);
-}
+    c.call(dims_.mul(rows, blocks), 1);
+  }
+
+  void run_by_columns(uint32_t group) {
+    const DimId rows = dims_.mul(batch_, m_);
+    Contraction c(w_, group, rows, n_);
+    KernelSpec& spec = c.spec();
+    Builder& b = c.b();
+    begin(c);
+    const Value m = spec.dim(m_), n = spec.dim(n_), k = spec.dim(k_);
+    b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value row) {
+      const Value batch = b.index_div(row, m), r = b.index_rem(row, m);
+      const Value a_base = b.mul(batch, b.mul(m, k)), b_base = b.mul(batch, b.mul(k, n));
+      const Value a_row = b.add(a_base, trans_a_ ? r : b.mul(r, k));
+      const Value a_step = trans_a_ ? m : b.index(1);
+      b.vector_loop(b.index(0), n, trans_b_ ? 1 : lanes_, [&](Value column, int l) {
+        const Values sums = b.for_loop(
+            b.index(0), k, b.index(1), {zero(b, dtype_, l)},
+            [&](Value i, std::span<const Value> s) {
+              const Value x = b.load(a_, b.add(a_row, b.mul(i, a_step)));
+              const Value at = trans_b_ ? b.add(b.mul(column, k), i) : b.add(b.mul(i, n), column);
+              const Value y = b.load(b_, b.add(b_base, at), l);
+              return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum_), l), b.cast(y, sum_)))};
+            });
+        c.finish_piece(row, column, b.cast(sums[0], dtype_), l);
+      });
+    });
+    c.call(rows, 1);
+  }
+
+  PlanWriter& w_;
+  const Graph& graph_;
+  DimTable& dims_;
+  const Node& node_;
+  const bool trans_a_, trans_b_;
+  const DType dtype_, sum_;
+  const int lanes_;
+  DimId batch_, m_, n_, k_;
+  Buffer a_, b_;
+};
 
 class PlainConv {
  public:
@@ -245,7 +313,7 @@ class PlainConv {
 void lower_plain_contraction(PlanWriter& w, uint32_t group) {
   const Op op = w.graph().node(w.groups().groups[group].nodes[0]).op;
   if (op == Op::matmul) {
-    lower_plain_matmul(w, group);
+    PlainMatmul(w, group).run(group);
   } else {
     PlainConv(w, group).run();
   }

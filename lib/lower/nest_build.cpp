@@ -426,10 +426,11 @@ std::pair<std::vector<DimId>, std::vector<bool>> NestEmitter::merged_loops() {
   std::vector<bool> reduced;
   for (uint32_t a = static_cast<uint32_t>(loops_.size()); a-- > 0;) {
     bool merge = a + 1 < loops_.size() && reduced_[a] == reduced_[a + 1];
+    const bool one = dims_.is_constant(loops_[a], 1);
     for (size_t k = 0; merge && k < all.size(); ++k) {
       const DimId outer = table_.coefficient(all[k], a);
       const DimId inner = table_.coefficient(all[k], a + 1);
-      merge = outer == dims_.mul(inner, loops_[a + 1]) && table_.only_linear(all[k], a) &&
+      merge = (one || outer == dims_.mul(inner, loops_[a + 1])) && table_.only_linear(all[k], a) &&
               table_.only_linear(all[k], a + 1);
     }
     if (merge) {

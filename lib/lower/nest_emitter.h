@@ -96,6 +96,8 @@ class NestEmitter {
 
   // --- planning
   void build_outputs();
+  int choose_lane_axis();
+  bool lanes_pay_across(uint32_t rows);
   void choose_levels();
   int choose_lanes();
   void plan_passes();

@@ -12,6 +12,11 @@ namespace {
 
 // What recomputing may cost (in op_weight) before a value is kept for later passes instead.
 constexpr uint32_t kMaxRecomputeWeight = 8;
+// Rows up to this length may be summed with lanes across rows; what reading an element from afar and
+// joining the lanes of a sum cost then (in op_weight).
+constexpr int64_t kMaxShortRow = 64;
+constexpr int64_t kGatherWeight = 3;
+constexpr int64_t kJoinLanesWeight = 6;
 // Bytes of stack a kernel may use for kept rows: half of L1.
 constexpr int64_t kMaxLocalBytes = 16 << 10;
 
@@ -31,10 +36,51 @@ int NestEmitter::level_of(AxisMask axes) const {
   return level;
 }
 
+// The innermost loop, so that lanes are neighbours in memory; but where that is a short sum (a row of a
+// slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
+int NestEmitter::choose_lane_axis() {
+  const int last = static_cast<int>(loops_.size()) - 1;
+  if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
+  int rows = last;
+  while (rows >= 0 && reduced_[static_cast<size_t>(rows)]) --rows;
+  if (rows < 0) return last;
+  for (const auto& [v, i] : outputs_) {
+    if (is_deep(items_[i])) return last;  // its rows are stored along the innermost loop
+  }
+  for (uint32_t r : reductions_) {
+    if (items_[r].stage > 1) return last;  // passes keep rows
+  }
+  return lanes_pay_across(static_cast<uint32_t>(rows)) ? rows : last;
+}
+
+// Whether sums over the innermost loop cost less with lanes across loop `rows` than along them.
+bool NestEmitter::lanes_pay_across(uint32_t rows) {
+  const int64_t length = dims_.constant_value(loops_.back()).value_or(kMaxShortRow + 1);
+  if (length > kMaxShortRow) return false;
+  const AxisMask lane = AxisMask{1} << rows;
+  int64_t deep = 0, gathered = 0, once = 0;  // op_weight of an element of a row, and once a row
+  int widest = 1;
+  for (const Item& i : items_) {
+    if ((!is_deep(i) && (i.axes & lane) == 0) || i.kind == ItemKind::kLiteral) continue;
+    widest = std::max(widest, value_bytes(i.dtype));
+    const bool is_op = i.kind == ItemKind::kOp;
+    (is_deep(i) ? deep : once) +=
+        is_op ? schedule::op_weight(graph_.producer_node(i.value).op, i.dtype) : 1;
+    if (i.kind != ItemKind::kLoad || (i.axes & lane) == 0) continue;
+    if (!dims_.is_constant(table_.coefficient(i.linear, rows), 1)) ++gathered;
+  }
+  const int64_t lanes = spec_.target().vector_bytes / widest;
+  if (dims_.constant_value(loops_[rows]).value_or(lanes) < lanes) return false;
+  const int64_t join = length < lanes ? 0 : kJoinLanesWeight;
+  const int64_t along = (length / lanes + length % lanes) * deep + join + once;
+  const int64_t across = (length * (deep + kGatherWeight * lanes * gathered) + once) / lanes;
+  return across < along;
+}
+
 void NestEmitter::choose_levels() {
   const auto n = static_cast<uint32_t>(loops_.size());
   axis_level_.assign(n, 1);
-  lane_axis_ = static_cast<int>(n) - 1;
+  lane_axis_ = choose_lane_axis();
   lanes_reduced_ = lane_axis_ >= 0 && reduced_[static_cast<size_t>(lane_axis_)];
   row_level_ = lane_axis_ >= 0 && !lanes_reduced_ ? 2 : 1;
   if (lane_axis_ >= 0 && !lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = 2;

@@ -106,6 +106,28 @@ TEST_CASE("bias and activation are computed on the tile") {
   CHECK(stats.kernel_calls == 1);
 }
 
+TEST_CASE(
+    "what is computed from dot products has vectors: one column, several, in blocks of columns") {
+  for (const MatmulCase& c : {MatmulCase{1, 500, 5, 1},
+                              {1, -1, 9, 1},
+                              {3, 70, 600, 1},
+                              {2, 1100, 3, 1},
+                              {1, 6, 4, 1030},
+                              {2, 3, -1, 130}}) {
+    for (DType t : {DType::kFloat64, DType::kFloat32}) {
+      Net n;
+      const ValueId x = n.input(t, {c.batch, c.m, c.k}), w = n.input(t, {c.batch, c.n, c.k});
+      const ValueId r = n.input(t, {c.batch, c.m, c.n});
+      const ValueId y = n.b.value(Op::matmul, {x, w}, {{AttrKey::trans_b, int64_t{1}}});
+      const ValueId z = n.b.elementwise(Op::mul, {n.b.value(Op::sigmoid, {y}), r});
+      lower::Stats stats;
+      CAPTURE(c.m);
+      CHECK(n.check(n.b.value(Op::add, {z, y}), 77, &stats) == "");
+      if (c.n == 1) CHECK(stats.kernel_calls == 1);
+    }
+  }
+}
+
 TEST_CASE("convolutions: layouts, strides, dilations, padding, groups, ranks") {
   const ConvCase cases[] = {
       {{2, 9, 7, 3}, {3, 3, 3, 20}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},

@@ -68,6 +68,29 @@ TEST_CASE("reductions over each choice of axes") {
   }
 }
 
+TEST_CASE("short rows and what is computed from their reductions: vectors across rows") {
+  for (int64_t length : {1, 3, 5, 8, 60}) {
+    for (const bool symbolic : {false, true}) {
+      for (Op op : {Op::reduce_sum, Op::reduce_max, Op::argmax}) {
+        Net n;
+        const DimId rows = symbolic ? n.dim("N") : n.dim(83);
+        const ValueId x = n.input(DType::kFloat64, {n.dim(2), rows, n.dim(length)});
+        const ValueId w = n.input(DType::kFloat64, {n.dim(length)});
+        const ValueId p = n.b.elementwise(Op::mul, {n.b.value(Op::tanh, {x}), w});
+        const ValueId s =
+            op == Op::argmax
+                ? n.b.cast(n.b.value(op, {p}, {{AttrKey::axis, int64_t{2}}}), DType::kFloat64)
+                : n.b.reduce(op, p, {2});
+        const ValueId y = n.b.value(Op::softplus, {s});
+        lower::Stats stats;
+        CAPTURE(length);
+        CHECK(n.check({y, n.b.elementwise(Op::mul, {y, s})}, &stats) == "");
+        CHECK(stats.kernel_calls == 1);
+      }
+    }
+  }
+}
+
 TEST_CASE("argmax and argmin") {
   for (Op op : {Op::argmax, Op::argmin}) {
     for (int64_t axis : {0, 1}) {
