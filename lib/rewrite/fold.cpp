@@ -61,6 +61,13 @@ bool spreads(const Facts& facts, const Node& n) {
   return false;
 }
 
+// A block of one number amid another, as masks of set_subtensor are: an index map that rules see through.
+bool is_block(const Facts& facts, const Node& n) {
+  if (n.op != Op::pad) return false;
+  const ValueId v = facts.graph().operands(n)[0];
+  return facts.graph().producer_node(v).op == Op::broadcast && varying_axes(facts, v).empty();
+}
+
 // The constant an operand is; broadcasts beside a plain constant are filled in.
 std::optional<Constant> operand_constant(const Folder& folder, const Facts& facts, ValueId v) {
   const Graph& g = facts.graph();
@@ -92,6 +99,7 @@ std::optional<std::vector<Constant>> fold_node(const Folder& folder, const Facts
     operand_elements += *elements;
     if (is_plain) operand_bytes += *elements * static_cast<double>(byte_size(g.type(v).dtype));
   }
+  if (is_block(facts, n)) return std::nullopt;
   const bool spread = !plain && spreads(facts, n);
   if (!plain && !spread) return std::nullopt;
   double result_bytes = 0, result_elements = 0;

@@ -75,8 +75,8 @@ CompiledPattern flatten(const Pattern& root, std::vector<std::string>* names) {
     n.output = p.output;
     n.value = p.value;
     n.ops = p.ops;
-    n.open =
-        std::any_of(p.ops.begin(), p.ops.end(), [](Op o) { return !has_trait(o, kElementwise); });
+    n.open = p.open || std::any_of(p.ops.begin(), p.ops.end(),
+                                   [](Op o) { return !has_trait(o, kElementwise); });
     for (const Pattern& child : p.operands) queue.push_back(&child);
     flat.nodes.push_back(std::move(n));
   }

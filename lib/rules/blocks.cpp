@@ -183,6 +183,52 @@ Replacement concat_of_fill(const Match& m, Emitter& e) {
   return e.pad(e.concat(parts, axis), fill, low, high);
 }
 
+// Parts that are broadcast alike: the broadcast of their concat.
+Replacement concat_of_broadcasts(const Match& m, Emitter& e) {
+  const Graph& g = m.graph();
+  const std::vector<DimId> shape = m.root_type().dims;
+  const int64_t axis = g.attrs(m.root()).integer(AttrKey::axis);
+  const auto span = g.operands(m.root());
+  std::optional<std::vector<int64_t>> axes;
+  std::vector<ValueId> parts;
+  for (ValueId v : span) {
+    const Node& n = g.producer_node(v);
+    if (n.op != Op::broadcast) return std::nullopt;
+    const std::vector<int64_t>& own = g.attrs(n).ints(AttrKey::axes);
+    if (axes && *axes != own) return std::nullopt;
+    axes = own;
+    const ValueId source = g.operands(n)[0];
+    for (size_t i = 0; i < own.size(); ++i) {  // all that it has, in full
+      if (g.type(source).dims[i] != g.type(v).dims[static_cast<size_t>(own[i])])
+        return std::nullopt;
+    }
+    parts.push_back(source);
+  }
+  const auto at = std::find(axes->begin(), axes->end(), axis);
+  if (parts.size() < 2 || at == axes->end()) return std::nullopt;
+  return e.broadcast(e.concat(parts, at - axes->begin()), shape, *axes);
+}
+
+// "x with a block set to y" where y is what x has there: its slice, or x and y are one number.
+Replacement set_what_is_there(const Match& m, Emitter&) {
+  const Graph& g = m.graph();
+  const Attrs mask = m.attrs("mask"), block = m.attrs("p");
+  for (AttrKey key : {AttrKey::low, AttrKey::high}) {
+    if (mask.dims(key) != block.dims(key)) return std::nullopt;
+  }
+  const ValueId v = m["y"];
+  if (has_splat(m, v) && has_splat(m, m["x"])) {
+    const auto a = m.facts().splat(v), b = m.facts().splat(m["x"]);
+    return a->equals(b->real) && a->integer == b->integer ? Replacement(m["x"]) : std::nullopt;
+  }
+  const Node& n = g.producer_node(v);
+  if (n.op != Op::slice || g.operands(n)[0] != m["x"]) return std::nullopt;
+  const Slice s(g.attrs(n));
+  const bool plain =
+      std::all_of(s.strides.begin(), s.strides.end(), [](int64_t k) { return k == 1; });
+  return plain && s.starts == mask.dims(AttrKey::low) ? Replacement(m["x"]) : std::nullopt;
+}
+
 // The same row again and again.
 Replacement concat_of_same(const Match& m, Emitter& e) {
   const Graph& g = m.graph();
@@ -289,6 +335,53 @@ ValueId fill_case(CaseMaker& make) {
   return make.builder().concat(parts, axis);
 }
 
+ValueId broadcasts_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  std::vector<DimId> shape = make.static_shape(2, 3, 1);
+  const auto rank = static_cast<int>(shape.size());
+  const auto axis = make.pick(0, rank - 1);
+  std::vector<int64_t> axes = make.axes_of_size(rank, rank - 1);
+  if (!std::binary_search(axes.begin(), axes.end(), axis)) axes = {axis};
+  const DType t = make.dtype(kAllDTypes);
+  std::vector<ValueId> parts;
+  for (int i = 0; i < 2; ++i) {
+    shape[static_cast<size_t>(axis)] = make.dims().constant(make.pick(1, 3));
+    std::vector<DimId> from;
+    for (int64_t a : axes) from.push_back(shape[static_cast<size_t>(a)]);
+    parts.push_back(g.value(Op::broadcast, {make.input(t, from)},
+                            {{AttrKey::axes, axes}, {AttrKey::shape, shape}}));
+  }
+  return g.concat(parts, axis);
+}
+
+ValueId set_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(kNumbers);
+  const std::vector<DimId> inner = make.static_shape(1, 2);
+  const Margins margins = random_margins(make, inner.size());
+  const ValueId mask = padded(make, make.splat({DType::kBool, inner}, 1),
+                              make.splat({DType::kBool, {}}, 0), margins);
+  const Type full{t, g.type(mask).dims};
+  const double c = make.small_number(t);
+  const bool number = make.chance(0.5);
+  const ValueId v = number ? make.splat(full, c) : make.input(full);
+  const ValueId block = number
+                            ? make.splat({t, inner}, c)
+                            : g.value(Op::slice, {v},
+                                      {{AttrKey::starts, margins.low},
+                                       {AttrKey::shape, inner},
+                                       {AttrKey::strides, std::vector<int64_t>(inner.size(), 1)}});
+  return g.value(Op::where, {mask, padded(make, block, make.splat({t, {}}, 0), margins), v});
+}
+
+ValueId pad_of_fill_case(CaseMaker& make) {
+  const DType t = make.dtype(kNumbers);
+  const std::vector<DimId> shape = make.static_shape(1, 2);
+  const double c = make.small_number(t);
+  return padded(make, make.splat({t, shape}, c), make.splat({t, {}}, c),
+                random_margins(make, shape.size()));
+}
+
 ValueId same_case(CaseMaker& make) {
   std::vector<DimId> shape = make.shape(1, 3);
   const auto axis = make.pick(0, static_cast<int64_t>(shape.size()) - 1);
@@ -331,6 +424,25 @@ std::vector<Rule> block_rules() {
       rule("concat_of_fill", "concat of x and one value at its ends -> pad(x)", op(Op::concat, {}),
            concat_of_fill)
           .cases(fill_case),
+      rule("concat_of_broadcasts", "concat(broadcast(x), broadcast(y)) -> broadcast(concat(x, y))",
+           op(Op::concat, {one_of({Op::broadcast}, "first", {x})}).and_more(), concat_of_broadcasts)
+          .cases(broadcasts_case),
+      rule("pad_of_fill", "pad of what the fill is -> the fill",
+           op(Op::pad, {scalar("x"), scalar("fill")}),
+           [](const Match& m, Emitter& e) -> Replacement {
+             const std::vector<DimId> shape = m.root_type().dims;
+             return e.broadcast(m["fill"], shape, {});
+           })
+          .when([](const Match& m) {
+            const auto a = m.facts().splat(m["x"]), b = m.facts().splat(m["fill"]);
+            return a->equals(b->real) && a->integer == b->integer;
+          })
+          .cases(pad_of_fill_case),
+      rule("set_what_is_there", "x with a block set to what x has there -> x",
+           where(pad_of("mask", scalar("in", kBools), 0), pad_of("p", y, any("fill")), x),
+           set_what_is_there)
+          .when([](const Match& m) { return m.scalar("in") != 0; })
+          .cases(set_case),
       rule("concat_of_same", "concat of one row n times -> broadcast", op(Op::concat, {}),
            concat_of_same)
           .cases(same_case),

@@ -91,6 +91,24 @@ Replacement matmul_of_shared(const Match& m, Emitter& e) {
   return e.reshape(product, shape);
 }
 
+// Both matrices the same for the whole batch: one product, broadcast.
+Replacement matmul_of_broadcasts(const Match& m, Emitter& e) {
+  const std::vector<DimId> shape = m.root_type().dims;
+  const auto rank = static_cast<int64_t>(shape.size());
+  const std::vector<int64_t> matrix{rank - 2, rank - 1};
+  for (const auto& [b, of] : {std::pair("b", "x"), std::pair("c", "w")}) {
+    const std::vector<DimId>&full = m.type(b).dims, &from = m.type(of).dims;
+    if (m.attrs(b).ints(AttrKey::axes) != matrix ||
+        !std::equal(from.begin(), from.end(), full.end() - 2)) {
+      return std::nullopt;
+    }
+  }
+  const AttrsId attrs = m.graph().node(m.root()).attrs;
+  const ValueId operands[] = {m["x"], m["w"]};
+  const ValueId product = e.builder().result(e.builder().node(Op::matmul, operands, attrs));
+  return e.broadcast(product, shape, matrix);
+}
+
 bool batch_of_one(const Match& m) {
   const std::vector<DimId>& dims = m.root_type().dims;
   return dims.size() > 2 && std::all_of(dims.begin(), dims.end() - 2,
@@ -385,7 +403,7 @@ Generator product_over(int64_t inner) {
   };
 }
 
-ValueId shared_case(CaseMaker& make) {
+ValueId shared_case(CaseMaker& make, bool both) {
   GraphBuilder& g = make.builder();
   const DType t = make.dtype(kNumbers);
   std::vector<DimId> batch = make.shape(1, 2);
@@ -396,8 +414,9 @@ ValueId shared_case(CaseMaker& make) {
   const std::vector<DimId> w =
       tb ? std::vector<DimId>{columns, inner} : std::vector<DimId>{inner, columns};
   b.insert(b.end(), w.begin(), w.end());
-  const ValueId va = make.input(t, a);
-  const ValueId vb = g.broadcast(make.input(t, w), b, {rank - 2, rank - 1});
+  const std::vector<int64_t> matrix{rank - 2, rank - 1};
+  const ValueId va = both ? g.broadcast(make.input(t, {rows, inner}), a, matrix) : make.input(t, a);
+  const ValueId vb = g.broadcast(make.input(t, w), b, matrix);
   return g.value(Op::matmul, {va, vb}, flags(0, tb));
 }
 
@@ -562,6 +581,11 @@ std::vector<Rule> matmul_rules() {
             p.batch.assign(static_cast<size_t>(make.pick(1, 2)), make.dims().constant(1));
             return product(make, p, false);
           }),
+      rule("matmul_of_broadcasts", "matmul(broadcast(a), broadcast(b)) -> broadcast(matmul(a, b))",
+           op(Op::matmul, {one_of({Op::broadcast}, "b", {x}), one_of({Op::broadcast}, "c", {w})}),
+           matmul_of_broadcasts)
+          .reassociates()
+          .cases([](CaseMaker& make) { return shared_case(make, true); }),
       rule("sum_of_outer", "sum(broadcast(x) * broadcast(y)) with axes of their own -> matmul",
            op(Op::reduce_sum, {outer}), sum_of_outer)
           .reassociates()
@@ -573,7 +597,7 @@ std::vector<Rule> matmul_rules() {
       rule("matmul_of_shared_matrix", "matmul(a, broadcast(w) over the batch) -> one product",
            op(Op::matmul, {x, one_of({Op::broadcast}, "b", {w})}), matmul_of_shared)
           .reassociates()
-          .cases(shared_case),
+          .cases([](CaseMaker& make) { return shared_case(make, false); }),
   });
 }
 

@@ -1,5 +1,6 @@
 // Gathers and scatters by indices: what they do when the indices are constants, or add nothing.
 #include <algorithm>
+#include <unordered_map>
 
 #include "slices.h"
 
@@ -52,22 +53,95 @@ bool consecutive(const std::vector<int64_t>& at) {
   return true;
 }
 
+// `i` has the numbers of the vector `j`, one a row: the coordinates of a scatter of what j gathers.
+bool is_column_of(const Match& m, ValueId i, ValueId j) {
+  const Graph& g = m.graph();
+  const std::vector<DimId>&column = g.type(i).dims, &vector = g.type(j).dims;
+  if (vector.size() != 1 || column.size() != 2 || column[0] != vector[0] ||
+      !m.dims().is_constant(column[1], 1)) {
+    return false;
+  }
+  const Node& n = g.producer_node(i);
+  if (n.op == Op::reshape && g.operands(n)[0] == j) return true;
+  const Constant *a = g.constant(i), *b = g.constant(j);
+  if (a == nullptr || b == nullptr || a->num_elements() > kMaxIndices) return false;
+  for (int64_t k = 0; k < a->num_elements(); ++k) {
+    if (a->as_int(k) != b->as_int(k)) return false;
+  }
+  return true;
+}
+
+// A gather of rows along the first axis.
+bool takes_rows(const Attrs& gather) {
+  return gather.integer(AttrKey::axis) == 0 && gather.integer_or(AttrKey::batch_dims, 0) == 0;
+}
+
 // gather(scatter(x, i, y), i), no index twice: what was written.
 Replacement gather_of_scatter(const Match& m, Emitter& e) {
-  const Attrs a = m.graph().attrs(m.root());
-  if (a.integer(AttrKey::axis) != 0 || a.integer_or(AttrKey::batch_dims, 0) != 0) {
+  const auto rows = rows_of(m, m["i"], m.type("x").dims);
+  if (!rows || !rows->distinct || !sets(m, "s") || !is_column_of(m, m["i"], m["j"]) ||
+      !takes_rows(m.graph().attrs(m.root()))) {
     return std::nullopt;
   }
-  const auto rows = rows_of(m, m["i"], m.type("x").dims);
-  const Constant* read = m.graph().constant(m["j"]);
-  if (!rows || !rows->distinct || read == nullptr || !sets(m, "s")) return std::nullopt;
-  const Constant* written = m.graph().constant(m["i"]);
-  const int64_t n = read->num_elements();
-  if (read->shape.size() != 1 || n != written->num_elements()) return std::nullopt;
-  for (int64_t i = 0; i < n; ++i) {
-    if (read->as_int(i) != written->as_int(i)) return std::nullopt;
-  }
   return e.reshape(m["y"], m.root_type().dims);
+}
+
+// `v` is rows of `table` along the first axis, those at the scatter's coordinates `i`.
+bool reads_rows(const Match& m, ValueId v, ValueId table, ValueId i) {
+  const Graph& g = m.graph();
+  const Node& n = g.producer_node(v);
+  if (g.operands(n).empty() || g.operands(n)[0] != table) return false;
+  if (n.op == Op::gather) return takes_rows(g.attrs(n)) && is_column_of(m, i, g.operands(n)[1]);
+  if (n.op != Op::slice) return false;
+  const std::vector<DimId>& full = g.type(table).dims;
+  const auto rows = rows_of(m, i, full);
+  const Slice s(g.attrs(n));
+  const auto start = m.dims().constant_value(s.starts[0]);
+  if (!rows || !start || !m.dims().is_constant(s.shape[0], static_cast<int64_t>(rows->at.size()))) {
+    return false;
+  }
+  for (size_t k = 0; k < rows->at.size(); ++k) {
+    if (rows->at[k] != *start + static_cast<int64_t>(k) * s.strides[0]) return false;
+  }
+  for (size_t a = 1; a < s.rank(); ++a) {
+    if (!is_full(m, s, a, full[a])) return false;
+  }
+  return true;
+}
+
+// scatter(x, i, rows i of x + y), no index twice.
+Replacement set_sum(const Match& m, Emitter& e) {
+  const auto rows = rows_of(m, m["i"], m.type("x").dims);
+  if (!rows || !rows->distinct || !sets(m, "s") || !reads_rows(m, m["r"], m["x"], m["i"])) {
+    return std::nullopt;
+  }
+  return e.value(Op::scatter_nd, {m["x"], m["i"], m["y"]},
+                 {{AttrKey::reduction, std::string("add")}});
+}
+
+// A slice of the rows that were written, in their order, or of none of them.
+Replacement slice_of_scatter(const Match& m, Emitter& e) {
+  Slice s = root_slice(m);
+  const auto rows = rows_of(m, m["i"], m.type("x").dims);
+  const auto start = m.dims().constant_value(s.starts[0]);
+  const auto count = m.dims().constant_value(s.shape[0]);
+  if (!rows || !start || !count || *count == 0 || *count > kMaxIndices) return std::nullopt;
+  std::unordered_map<int64_t, int64_t> written;  // row -> the last update of it
+  for (size_t k = 0; k < rows->at.size(); ++k) written[rows->at[k]] = static_cast<int64_t>(k);
+  std::vector<int64_t> updates;
+  for (int64_t k = 0; k < *count; ++k) {
+    const auto found = written.find(*start + k * s.strides[0]);
+    if (found != written.end()) updates.push_back(found->second);
+  }
+  if (updates.empty()) return slice(e, m["x"], s);
+  if (!sets(m, "s") || static_cast<int64_t>(updates.size()) != *count) return std::nullopt;
+  const int64_t stride = *count > 1 ? updates[1] - updates[0] : 1;
+  for (size_t k = 1; k < updates.size(); ++k) {
+    if (updates[k] - updates[k - 1] != stride) return std::nullopt;
+  }
+  s.starts[0] = m.dims().constant(updates[0]);
+  s.strides[0] = stride;
+  return slice(e, m["y"], s);
 }
 
 // A block of rows: its place in the result as padding.
@@ -189,6 +263,31 @@ ValueId read_back_case(CaseMaker& make) {
                               {{AttrKey::axis, int64_t{0}}});
 }
 
+ValueId set_sum_case(CaseMaker& make, bool plus) {
+  GraphBuilder& g = make.builder();
+  const ScatterCase c = scatter_case(make, false);
+  const ValueId v = make.input(c.dtype, c.table);
+  ValueId at, column_at;
+  if (plus) {
+    at = g.int64s(c.at);
+    column_at = column(make, c.at);
+  } else {
+    at = make.input(DType::kInt64, {c.update[0]});
+    column_at =
+        g.value(Op::reshape, {at},
+                {{AttrKey::shape, std::vector<DimId>{c.update[0], make.dims().constant(1)}}});
+  }
+  ValueId rows = g.value(Op::gather, {v, at}, {{AttrKey::axis, int64_t{0}}});
+  if (plus) rows = g.value(Op::add, {rows, make.input(c.dtype, c.update)});
+  return g.value(Op::scatter_nd, {v, column_at, rows});
+}
+
+ValueId slice_case(CaseMaker& make) {
+  const ScatterCase c = scatter_case(make, false);
+  const ValueId v = make.input(c.dtype, c.table);
+  return make_slice(make, scatter(make, c, v, make.chance(0.5) ? "none" : "add"));
+}
+
 ValueId sum_case(CaseMaker& make) {
   const ScatterCase c = scatter_case(make, false);
   const Type t{c.dtype, c.table};
@@ -238,10 +337,22 @@ std::vector<Rule> indexed_rules() {
       rule("gather_of_scatter", "gather(scatter(x, i, y), i), constants all different -> y",
            op(Op::gather, {scatter_of(x, y), constant("j")}), gather_of_scatter)
           .cases(read_back_case),
+      rule("slice_of_scatter",
+           "slice of rows that a scatter wrote, or of none -> of those, or of x",
+           op(Op::slice, {scatter_of(x, y)}), slice_of_scatter)
+          .cases(slice_case),
       rule("scatter_what_is_there", "scatter(x, i, gather_nd(x, i)) -> x",
            scatter_of(x, one_of({Op::gather_nd}, "g", {x, any("i")})), operand)
           .when(reads_what_it_writes)
           .cases(same_case),
+      rule("scatter_gathered", "scatter(x, i, gather(x, i)) -> x", scatter_of(x, any("r")), operand)
+          .when(
+              [](const Match& m) { return sets(m, "s") && reads_rows(m, m["r"], m["x"], m["i"]); })
+          .cases([](CaseMaker& make) { return set_sum_case(make, false); }),
+      rule("scatter_gathered_sum",
+           "scatter(x, i, gather(x, i) + y), constants all different -> adding y",
+           scatter_of(x, any("r") + y), set_sum)
+          .cases([](CaseMaker& make) { return set_sum_case(make, true); }),
       rule("scatter_nothing", "scatter that adds 0 -> x, integers", scatter_of(integer("x"), 0),
            operand)
           .when([](const Match& m) { return adds(m, "s"); })

@@ -216,9 +216,16 @@ std::vector<Rule> slice_rise_rules() {
       one_of({Op::broadcast}, "spread", {one_of({Op::reduce_sum}, "sum", {any("summed")})});
   const std::vector<Op> reductions = {Op::reduce_sum, Op::reduce_prod, Op::reduce_max,
                                       Op::reduce_min, Op::reduce_and,  Op::reduce_or};
-  return only_in(
-      "specialize",
+  // Before and after stabilize has shifted what it exponentiates.
+  return tagged(
+      {"stabilize", "specialize", "fast_run"},
       {
+          rule("slice_of_softmax", "slice(e / sum(e)) along other axes -> slice(e) / slice(sum(e))",
+               of((one_of(elementwise_ops(), "e", {x}).and_more() / spread).named("q")),
+               slice_of_softmax)
+              .when(once("q"))
+              .reassociates()
+              .cases(softmax_case),
           rule("slice_of_elementwise", "slice(f(x, y)) -> f(slice(x), slice(y)), no other reader",
                of(f), slice_of_elementwise)
               .when(once("f"))
@@ -245,12 +252,6 @@ std::vector<Rule> slice_rise_rules() {
                of(one_of({Op::gather}, "g", {x, any("i")})), slice_of_gather)
               .when(once("g"))
               .cases(gather_case),
-          rule("slice_of_softmax", "slice(e / sum(e)) along other axes -> slice(e) / slice(sum(e))",
-               of((one_of(elementwise_ops(), "e", {x}).and_more() / spread).named("q")),
-               slice_of_softmax)
-              .when(once("q"))
-              .reassociates()
-              .cases(softmax_case),
       });
 }
 
