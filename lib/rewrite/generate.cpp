@@ -7,6 +7,11 @@
 #include "gcomp/support/error.h"
 
 namespace gcomp::rewrite {
+namespace {
+
+constexpr double kOfferedShare = 0.8;  // how often an offered value decides
+
+}  // namespace
 
 int64_t CaseMaker::pick(int64_t lo, int64_t hi) {
   // Not std::uniform_int_distribution: its numbers differ between libraries.
@@ -17,6 +22,10 @@ int64_t CaseMaker::pick(int64_t lo, int64_t hi) {
 bool CaseMaker::chance(double p) { return static_cast<double>(rng_() >> 11) * 0x1p-53 < p; }
 
 DType CaseMaker::dtype(DTypeMask mask) {
+  if (!offered_.empty() && chance(kOfferedShare)) {
+    const DType t = builder_.type(one_of(offered_)).dtype;
+    if (mask & mask_of(t)) return t;
+  }
   std::vector<DType> allowed;
   for (int i = 0; i < kNumDTypes; ++i) {
     const auto t = static_cast<DType>(i);
@@ -38,13 +47,27 @@ DimId CaseMaker::extent() {
   return static_extent(chance(0.1) ? 0 : 1);
 }
 
+std::optional<std::vector<DimId>> CaseMaker::offered_shape(int min_rank, int max_rank, bool fixed,
+                                                           int64_t lo) {
+  if (offered_.empty() || !chance(kOfferedShare)) return std::nullopt;
+  const std::vector<DimId> s = builder_.type(one_of(offered_)).dims;
+  const int rank = static_cast<int>(s.size());
+  if (rank < min_rank || rank > max_rank) return std::nullopt;
+  for (DimId d : s) {
+    if (fixed && dims().constant_value(d).value_or(-1) < lo) return std::nullopt;
+  }
+  return s;
+}
+
 std::vector<DimId> CaseMaker::shape(int min_rank, int max_rank) {
+  if (auto s = offered_shape(min_rank, max_rank, false, 0)) return *std::move(s);
   std::vector<DimId> s(static_cast<size_t>(pick(min_rank, max_rank)));
   for (DimId& d : s) d = extent();
   return s;
 }
 
 std::vector<DimId> CaseMaker::static_shape(int min_rank, int max_rank, int64_t lo) {
+  if (auto s = offered_shape(min_rank, max_rank, true, lo)) return *std::move(s);
   std::vector<DimId> s(static_cast<size_t>(pick(min_rank, max_rank)));
   for (DimId& d : s) d = static_extent(lo);
   return s;
@@ -69,6 +92,11 @@ std::vector<int64_t> CaseMaker::axes_of_size(int rank, int n) {
 }
 
 ValueId CaseMaker::input(const Type& t) {
+  std::vector<ValueId> suitable;
+  for (ValueId v : offered_) {
+    if (builder_.type(v) == t) suitable.push_back(v);
+  }
+  if (!suitable.empty() && chance(kOfferedShare)) return one_of(suitable);
   return builder_.input("x" + std::to_string(builder_.graph().inputs().size()), t);
 }
 

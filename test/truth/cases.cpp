@@ -70,6 +70,10 @@ double wide_real(CaseMaker& make, DType t) {
 }
 
 double random_real(CaseMaker& make, DType t, Values values) {
+  if (values == Values::kFinite) {
+    const double v = wide_real(make, t);
+    return std::fabs(v) < std::ldexp(0.99, format(t).max_exponent) ? v : ordinary_real(make);
+  }
   if (values == Values::kWide) return wide_real(make, t);
   if (values == Values::kEdges && make.chance(0.35)) return edge(make);
   return ordinary_real(make);
@@ -108,7 +112,7 @@ class InputMaker {
   // Now and then an earlier value, the opposite of one, or one close to it.
   double real(DType t) {
     double v = random_real(make_, t, values_);
-    if (values_ == Values::kWide && !drawn_.empty() && make_.chance(0.2)) {
+    if (values_ >= Values::kWide && !drawn_.empty() && make_.chance(0.2)) {
       v = make_.one_of(drawn_);
       if (make_.chance(0.3)) v = -v;
       if (make_.chance(0.4)) v *= 1 + signed_power(make_, -53, -4);
@@ -140,6 +144,84 @@ std::unique_ptr<Case> make_case(const rewrite::Rule& rule, uint64_t seed) {
   for (int i = 0; i < b.graph().node(root).num_results; ++i) {
     b.output("y" + std::to_string(i), b.result(root, i));
   }
+  c->graph = b.finish();
+  return c;
+}
+
+namespace {
+
+// Grows a graph out of cases.
+class Grower {
+ public:
+  Grower(GraphBuilder& b, uint64_t seed) : b_(b), make_(b, seed) {}
+
+  void add_case(const rewrite::Rule& rule) {
+    std::optional<ValueId> v;
+    try {
+      v = rule.generate ? std::optional(rule.generate(make_))
+                        : rewrite::from_pattern(rule.pattern, make_);
+    } catch (const UserError&) {
+      // Half a case may stay behind, dead.
+    }
+    if (!v || b_.type(*v).rank() > 5) return;
+    offer(*v);
+    if (make_.chance(0.4)) glue();
+  }
+
+  void glue() {
+    const ValueId v = make_.one_of(pool_);
+    const Type t = b_.type(v);
+    if (is_float(t.dtype) && make_.chance(0.5)) {
+      static const std::vector<Op> kTame = {Op::tanh, Op::sigmoid, Op::sin, Op::abs, Op::neg};
+      offer(b_.value(make_.one_of(kTame), {v}));
+      return;
+    }
+    if (t.dtype == DType::kBool) return;
+    static const std::vector<Op> kJoin = {Op::add, Op::sub, Op::mul, Op::max};
+    const ValueId other = make_.input(t);
+    offer(b_.value(make_.one_of(kJoin), {v, other}));
+  }
+
+  // Values that nothing reads first.
+  void choose_outputs() {
+    const Uses uses(b_.graph());
+    std::vector<ValueId> ends;
+    for (ValueId v : pool_) {
+      if (uses.count(v) == 0) ends.push_back(v);
+    }
+    for (int k = 0; k < 4 && !ends.empty(); ++k) {
+      const auto at = static_cast<size_t>(make_.pick(0, static_cast<int64_t>(ends.size()) - 1));
+      b_.output("y" + std::to_string(k), ends[at]);
+      ends.erase(ends.begin() + static_cast<ptrdiff_t>(at));
+    }
+  }
+
+  CaseMaker& make() { return make_; }
+
+ private:
+  void offer(ValueId v) {
+    pool_.push_back(v);
+    make_.offer(v);
+  }
+
+  GraphBuilder& b_;
+  CaseMaker make_;
+  std::vector<ValueId> pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<Case> grow_graph(std::span<const rewrite::Rule> rules, uint64_t seed, int cases) {
+  auto c = std::make_unique<Case>();
+  GraphBuilder b(c->context, GraphBuilder::Mode::kRaw);
+  DimTable& dims = c->context.dims;
+  b.input("sizes", {DType::kFloat64, {dims.symbol("N"), dims.symbol("M")}});
+  Grower grower(b, seed);
+  for (int i = 0; i < cases; ++i) {
+    const auto last = static_cast<int64_t>(rules.size()) - 1;
+    grower.add_case(rules[static_cast<size_t>(grower.make().pick(0, last))]);
+  }
+  grower.choose_outputs();
   c->graph = b.finish();
   return c;
 }

@@ -13,7 +13,8 @@
 namespace gcomp::rewrite {
 
 // What a generator draws from. Shapes are small: rank 0 to 3, extents 0 to 4, 1 more often; symbolic
-// ones belong to inputs. The graph's inputs are made on demand.
+// ones belong to inputs. The graph's inputs are made on demand. Once values are offered, dtypes and shapes
+// are mostly theirs and inputs mostly they, so that several cases grow into one graph.
 class CaseMaker {
  public:
   CaseMaker(GraphBuilder& builder, uint64_t seed) : builder_(builder), rng_(seed) {}
@@ -35,6 +36,7 @@ class CaseMaker {
   std::vector<int64_t> permutation(int rank);
   std::vector<int64_t> axes(int rank);                 // a sorted subset
   std::vector<int64_t> axes_of_size(int rank, int n);  // n of them
+  void offer(ValueId v) { offered_.push_back(v); }
   ValueId input(const Type& t);
   ValueId input(DType t, std::vector<DimId> shape) { return input(Type{t, std::move(shape)}); }
   // A dense constant with a few elements of ordinary size, never 0; or of one value.
@@ -43,8 +45,13 @@ class CaseMaker {
   double small_number(DType t);            // exact in every dtype, not 0
 
  private:
+  // The dims of an offered value that suit, mostly; nullopt: draw.
+  std::optional<std::vector<DimId>> offered_shape(int min_rank, int max_rank, bool fixed,
+                                                  int64_t lo);
+
   GraphBuilder& builder_;
   std::mt19937_64 rng_;
+  std::vector<ValueId> offered_;
 };
 
 // True when every node of the pattern is elementwise: then `from_pattern` makes cases.
