@@ -55,6 +55,8 @@ Replacement reduce_of_ones(const Match& m, Emitter& e) {
     kept.push_back(from[static_cast<size_t>(a)]);
   }
   if (kept.size() == from.size()) return std::nullopt;
+  // Of all there is: then sum_of_reshape takes away what would be made here.
+  if (!axes.empty() && axes.size() == kept.size()) return std::nullopt;
   const ValueId v = e.builder().reduce(o, e.reshape(m["x"], kept), axes);
   return e.reshape(v, result);
 }

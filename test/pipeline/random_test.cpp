@@ -9,7 +9,6 @@
 #include "check.h"
 #include "gcomp/ir/text.h"
 #include "gcomp/ir/verify.h"
-#include "gcomp/pass/pass.h"
 #include "gcomp/rules/rules.h"
 #include "gcomp/support/error.h"
 #include "stages.h"
@@ -23,8 +22,8 @@ struct Outcome {
   std::string fault;
 };
 
-Outcome check(const Graph& graph, const std::string& level, uint64_t seed) {
-  const test::Optimised optimised = test::optimise(graph, level);
+Outcome check(const Graph& graph, const pass::Options& options, uint64_t seed) {
+  const test::Optimised optimised = test::optimise(graph, options);
   if (!optimised.fault.empty()) return {0, optimised.fault};
   Outcome outcome;
   GraphBuilder unused(graph.context(), GraphBuilder::Mode::kRaw);
@@ -49,6 +48,7 @@ TEST_CASE("levels keep what random graphs mean, and leave no work behind") {
   const char* only = std::getenv("GCOMP_FUZZ_SEED");
   const uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
   const int count = only != nullptr ? 1 : 60 * truth::effort_from_environment();
+  const std::vector<test::Variant> variants = test::variants();
   int judged = 0;
   for (uint64_t seed = first; seed < first + static_cast<uint64_t>(count); ++seed) {
     const int cases = 2 + static_cast<int>(seed * 7 % 39);
@@ -56,16 +56,16 @@ TEST_CASE("levels keep what random graphs mean, and leave no work behind") {
     if (only != nullptr) MESSAGE(print(*c->graph));
     const auto unsound = verify(*c->graph);
     REQUIRE_MESSAGE(unsound.empty(), "seed " << seed << ": " << unsound[0]);
-    for (const std::string_view level : pass::levels()) {
+    for (const test::Variant& variant : variants) {
       Outcome outcome;
       try {
-        outcome = check(*c->graph, std::string(level), seed);
+        outcome = check(*c->graph, variant.options, seed);
       } catch (const std::exception& e) {
         outcome.fault = e.what();
       }
       judged += outcome.judged;
       CHECK_MESSAGE(outcome.fault.empty(),
-                    "seed " << seed << " at " << level << ": " << outcome.fault);
+                    "seed " << seed << " at " << variant.name << ": " << outcome.fault);
     }
   }
   CHECK(judged > count);

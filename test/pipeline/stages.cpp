@@ -1,7 +1,8 @@
 #include "stages.h"
 
+#include <algorithm>
+
 #include "gcomp/ir/verify.h"
-#include "gcomp/pass/pass.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/rules/rules.h"
 
@@ -26,19 +27,55 @@ std::string work_done(const pass::PassProfile& profile) {
   return work;
 }
 
+pass::Pipeline pipeline() { return {passes::table(), passes::order(), rules::all()}; }
+
+// The graph passes that run and the rules they apply, as text.
+std::string selection(const pass::Options& options) {
+  const pass::Pipeline all = pipeline();
+  std::string text;
+  for (const pass::Pass* p : pass::select(all, options)) {
+    if (!p->run) continue;  // a stage of code generation
+    text += p->name + ":";
+    for (const rewrite::Rule* r : pass::select_rules(all, *p, options)) text += " " + r->name;
+  }
+  return text;
+}
+
 }  // namespace
 
-Optimised optimise(const Graph& graph, const std::string& level) {
-  const pass::Pipeline pipeline{passes::table(), passes::order(), rules::all()};
-  pass::Options options;
-  options.level = level;
-  const std::vector<const pass::Pass*> passes = pass::select(pipeline, options);
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (const pass::Level& level : pass::levels()) {
+    all.push_back({std::string(level.name), {}});
+    all.back().options.level = level.name;
+  }
+  const std::vector<std::string> tags = pass::all_tags(pipeline());
+  if (std::find(tags.begin(), tags.end(), "slow") != tags.end()) {
+    all.push_back({"fast_run without slow", {}});
+    all.back().options.excluding = {"slow"};
+  }
+  std::vector<Variant> distinct;
+  std::vector<std::string> seen = {""};  // nothing is done at all
+  for (Variant& v : all) {
+    const std::string s = selection(v.options);
+    if (std::find(seen.begin(), seen.end(), s) != seen.end()) continue;
+    seen.push_back(s);
+    distinct.push_back(std::move(v));
+  }
+  return distinct;
+}
+
+Optimised optimise(const Graph& graph, const pass::Options& wanted) {
+  const pass::Pipeline all = pipeline();
+  const std::vector<const pass::Pass*> passes = pass::select(all, wanted);
+  pass::Options options = wanted;
   Optimised result{std::make_unique<Graph>(graph), ""};
   for (const pass::Pass* p : passes) {
+    if (!p->run) continue;
     const bool sweeps = !p->rule_tag.empty();
     options.passes.assign(sweeps ? 2 : 1, p->name);
     pass::Profile profile;
-    result.graph = pass::run(std::move(result.graph), pipeline, options, &profile);
+    result.graph = pass::run(std::move(result.graph), all, options, &profile);
     const auto faults = verify(*result.graph, true);
     if (!faults.empty()) result.fault = "after " + p->name + ": " + joined(faults);
     if (sweeps) {

@@ -3,8 +3,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "gcomp/ir/graph.h"
+#include "gcomp/pass/pass.h"
 
 namespace gcomp::test {
 
@@ -14,6 +15,13 @@ struct Optimised {
       fault;  // of structure: not sound, work left for a second sweep, rules that chase each other
 };
 
-Optimised optimise(const Graph& graph, const std::string& level);
+Optimised optimise(const Graph& graph, const pass::Options& options);
+
+// The levels, and fast_run without what is slow: those that differ in graph passes or rules.
+struct Variant {
+  std::string name;
+  pass::Options options;
+};
+std::vector<Variant> variants();
 
 }  // namespace gcomp::test

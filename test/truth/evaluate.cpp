@@ -22,7 +22,9 @@ struct Value {
   bool real = false;
 };
 
-struct NotCovered {};
+struct NotCovered {
+  std::string what;
+};
 
 class Evaluator {
  public:
@@ -47,7 +49,7 @@ class Evaluator {
       if (n.op == Op::sort || n.op == Op::top_k) {
         order(n);
       } else {
-        if (n.num_results != 1) throw NotCovered{};
+        if (n.num_results != 1) throw NotCovered{std::string(name(n.op))};
         values_[n.first_result.index] = apply(n);
       }
     }
@@ -81,8 +83,9 @@ class Evaluator {
     if (!v.real) return v;
     for (int64_t i = 0; i < t.num_elements(); ++i) {
       Element& e = element(v, i);
-      if (options_.infinity && e.value.is_inf()) {
-        e.value = Real(e.value.is_negative() ? -*options_.infinity : *options_.infinity);
+      if (options_.limit_bits > 0 && (e.value.is_inf() || e.value.is_zero())) {
+        const long bits = e.value.is_inf() ? options_.limit_bits : -8 * options_.limit_bits;
+        e.value = scaled(Real(e.value.is_negative() ? -1 : 1), bits);
       }
       if (options_.unsigned_zeros && e.value.is_zero()) e.value = Real(0);
       disturb(e.value, t.dtype);
@@ -121,17 +124,44 @@ class Evaluator {
 
   // What is known of a result: `from` holds the flags of all it was computed from, MPFR's those of
   // the computation. A zero or infinity that came out of rounded numbers may be the rounding's work.
-  Element finish(Real r, DType t, const Element& from) {
+  Element finish(Real r, DType t, const Element& from, bool cancels = true) {
     Element e{std::move(r)};
     e.exact = from.exact && !mpfr_inexflag_p();
-    const bool singular = e.value.is_zero() || e.value.is_inf();
+    const bool singular = cancels && (e.value.is_zero() || e.value.is_inf());
     const bool out_of_range = mpfr_overflow_p() || mpfr_underflow_p();
     e.known = from.known && !out_of_range && (from.exact || !singular);
+    if (e.known && (e.value.is_zero() || e.value.is_inf())) e.exact = true;
     e.ordinary = from.ordinary && ordinary(e.value, t);
     mpfr_clear_flags();
     disturb(e.value, t);
     mpfr_clear_flags();
     return e;
+  }
+
+  // An exact zero makes an exact zero of any number, however that was rounded.
+  static Element product(const Element& x, const Element& y) {
+    Element e{x.value * y.value};
+    const bool zero = e.value.is_zero();
+    e.exact = zero ? (x.exact && x.value.is_zero()) || (y.exact && y.value.is_zero())
+                   : x.exact && y.exact && !mpfr_inexflag_p();
+    e.known = x.known && y.known;
+    e.ordinary = x.ordinary && y.ordinary;
+    return e;
+  }
+
+  // Whether a zero or an infinity may come out of rounded operands that are neither.
+  static bool cancels(Op op) {
+    switch (op) {
+      case Op::mul:
+      case Op::div:
+      case Op::min:
+      case Op::max:
+      case Op::neg:
+      case Op::abs:
+      case Op::sqrt:
+      case Op::cast: return false;
+      default: return true;
+    }
   }
 
   static void join(Element* flags, const Element& other) {
@@ -169,7 +199,9 @@ class Evaluator {
       case Op::matmul:
       case Op::conv:
       case Op::conv_transpose: return contraction(n, operands, t);
-      default: throw NotCovered{};
+      case Op::scatter_elements:
+      case Op::scatter_nd: return scatter_sum(n, operands, t);
+      default: throw NotCovered{std::string(name(n.op))};
     }
   }
 
@@ -191,7 +223,9 @@ class Evaluator {
   // On ids, which the evaluator takes for integers.
   std::vector<Tensor> interpret_all(const Node& n, const std::vector<const Value*>& operands) {
     const interp::Function function = interp::function_of(n.op);
-    if (function == nullptr || has_trait(n.op, kHasBody | kDefinesDims)) throw NotCovered{};
+    if (function == nullptr || has_trait(n.op, kHasBody | kDefinesDims)) {
+      throw NotCovered{std::string(name(n.op))};
+    }
     std::vector<const Tensor*> tensors;
     for (const Value* v : operands) tensors.push_back(&v->tensor);
     return function(Call{graph_.context(), n.op, graph_.attrs(n), tensors, extent_});
@@ -216,7 +250,7 @@ class Evaluator {
     ranks_ = {interp::make_tensor(DType::kInt64, v.tensor.shape), false};
     id_of_rank_.clear();
     for (size_t k = 0; k < order.size(); ++k) {
-      if (!element(v, order[k]).known) throw NotCovered{};
+      if (!element(v, order[k]).known) throw NotCovered{"an order"};
       if (k == 0 || before(order[k - 1], order[k])) {
         id_of_rank_.push_back(v.tensor.data<int64_t>()[order[k]]);
       }
@@ -244,11 +278,41 @@ class Evaluator {
 
   Value fresh(Shape shape) { return {interp::make_tensor(DType::kInt64, std::move(shape)), true}; }
 
+  // The id of the smaller or larger of two elements, which keeps its identity: x - max(x) is exactly 0
+  // where x is the maximum. A new element where one is NaN or unknown.
+  int64_t extreme(bool max, int64_t a, int64_t b) {
+    const Element &x = pool_[static_cast<size_t>(a)], &y = pool_[static_cast<size_t>(b)];
+    if (x.known && y.known && !x.value.is_nan() && !y.value.is_nan()) {
+      return (max ? x.value < y.value : y.value < x.value) ? b : a;
+    }
+    Element e{*binary(max ? Op::max : Op::min, x.value, y.value)};
+    join(&e, x);
+    join(&e, y);
+    return add(std::move(e));
+  }
+
   Value elementwise(const Node& n, const std::vector<const Value*>& operands, DType t) {
     Value out = fresh(operands[0]->tensor.shape);
     for (int64_t i = 0; i < out.tensor.num_elements(); ++i) {
+      const int64_t first = operands[0]->tensor.data<int64_t>()[i];
+      const int64_t second = operands.back()->tensor.data<int64_t>()[i];
+      if (n.op == Op::max || n.op == Op::min) {
+        out.tensor.data<int64_t>()[i] = extreme(n.op == Op::max, first, second);
+        continue;
+      }
       Element from = element(*operands[0], i);
       std::optional<Real> r;
+      if (n.op == Op::sub && first == second && from.value.is_finite()) {
+        from.value = Real(0);
+        from.exact = true;
+        out.tensor.data<int64_t>()[i] = add(std::move(from));
+        continue;
+      }
+      if (n.op == Op::mul) {
+        const Element p = product(from, element(*operands[1], i));
+        out.tensor.data<int64_t>()[i] = add(finish(p.value, t, p, false));
+        continue;
+      }
       if (operands.size() == 1) {
         r = unary(n.op, from.value);
       } else {
@@ -256,8 +320,8 @@ class Evaluator {
         r = binary(n.op, from.value, y.value);
         join(&from, y);
       }
-      if (!r) throw NotCovered{};
-      out.tensor.data<int64_t>()[i] = add(finish(std::move(*r), t, from));
+      if (!r) throw NotCovered{std::string(name(n.op))};
+      out.tensor.data<int64_t>()[i] = add(finish(std::move(*r), t, from, cancels(n.op)));
     }
     return out;
   }
@@ -275,7 +339,7 @@ class Evaluator {
         holds = compare(n.op, x.value, y.value);
         known = known && y.known;
       }
-      if (!holds || !known) throw NotCovered{};
+      if (!holds || !known) throw NotCovered{"a comparison"};
       out.tensor.data<bool>()[i] = *holds;
     }
     return out;
@@ -287,14 +351,14 @@ class Evaluator {
       Value out = fresh(from.tensor.shape);
       for (int64_t i = 0; i < out.tensor.num_elements(); ++i) {
         const Element x = element(from, i);
-        out.tensor.data<int64_t>()[i] = add(finish(x.value, t, x));
+        out.tensor.data<int64_t>()[i] = add(finish(x.value, t, x, false));
       }
       return out;
     }
     Value doubles{interp::make_tensor(DType::kFloat64, from.tensor.shape), false};
     for (int64_t i = 0; i < from.tensor.num_elements(); ++i) {
       const Element& x = element(from, i);
-      if (!x.known) throw NotCovered{};
+      if (!x.known) throw NotCovered{"a conversion"};
       doubles.tensor.data<double>()[i] = mpfr_get_d(x.value.get(), MPFR_RNDZ);
     }
     return {interpret(n, {&doubles}), false};
@@ -305,8 +369,6 @@ class Evaluator {
     switch (op) {
       case Op::reduce_prod:
       case Op::cumprod: e.value = Real(1); break;
-      case Op::reduce_max: e.value = Real(-INFINITY); break;
-      case Op::reduce_min: e.value = Real(INFINITY); break;
       default: break;
     }
     return e;
@@ -317,10 +379,8 @@ class Evaluator {
       case Op::reduce_sum:
       case Op::cumsum: total->value = total->value + x.value; break;
       case Op::reduce_prod:
-      case Op::cumprod: total->value = total->value * x.value; break;
-      case Op::reduce_max: total->value = *binary(Op::max, total->value, x.value); break;
-      case Op::reduce_min: total->value = *binary(Op::min, total->value, x.value); break;
-      default: throw NotCovered{};
+      case Op::cumprod: *total = product(*total, x); return;
+      default: throw NotCovered{std::string(name(op))};
     }
     join(total, x);
     total->exact = total->exact && !mpfr_inexflag_p();
@@ -338,6 +398,17 @@ class Evaluator {
     size_t next = 0;
     for (bool g : gone) strides.push_back(g ? 0 : kept_strides[next++]);
     Value out = fresh(kept);
+    if (n.op == Op::reduce_max || n.op == Op::reduce_min) {
+      const bool max = n.op == Op::reduce_max;
+      const int64_t none = add(Element{Real(max ? -INFINITY : INFINITY)});
+      std::fill_n(out.tensor.data<int64_t>(), out.tensor.num_elements(), none);
+      int64_t i = 0;
+      for (interp::Odometer at(x.tensor.shape); at.valid(); at.next()) {
+        int64_t& best = out.tensor.data<int64_t>()[at.offset(strides)];
+        best = extreme(max, x.tensor.data<int64_t>()[i++], best);
+      }
+      return out;
+    }
     std::vector<Element> totals(static_cast<size_t>(out.tensor.num_elements()), starting(n.op));
     int64_t i = 0;
     for (interp::Odometer at(x.tensor.shape); at.valid(); at.next()) {
@@ -390,9 +461,9 @@ class Evaluator {
         const int64_t number = met.data<int64_t>()[i];
         if (number == 0) continue;
         const Element& x = pool_[static_cast<size_t>(number) - 1];
-        totals[i].value = totals[i].value + x.value * w.value;
-        join(&totals[i], x);
-        join(&totals[i], w);
+        const Element p = product(x, w);
+        totals[i].value = totals[i].value + p.value;
+        join(&totals[i], p);
       }
     }
     if (operands.size() > 2) add_bias(n, &numbers, &places, *operands[2], &totals);
@@ -413,6 +484,35 @@ class Evaluator {
       (*totals)[i].value = (*totals)[i].value + x.value;
       join(&(*totals)[i], x);
     }
+  }
+
+  // Scatters that add: the evaluator tells where each update goes.
+  Value scatter_sum(const Node& n, const std::vector<const Value*>& operands, DType t) {
+    if (graph_.attrs(n).string_or(AttrKey::reduction, "none") != "add") {
+      throw NotCovered{std::string(name(n.op))};
+    }
+    const Value &x = *operands[0], &updates = *operands[2];
+    Value zeros{x.tensor, false}, single{updates.tensor, false};
+    std::fill_n(zeros.tensor.data<int64_t>(), zeros.tensor.num_elements(), 0);
+    std::fill_n(single.tensor.data<int64_t>(), single.tensor.num_elements(), 0);
+    std::vector<Element> totals;
+    for (int64_t i = 0; i < x.tensor.num_elements(); ++i) totals.push_back(element(x, i));
+    for (int64_t u = 0; u < updates.tensor.num_elements(); ++u) {
+      single.tensor.data<int64_t>()[u] = 1;
+      const Tensor where = interpret(n, {&zeros, operands[1], &single});
+      single.tensor.data<int64_t>()[u] = 0;
+      const int64_t* begin = where.data<int64_t>();
+      const auto at =
+          static_cast<size_t>(std::find(begin, begin + where.num_elements(), 1) - begin);
+      totals[at].value = totals[at].value + element(updates, u).value;
+      join(&totals[at], element(updates, u));
+    }
+    Value out = fresh(x.tensor.shape);
+    for (size_t i = 0; i < totals.size(); ++i) {
+      totals[i].exact = totals[i].exact && !mpfr_inexflag_p();
+      out.tensor.data<int64_t>()[i] = add(finish(totals[i].value, t, totals[i]));
+    }
+    return out;
   }
 
   const Graph& graph_;
@@ -438,17 +538,18 @@ Format format(DType t) {
 }
 
 std::optional<std::vector<Output>> evaluate(const Graph& graph, std::span<const Tensor> inputs,
-                                            const Options& options) {
+                                            const Options& options, std::string* why) {
   mpfr_set_emin(mpfr_get_emin_min());
   mpfr_set_emax(mpfr_get_emax_max());
   mpfr_clear_flags();
   try {
     return Evaluator(graph, options).run(inputs);
-  } catch (const NotCovered&) {
-    return std::nullopt;
-  } catch (const interp::RunFailure&) {
-    return std::nullopt;
+  } catch (const NotCovered& e) {
+    if (why != nullptr) *why = e.what;
+  } catch (const interp::RunFailure& e) {
+    if (why != nullptr) *why = e.what();
   }
+  return std::nullopt;
 }
 
 }  // namespace gcomp::truth

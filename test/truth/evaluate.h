@@ -42,15 +42,15 @@ struct Options {
   // Every result (and input) is moved by up to one ulp of its dtype, in directions drawn from the seed: what
   // such an evaluation differs from the true one is the rounding noise of the graph.
   std::optional<uint64_t> noise_seed = std::nullopt;
-  // What infinite inputs are replaced by (of the same sign): for limits.
-  std::optional<double> infinity = std::nullopt;
+  // For limits: infinite inputs are replaced by 2^bits, zeros by 2^(-8 bits), of the same sign. 0: they stay.
+  int limit_bits = 0;
   bool unsigned_zeros = false;  // inputs -0.0 are taken for 0.0
 };
 
-// Nothing when the graph has an op that is not covered, or a comparison of something
-// unknown.
+// Nothing when the graph has an op that is not covered, or decides by something unknown: `why` names it.
 std::optional<std::vector<Output>> evaluate(const Graph& graph,
                                             std::span<const interp::Tensor> inputs,
-                                            const Options& options = {});
+                                            const Options& options = {},
+                                            std::string* why = nullptr);
 
 }  // namespace gcomp::truth

@@ -44,16 +44,6 @@ long ulp_exponent(const Real& x, const Format& f) {
   return std::max<long>(x.exponent() - f.bits, least);
 }
 
-bool has_infinity(std::span<const Tensor> inputs) {
-  for (const Tensor& t : inputs) {
-    if (!is_float(t.dtype)) continue;
-    for (int64_t i = 0; i < t.num_elements(); ++i) {
-      if (std::isinf(element(t, i))) return true;
-    }
-  }
-  return false;
-}
-
 class Judge {
  public:
   Judge(Contract contract, const Graph& original, const Graph& rewritten,
@@ -96,7 +86,7 @@ class Judge {
   // Integers and bools that follow from floats: as before, or as the truth decides.
   void compare_decisions(size_t k) {
     const Tensor &a = before_[k], &b = after_[k];
-    if (!truth_) truth_ = truth::evaluate(original_, inputs_);
+    find_truth();
     if (!truth_ || !inputs_finite()) return;
     for (int64_t i = 0; i < a.num_elements(); ++i) {
       ++result_.judged;
@@ -107,7 +97,7 @@ class Judge {
   }
 
   void compare_with_truth(size_t k) {
-    if (!truth_) truth_ = truth::evaluate(original_, inputs_);
+    find_truth();
     if (!truth_) return;  // not covered
     const DType t = before_[k].dtype;
     for (int64_t i = 0; i < before_[k].num_elements(); ++i) {
@@ -129,6 +119,10 @@ class Judge {
                       text(errors.before) + " before, noise " + text(noise(k, i, t)) + ")";
       return;
     }
+  }
+
+  void find_truth() {
+    if (!truth_) truth_ = truth::evaluate(original_, inputs_, {}, &result_.uncovered);
   }
 
   bool in_contract(const Element& e) const {
@@ -167,12 +161,11 @@ class Judge {
     return worst;
   }
 
-  // Where infinite inputs make the original what it is: what it tends to as they grow. 2^24 is large enough to tell,
-  // and exp of its square within the range of the truth.
+  // Where infinite or zero inputs make the original what it is: what it tends to as they grow or shrink. 2^24
+  // is large enough to tell, and exp of its square within the range of the truth.
   bool is_limit(size_t k, int64_t i, double y, DType t) {
-    if (!has_infinity(inputs_)) return false;
-    const auto near = truth::evaluate(original_, inputs_, {.infinity = 0x1p12});
-    const auto far = truth::evaluate(original_, inputs_, {.infinity = 0x1p24});
+    const auto near = truth::evaluate(original_, inputs_, {.limit_bits = 12});
+    const auto far = truth::evaluate(original_, inputs_, {.limit_bits = 24});
     if (!near || !far) return false;
     const Real& a = (*near)[k].elements[static_cast<size_t>(i)].value;
     const Real& b = (*far)[k].elements[static_cast<size_t>(i)].value;

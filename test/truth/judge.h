@@ -24,6 +24,7 @@ struct Errors {
 
 struct Judgement {
   std::string fault;           // "" or what is wrong
+  std::string uncovered;       // why there is no truth, if there is none
   int judged = 0;              // elements
   std::vector<Errors> errors;  // of elements whose truth is a finite number, all that were judged
 };
@@ -42,8 +43,8 @@ inline constexpr double kAllowedNoise = 4;  // times the largest of a few sample
 // Integer results must be those of the original or of its truth, unless an input is not finite.
 // reassociates: not judged where an intermediate result is near overflow or underflow.
 // assumes-finite: nor where an input or the truth is not finite.
-// extends-domain: judged everywhere; where the original is not finite only because of an infinite input,
-//   the limit is right too, as is what 0.0 in the place of -0.0 gives.
+// extends-domain: judged everywhere; where infinite or zero inputs make the original infinite or NaN, what it
+//   tends to as they grow or shrink is right too, as is what 0.0 in the place of -0.0 gives.
 // `inputs` must be such that the original can be evaluated (UserError otherwise).
 Judgement judge(rewrite::Contract contract, const Graph& original, const Graph& rewritten,
                 std::span<const interp::Tensor> inputs);
