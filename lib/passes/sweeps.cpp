@@ -51,8 +51,8 @@ Pass specialize() {
 }
 
 std::vector<Pass> table() {
-  std::vector<Pass> rows = {merge(),     canonicalize(), captures(), reassociate(),
-                            stabilize(), specialize(),   layout()};
+  std::vector<Pass> rows = {merge(),      canonicalize(), captures(),   reassociate(),
+                            join_terms(), stabilize(),    specialize(), layout()};
   for (Pass& row : stages()) rows.push_back(std::move(row));
   return rows;
 }
@@ -63,6 +63,9 @@ std::vector<pass::OrderPair> order() {
       {"canonicalize", "reassociate",
        "equal terms are one value, and signs and constants are where sums and products look"},
       {"captures", "reassociate", "a constant that a body captured is a coefficient there"},
+      {"reassociate", "join_terms", "equal terms are counted before they are joined"},
+      {"join_terms", "stabilize",
+       "slices of joined terms are resolved before stabilize and specialize look at them"},
       {"reassociate", "stabilize", "what cancels needs no accurate form"},
       {"canonicalize", "stabilize",
        "stabilize's patterns are written for canonical graphs: constants second, no double casts"},

@@ -1,13 +1,11 @@
-// Tensors that are a block amid a fill (pad) and tensors joined of parts: gradients of slices are sums of
-// such blocks.
+// Tensors that are a block amid a fill (pad), and tensors joined of parts. Sums of blocks are joined by
+// the pass join_terms.
 #include <algorithm>
 
 #include "slices.h"
 
 namespace gcomp::rules {
 namespace {
-
-constexpr size_t kMaxParts = 128;  // of a concat that a rule grows: bounded work a node
 
 const Pattern x = any("x"), y = any("y");
 
@@ -64,68 +62,6 @@ Replacement sink_pads(const Match& m, Emitter& e) {
     return e.builder().result(e.builder().node(root.op, of, root.attrs));
   };
   return e.pad(made(block), made(fill), low, high);
-}
-
-// Two blocks that are equal but along one axis, where one lies before the other.
-struct Neighbours {
-  ValueId first, second;
-  size_t axis;
-  DimId gap;
-  std::vector<DimId> low, high;  // of both together
-};
-
-std::optional<Neighbours> neighbours(const Match& m, std::string_view first,
-                                     std::string_view second) {
-  const Graph& g = m.graph();
-  const Attrs a = m.attrs(first), b = m.attrs(second);
-  const std::vector<DimId> low = a.dims(AttrKey::low), later = b.dims(AttrKey::low);
-  const ValueId va = m.operands(first)[0], vb = m.operands(second)[0];
-  const std::vector<DimId>&da = g.type(va).dims, &db = g.type(vb).dims;
-  std::optional<size_t> axis;
-  for (size_t i = 0; i < low.size(); ++i) {
-    if (low[i] == later[i] && da[i] == db[i]) continue;
-    if (axis) return std::nullopt;
-    axis = i;
-  }
-  if (!axis) return std::nullopt;
-  const DimId end = m.dims().add(low[*axis], da[*axis]);
-  if (!at_least(m, later[*axis], end)) return std::nullopt;
-  Neighbours n{va, vb, *axis, m.dims().sub(later[*axis], end), low, a.dims(AttrKey::high)};
-  n.high[*axis] = b.dims(AttrKey::high)[*axis];
-  return n;
-}
-
-size_t num_parts(const Graph& g, ValueId v) {
-  const Node& n = g.producer_node(v);
-  return n.op == Op::concat ? n.num_operands : 1;
-}
-
-std::optional<ValueId> joined_blocks(const Match& m, Emitter& e) {
-  auto n = neighbours(m, "p", "q");
-  if (!n) n = neighbours(m, "q", "p");
-  if (!n || num_parts(m.graph(), n->first) + num_parts(m.graph(), n->second) > kMaxParts) {
-    return std::nullopt;
-  }
-  const ValueId fill = m["fill"];
-  std::vector<ValueId> parts{n->first, n->second};
-  if (!m.dims().is_constant(n->gap, 0)) {
-    std::vector<DimId> shape = e.type(n->first).dims;
-    shape[n->axis] = n->gap;
-    parts.insert(parts.begin() + 1, e.broadcast(fill, shape, {}));
-  }
-  return e.pad(e.concat(parts, static_cast<int64_t>(n->axis)), fill, n->low, n->high);
-}
-
-Replacement add_blocks(const Match& m, Emitter& e) {
-  const auto joined = joined_blocks(m, e);
-  if (!joined) return std::nullopt;
-  return *joined;
-}
-
-Replacement add_block_to_sum(const Match& m, Emitter& e) {
-  const auto joined = joined_blocks(m, e);
-  if (!joined) return std::nullopt;
-  return e.value(Op::add, {m["x"], *joined});
 }
 
 // Padding with zeros adds nothing to a sum; what is not reduced stays padded.
@@ -209,6 +145,28 @@ Replacement concat_of_broadcasts(const Match& m, Emitter& e) {
   return e.broadcast(e.concat(parts, at - axes->begin()), shape, *axes);
 }
 
+// Rows [1, ...] of a tensor, each reshaped to [...], one after the other: the tensor's rows reshaped at once.
+Replacement concat_of_rows(const Match& m, Emitter& e) {
+  const Graph& g = m.graph();
+  const std::vector<DimId> shape = m.root_type().dims;
+  if (g.attrs(m.root()).integer(AttrKey::axis) != 0) return std::nullopt;
+  const auto span = g.operands(m.root());
+  std::vector<ValueId> rows;
+  for (ValueId v : span) {
+    const Node& n = g.producer_node(v);
+    if (n.op != Op::reshape) return std::nullopt;
+    const ValueId source = g.operands(n)[0];
+    const std::vector<DimId>&from = g.type(source).dims, &to = g.type(v).dims;
+    if (from.size() != to.size() + 1 || !m.dims().is_constant(from[0], 1) ||
+        !std::equal(to.begin(), to.end(), from.begin() + 1) ||
+        g.producer_node(source).op != Op::slice) {
+      return std::nullopt;
+    }
+    rows.push_back(source);
+  }
+  return e.reshape(e.concat(rows, 0), shape);
+}
+
 // "x with a block set to y" where y is what x has there: its slice, or x and y are one number.
 Replacement set_what_is_there(const Match& m, Emitter&) {
   const Graph& g = m.graph();
@@ -286,30 +244,6 @@ ValueId sink_case(CaseMaker& make, bool constant_first) {
   }
 }
 
-// Two blocks of zeros-padded inputs in one tensor, one after the other along an axis.
-ValueId blocks_case(CaseMaker& make, bool in_sum) {
-  GraphBuilder& g = make.builder();
-  DimTable& d = make.dims();
-  std::vector<DimId> shape = make.static_shape(1, 2);
-  const DType t = make.dtype(kNumbers);
-  const auto axis = static_cast<size_t>(make.pick(0, static_cast<int64_t>(shape.size()) - 1));
-  Margins first = random_margins(make, shape.size()), second = first;
-  const int64_t low = make.pick(0, 2), one = make.pick(0, 2), gap = make.pick(0, 1),
-                two = make.pick(0, 2), rest = make.pick(0, 2);
-  const auto place = [&](Margins* margins, int64_t before, int64_t extent, int64_t after) {
-    margins->low[axis] = d.constant(before);
-    margins->high[axis] = d.constant(after);
-    shape[axis] = d.constant(extent);
-    return padded(make, make.input(t, shape), make.splat({t, {}}, 0), *margins);
-  };
-  const ValueId p = place(&first, low, one, gap + two + rest);
-  const ValueId q = place(&second, low + one + gap, two, rest);
-  const bool turned = make.chance(0.5);
-  if (!in_sum) return g.value(Op::add, {turned ? q : p, turned ? p : q});
-  const ValueId v = make.input(g.type(p));
-  return g.value(Op::add, {g.value(Op::add, {v, turned ? q : p}), turned ? p : q});
-}
-
 ValueId sum_case(CaseMaker& make) {
   const DType t = make.dtype(kNumbers);
   const std::vector<DimId> shape = make.static_shape(1, 3);
@@ -333,6 +267,25 @@ ValueId fill_case(CaseMaker& make) {
     parts.push_back(make.chance(0.5) ? make.splat(type, c) : make.input(type));
   }
   return make.builder().concat(parts, axis);
+}
+
+ValueId rows_case(CaseMaker& make) {
+  GraphBuilder& g = make.builder();
+  const ValueId v = make.input(make.dtype(kAllDTypes), make.static_shape(2, 3, 1));
+  const std::vector<DimId> full = g.type(v).dims;
+  const int64_t n = *make.dims().constant_value(full[0]);
+  std::vector<ValueId> parts;
+  for (int64_t i = make.pick(2, 3); i > 0; --i) {
+    Slice s(make.dims(), full);
+    s.starts[0] = make.dims().constant(make.pick(0, n - 1));
+    s.shape[0] = make.dims().constant(1);
+    const ValueId row = g.value(
+        Op::slice, {v},
+        {{AttrKey::starts, s.starts}, {AttrKey::shape, s.shape}, {AttrKey::strides, s.strides}});
+    parts.push_back(g.value(Op::reshape, {row},
+                            {{AttrKey::shape, std::vector<DimId>(full.begin() + 1, full.end())}}));
+  }
+  return g.concat(parts, 0);
 }
 
 ValueId broadcasts_case(CaseMaker& make) {
@@ -395,9 +348,6 @@ ValueId same_case(CaseMaker& make) {
 
 std::vector<Rule> block_rules() {
   const Pattern p = pad_of("p", x, any("fill"));
-  // Zeros of either sign, the same in both.
-  const Pattern zeros_p = pad_of("p", any("a"), scalar("fill"));
-  const Pattern zeros_q = pad_of("q", any("b"), scalar("fill"));
   const Condition zero = scalar_is("fill", [](double v) { return v == 0; });
   return everywhere({
       rule("sink_pads", "f(pad(x), pad(y)) with equal margins -> pad(f(x, y))",
@@ -406,16 +356,6 @@ std::vector<Rule> block_rules() {
       rule("sink_pad_second", "f(c, pad(x)) -> pad(f(c, x))",
            one_of(elementwise_ops(), "f", {scalar("c"), p}), sink_pads)
           .cases([](CaseMaker& make) { return sink_case(make, true); }),
-      rule("add_blocks", "pad(x, 0) + pad(y, 0) side by side -> pad(concat(x, y), 0)",
-           zeros_p + zeros_q, add_blocks)
-          .when(zero)
-          .reassociates()  // -0.0 + 0 is 0
-          .cases([](CaseMaker& make) { return blocks_case(make, false); }),
-      rule("add_block_to_sum", "x + pad(a, 0) + pad(b, 0) side by side -> x + pad(concat(a, b), 0)",
-           (x + zeros_p) + zeros_q, add_block_to_sum)
-          .when(zero)
-          .reassociates()
-          .cases([](CaseMaker& make) { return blocks_case(make, true); }),
       rule("sum_of_pad", "sum(pad(x, 0)) -> pad(sum(x), 0)",
            op(Op::reduce_sum, {pad_of("p", x, scalar("fill"))}), sum_of_pad)
           .when(zero)
@@ -427,6 +367,9 @@ std::vector<Rule> block_rules() {
       rule("concat_of_broadcasts", "concat(broadcast(x), broadcast(y)) -> broadcast(concat(x, y))",
            op(Op::concat, {one_of({Op::broadcast}, "first", {x})}).and_more(), concat_of_broadcasts)
           .cases(broadcasts_case),
+      rule("concat_of_rows", "concat of rows, each reshaped -> reshape of concat of the rows",
+           op(Op::concat, {one_of({Op::reshape}, "first", {x})}).and_more(), concat_of_rows)
+          .cases(rows_case),
       rule("pad_of_fill", "pad of what the fill is -> the fill",
            op(Op::pad, {scalar("x"), scalar("fill")}),
            [](const Match& m, Emitter& e) -> Replacement {

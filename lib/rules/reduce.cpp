@@ -219,8 +219,12 @@ Replacement reduce_all_of_reshape(const Match& m, Emitter& e) {
   return e.builder().reduce(root_op(m), m["x"], axes);
 }
 
+// Of a tensor without extents of 1: those are reshaped away first.
 bool reduces_all(const Match& m) {
-  return root_axes(m).size() == m.type("r").dims.size() && !m.type("x").dims.empty();
+  const std::vector<DimId>& from = m.type("x").dims;
+  return root_axes(m).size() == m.type("r").dims.size() && !from.empty() &&
+         std::none_of(from.begin(), from.end(),
+                      [&](DimId d) { return m.dims().is_constant(d, 1); });
 }
 
 Replacement window_of_one(const Match& m, Emitter&) {

@@ -23,6 +23,7 @@ std::vector<pass::Pass> stages();
 pass::Pass merge();         // equal nodes are one, dead nodes go: a sweep without rules
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
 pass::Pass reassociate();   // sums and products over many nodes
+pass::Pass join_terms();    // blocks and products in long sums
 pass::Pass captures();      // constants that bodies capture, into the bodies
 pass::Pass stabilize();     // accurate forms
 pass::Pass specialize();    // cheaper forms
