@@ -16,6 +16,7 @@
 #include "gcomp/ir/text.h"
 #include "gcomp/ir/verify.h"
 #include "gcomp/lower/lower.h"
+#include "gcomp/pass/limit.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/runtime/cpu.h"
 #include "gcomp/support/error.h"
@@ -49,6 +50,13 @@ void check_options(const CompileOptions& o) {
   pass::select(pipeline(), o.pipeline);
 }
 
+std::string describe(const pass::RewriteLimit& limit, size_t most) {
+  const std::string number = std::to_string(limit.made());
+  if (limit.made() == 0) return "no rewrite was made";
+  if (limit.made() < most) return "all rewrites were made: " + number;
+  return "rewrite " + number + ": " + to_string(limit.last());
+}
+
 std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptions& o,
                                 Phases& phases) {
   pass::Options options = o.pipeline;
@@ -56,7 +64,11 @@ std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptio
     std::cerr << "// after " << name << "\n" << print(g, {.max_elements = 8, .elide = true});
   };
   options.verify = [](const Graph& g) { verify_or_throw(g, "a pass"); };
-  return pass::run(std::move(graph), pipeline(), options, &phases.passes);
+  pass::RewriteLimit limit(o.rewrite_limit.value_or(SIZE_MAX));
+  if (o.rewrite_limit) options.observers.push_back(&limit);
+  graph = pass::run(std::move(graph), pipeline(), options, &phases.passes);
+  if (o.rewrite_limit) std::cerr << "gcomp: " << describe(limit, *o.rewrite_limit) << "\n";
+  return graph;
 }
 
 lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {

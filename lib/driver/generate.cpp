@@ -13,10 +13,13 @@ namespace {
 
 constexpr const char* kStraightSymbol = "straight_line";
 
+bool selects(const CompileOptions& o, const char* stage) {
+  return pass::selects(pipeline(), o.pipeline, stage);
+}
+
 bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& o) {
   if (o.code == CodeMode::kAuto) {
-    return pass::selects(pipeline(), o.pipeline, passes::kStraightLine) &&
-           artifact::prefers_straight_line(module);
+    return selects(o, passes::kStraightLine) && artifact::prefers_straight_line(module);
   }
   if (o.code == CodeMode::kPlan) return false;
   const std::string obstacle = artifact::straight_line_obstacle(module);
@@ -28,13 +31,17 @@ bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& 
 
 std::vector<std::string> compile_some(const lower::LoweredModule& module,
                                       const std::vector<uint32_t>& which,
-                                      const codegen::CompileOptions& options) {
+                                      codegen::CompileOptions options, bool optimize_cold) {
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names;
+  std::vector<double> work;
+  const std::vector<double> all_work = optimize_cold ? std::vector<double>() : kernel_work(module);
   for (const uint32_t k : which) {
     kernels.push_back(&module.kernels[k]);
     names.push_back(module.names[k]);
+    if (!optimize_cold) work.push_back(all_work[k]);
   }
+  options.work = work;
   return codegen::compile_kernels(kernels, names, options);
 }
 
@@ -61,25 +68,24 @@ GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOpt
   codegen::CompileOptions options;
   options.cpu = cpu_level(o.mcpu);
   options.threads = o.threads;
-  if (!pass::selects(pipeline(), o.pipeline, passes::kOptimizeCode)) {
-    options.effort = codegen::Effort::kFast;
-  }
+  if (!selects(o, passes::kOptimizeCode)) options.effort = codegen::Effort::kFast;
   if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
   if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
+  const bool optimize_cold = selects(o, passes::kOptimizeColdCode);
   PlanOptions plan;
   if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;  // no file to append to
   GeneratedCode code;
   code.straight_line = is_straight_line(module, o);
   if (code.straight_line) {
     const artifact::StraightLineModule straight = artifact::make_straight_line(module);
-    code.objects = compile_some(module, straight.called, options);
+    code.objects = compile_some(module, straight.called, options, optimize_cold);
     code.objects.push_back(codegen::compile_straight_line(straight.code, kStraightSymbol, options));
     code.plan = artifact::build_straight_line_plan(module, straight, kStraightSymbol, plan);
     return code;
   }
   std::vector<uint32_t> all(module.kernels.size());
   std::iota(all.begin(), all.end(), 0u);
-  code.objects = compile_some(module, all, options);
+  code.objects = compile_some(module, all, options, optimize_cold);
   code.plan = artifact::build_plan(module, "", plan);
   return code;
 }

@@ -17,6 +17,7 @@ using kernel::Inst;
 constexpr int64_t kUnknownExtent = 64;
 constexpr double kUnknownTurns = 16;
 constexpr double kMathWork = 20;
+constexpr double kCallWork = 150;  // a step of the plan: 40 ns
 
 // Runs the kernel's index arithmetic for iteration 0 without running anything else: loops count once,
 // with their turns as a factor, at their first index.
@@ -133,6 +134,20 @@ class Estimate {
 double iteration_work(const kernel::Kernel& kernel, std::span<const ScalarArg> scalars,
                       const DimTable& dims, int vector_bytes) {
   return Estimate(kernel, scalars, dims, vector_bytes).run();
+}
+
+std::vector<double> kernel_work(const LoweredModule& module) {
+  const DimTable& dims = module.graph->context().dims;
+  std::vector<double> work(module.kernels.size());
+  std::vector<double> factors = {1};  // of the loops around
+  for (const Step& s : module.steps) {
+    if (s.kind == Step::Kind::kBeginLoop) factors.push_back(factors.back() * kUnknownTurns);
+    if (s.kind == Step::Kind::kEndLoop) factors.pop_back();
+    if (s.kind != Step::Kind::kCall) continue;
+    const auto turns = static_cast<double>(dims.constant_value(s.extent).value_or(kUnknownExtent));
+    work[s.kernel] += factors.back() * (kCallWork + turns * s.work);
+  }
+  return work;
 }
 
 uint32_t grain_of_work(double iteration_work) {

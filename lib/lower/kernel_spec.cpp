@@ -37,6 +37,13 @@ kernel::Value KernelSpec::dim(DimId d) {
   return it->second;
 }
 
+kernel::Value KernelSpec::offset(DimId d) {
+  const auto c = dims().constant_value(d);
+  if (!c || *c == 0) return dim(d);  // adding 0 folds
+  call_.scalars.push_back({.dim = {}, .bits = static_cast<uint64_t>(*c)});
+  return builder_.scalar(DType::kInt64);
+}
+
 kernel::Value KernelSpec::literal(DType dtype, uint64_t bits) {
   if (worth_knowing(dtype, bits)) return builder_.constant_bits({dtype, 1}, bits);
   const auto [it, inserted] = literals_.try_emplace({static_cast<int>(dtype), bits});

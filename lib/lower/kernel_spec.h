@@ -32,6 +32,8 @@ class KernelSpec {
 
   // An extent or any expression of extents as a kernel value (int64, one lane).
   kernel::Value dim(DimId d);
+  // Where in a tensor a kernel begins: a parameter, so that slices at different places share a kernel.
+  kernel::Value offset(DimId d);
   // A literal of the graph: a parameter, or an immediate where codegen gains from knowing it.
   kernel::Value literal(DType dtype, uint64_t bits);
   // The tensor's memory as a parameter; asking twice gives the same one.

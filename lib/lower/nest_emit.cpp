@@ -85,7 +85,7 @@ Value NestEmitter::prefix(const Linear& a, int level) {
     sum = addresses_[id].prefix.back().second;
     if (done >= level) return sum;
   } else {
-    sum = spec_.dim(a.constant);
+    sum = spec_.offset(a.constant);
   }
   for (int l = done + 1; l <= level; ++l) {
     for (const LinearTerm& t : a.terms) {

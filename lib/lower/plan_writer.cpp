@@ -136,10 +136,8 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
 }
 
 void PlanWriter::call(LoweredCall c) {
-  if (c.grain != 0) {  // small work stays on one thread
-    const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
-    c.grain = std::max(c.grain, grain_of_work(work));
-  }
+  const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
+  if (c.grain != 0) c.grain = std::max(c.grain, grain_of_work(work));  // small work: one thread
   Step s{.kind = Step::Kind::kCall,
          .kernel = kernel_id(std::move(c.kernel)),
          .memory = {},
@@ -147,7 +145,8 @@ void PlanWriter::call(LoweredCall c) {
          .symbols = {},
          .extent = c.extent,
          .grain = c.grain,
-         .messages = std::move(c.messages)};
+         .messages = std::move(c.messages),
+         .work = work};
   for (const BufferArg& b : c.buffers) {
     switch (b.kind) {
       case BufferArg::Kind::kValue: s.memory.push_back(memory_of(b.value)); break;

@@ -181,7 +181,7 @@ class Captures {
 pass::Pass captures() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
     const auto changed = Captures(graph).run();
-    if (!changed) return nullptr;
+    if (!changed || !may_rebuild(graph, context)) return nullptr;
     return sweep(*changed, context);
   };
   return {"captures",

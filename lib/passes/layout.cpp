@@ -295,7 +295,7 @@ bool has_plain_convolution(const Graph& g) {
 
 pass::Pass layout() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
-    if (!has_plain_convolution(graph)) return nullptr;
+    if (!has_plain_convolution(graph) || !may_rebuild(graph, context)) return nullptr;
     const auto changed = ChannelsLast(graph).run();
     return sweep(*changed, context);
   };

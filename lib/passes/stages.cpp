@@ -27,6 +27,8 @@ std::vector<pass::Pass> stages() {
       stage(kStraightLine, {"fast_run"}, "a tiny graph becomes one function (--code=auto)"),
       stage(kOptimizeCode, {"fast_run"},
             "LLVM's passes and register allocator (else FastISel: a fifth of the time)"),
+      stage(kOptimizeColdCode, {"fast_run", "slow"},
+            "the same for kernels that take little of a run (needs optimize_code)"),
   };
 }
 

@@ -1,5 +1,7 @@
 #include "sweeps.h"
 
+#include <algorithm>
+
 #include "gcomp/passes/passes.h"
 #include "gcomp/rewrite/sweep.h"
 
@@ -17,6 +19,11 @@ std::unique_ptr<Graph> sweep(const Graph& graph, PassContext& context, bool fold
   context.profile->sweeps.emplace_back();
   return rewrite::sweep(graph, rewrite::RuleSet(context.rules), options,
                         &context.profile->sweeps.back());
+}
+
+bool may_rebuild(const Graph& graph, const PassContext& context) {
+  return std::ranges::all_of(context.observers,
+                             [&](rewrite::Observer* o) { return o->allows_rebuilding(graph); });
 }
 
 Pass sweep_pass(std::string name, std::string rule_tag, std::vector<std::string> tags,

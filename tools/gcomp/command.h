@@ -19,6 +19,7 @@ void opt_command(const Arguments& arguments);
 void list_command(const Arguments& arguments);
 void inspect_command(const Arguments& arguments);
 void convert_command(const Arguments& arguments);
+void bisect_command(const Arguments& arguments);
 
 // A parser for `gcomp NAME`, with help text laid out alike everywhere.
 std::unique_ptr<CLI::App> make_parser(const std::string& name, const std::string& summary,

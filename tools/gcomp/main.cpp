@@ -27,6 +27,8 @@ constexpr Command kCommands[] = {
     {"list", "List levels, passes, rules, ops or tags", cli::list_command},
     {"inspect", "Describe a graph or an artifact without running it", cli::inspect_command},
     {"convert", "Write a graph in another format", cli::convert_command},
+    {"bisect", "Find the first rewrite, or the code, that changes a graph's results",
+     cli::bisect_command},
 };
 
 void print_help() {
@@ -37,10 +39,10 @@ void print_help() {
     std::cout << "  " << c.name << std::string(10 - std::string_view(c.name).size(), ' ')
               << c.summary << "\n";
   }
-  std::cout
-      << "\ngcomp COMMAND --help tells more; --version prints the version.\n\n"
-         "Exit codes: 0 done, 1 the graph is wrong or unsupported, 2 usage, 3 files,\n"
-         "4 internal error (with a reproducer), 5 a time or memory limit, 6 the run failed.\n";
+  std::cout << "\ngcomp COMMAND --help tells more; --version prints the version.\n\n"
+               "Exit codes: 0 done, 1 the graph is wrong or unsupported, 2 usage, 3 files,\n"
+               "4 internal error (with a reproducer), 5 a time or memory limit, 6 the run failed,\n"
+               "7 bisect found a difference.\n";
 }
 
 void dispatch(const cli::Arguments& all) {

@@ -196,6 +196,10 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
       ->type_name("KIND");
   parser.add_flag("--profile{-}", o.profile,
                   "Time of every pass and phase: a table, or =FILE.json");
+  parser
+      .add_option("--rewrite-limit", o.rewrite_limit,
+                  "Stop rewriting after N changes and say which was the last")
+      ->type_name("N");
   add_limit_options(parser);
   add_dims_option(parser, o.dims);
   add_pipeline_options(parser, o.pipeline);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct CompileOptions {
   int threads = 1;                      // of the compiler; never changes the result
   Path depfile;                         // empty: none
   std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file
+  std::optional<size_t>
+      rewrite_limit;  // changes of the graph; which was the last is told on stderr
   pass::Options pipeline;
 };
 

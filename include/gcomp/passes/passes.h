@@ -17,6 +17,7 @@ inline constexpr const char* kFusion = "fusion";
 inline constexpr const char* kStaticExtents = "static_extents";
 inline constexpr const char* kStraightLine = "straight_line";
 inline constexpr const char* kOptimizeCode = "optimize_code";
+inline constexpr const char* kOptimizeColdCode = "optimize_cold_code";
 std::vector<pass::Pass> stages();
 
 // Rows, one a pass.

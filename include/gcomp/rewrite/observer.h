@@ -42,7 +42,9 @@ class Observer {
   virtual void applied(const Rewrite&) {}
   virtual void end_graph(const Swept&) {}
 
-  // For passes that build a graph otherwise: what each old value became (not valid: nothing).
+  // For passes that build a graph otherwise: asked before they do; false: they change nothing.
+  virtual bool allows_rebuilding(const Graph& /*old*/) { return true; }
+  // What each old value became (not valid: nothing).
   virtual void rebuilt(const Graph& /*old*/, const Graph& /*result*/,
                        std::span<const ValueId> /*became*/) {}
 };

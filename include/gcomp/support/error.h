@@ -19,6 +19,7 @@ enum class ExitCode {
   kInternal = 4,  // a bug in gcomp
   kLimit = 5,     // a time or memory limit was reached
   kRun = 6,       // the compiled graph failed when run
+  kDiffers = 7,   // gcomp bisect found a difference
 };
 
 struct Diagnostic {

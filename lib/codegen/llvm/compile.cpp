@@ -26,6 +26,9 @@ constexpr uint64_t kModuleWeight = 1500;
 constexpr uint64_t kHurryWeight = 40000;
 constexpr size_t kLargeMapInsts = 60;
 constexpr uint64_t kFastFactor = 3;
+// Cold kernels: how much longer a run may take for them, and what Effort::kFast adds to a kernel's time.
+constexpr double kColdLoss = 0.15;
+constexpr double kFastMapLoss = 1, kFastLoopLoss = 4;
 
 // Runs job(0..count) on up to `threads` threads, each with a deep stack and a compiler of its own; the
 // error of the lowest job wins.
@@ -68,14 +71,43 @@ struct Part {
   std::vector<size_t> members = {};
 };
 
-// Large and without values carried from turn to turn: what it costs to run is loads, stores and calls,
-// which no effort makes cheaper.
-bool is_large_map(const kernel::Kernel& kernel) {
-  if (kernel.insts.size() < kLargeMapInsts) return false;
+// Without values carried from turn to turn: what it costs to run is loads, stores and calls, which no
+// effort makes much cheaper.
+bool is_map(const kernel::Kernel& kernel) {
   return std::ranges::all_of(kernel.insts, [](const kernel::Inst& inst) {
     return inst.code != kernel::Code::kWhile &&
            (inst.code != kernel::Code::kFor || inst.num_values == 1);
   });
+}
+
+bool is_large_map(const kernel::Kernel& kernel) {
+  return kernel.insts.size() >= kLargeMapInsts && is_map(kernel);
+}
+
+// The kernels to compile quickly: those that save most time of the compiler for what they add to a run.
+std::vector<bool> find_cold(std::span<const kernel::Kernel* const> kernels,
+                            std::span<const double> work, std::span<const uint64_t> weights) {
+  std::vector<double> loss;
+  double total = 0;
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    total += work[i];
+    loss.push_back(work[i] * (is_map(*kernels[i]) ? kFastMapLoss : kFastLoopLoss));
+  }
+  std::vector<size_t> order(kernels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    const double x = loss[a] * static_cast<double>(weights[b]);
+    const double y = loss[b] * static_cast<double>(weights[a]);
+    return x != y ? x < y : a < b;
+  });
+  std::vector<bool> cold(kernels.size());
+  double left = kColdLoss * total;
+  for (const size_t i : order) {
+    if (loss[i] > left) continue;
+    left -= loss[i];
+    cold[i] = true;
+  }
+  return cold;
 }
 
 class Partition {
@@ -88,9 +120,11 @@ class Partition {
     for (const kernel::Kernel* k : kernels) weights.push_back(compile_weight(*k, traits));
     const uint64_t total = std::accumulate(weights.begin(), weights.end(), uint64_t{0});
     const bool hurry = options.effort == Effort::kDefault && total > kHurryWeight;
+    std::vector<bool> cold(kernels.size());
+    if (!options.work.empty()) cold = find_cold(kernels, options.work, weights);
     std::vector<size_t> quick;
     for (size_t i = 0; i < kernels.size(); ++i) {
-      if (hurry && is_large_map(*kernels[i])) {
+      if (cold[i] || (hurry && is_large_map(*kernels[i]))) {
         quick.push_back(i);
       } else {
         add(i, false, options.effort, weights[i]);

@@ -1,0 +1,74 @@
+#include "arrays.h"
+
+#include <algorithm>
+
+#include "gcomp/formats/npz.h"
+#include "gcomp/support/error.h"
+
+namespace gcomp::driver {
+namespace {
+
+using formats::NamedArray;
+
+[[noreturn]] void run_error(const std::string& message, const std::filesystem::path& place,
+                            const std::string& hint = "") {
+  throw UserError(ExitCode::kRun, {message, place.string(), hint});
+}
+
+// Keys of .npz files: the signature's names, or input_N where there is none.
+std::string key(const std::string& name, const char* stem, size_t i) {
+  return name.empty() ? std::string(stem) + "_" + std::to_string(i) : name;
+}
+
+}  // namespace
+
+std::vector<std::string> names_of(const std::vector<Port>& ports) {
+  std::vector<std::string> names;
+  for (const Port& port : ports) names.push_back(port.name);
+  return names;
+}
+
+std::vector<Constant> take_inputs(const std::filesystem::path& file,
+                                  const std::vector<std::string>& names) {
+  std::vector<NamedArray> arrays;
+  if (!file.empty()) arrays = formats::read_npz(file);
+  std::vector<std::string> present;
+  for (const NamedArray& a : arrays) present.push_back(a.name);
+  std::vector<Constant> inputs;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string wanted = key(names[i], "input", i);
+    const auto found = std::ranges::find(present, wanted);
+    if (found != present.end()) {
+      inputs.push_back(arrays[found - present.begin()].value);
+      continue;
+    }
+    if (file.empty())
+      run_error("the graph takes input '" + wanted + "'", "", "give --inputs FILE.npz");
+    const std::string near = suggest(wanted, present);
+    run_error("input '" + wanted + "' is not in the file", file,
+              near.empty() ? "" : "there is '" + near + "'");
+  }
+  return inputs;
+}
+
+std::vector<interp::Tensor> take_inputs(const std::filesystem::path& file, const Graph& graph) {
+  std::vector<interp::Tensor> inputs;
+  for (size_t i = 0; Constant & value : take_inputs(file, names_of(graph.inputs()))) {
+    const DType wanted = graph.type(graph.inputs()[i++].value).dtype;
+    if (value.dtype == DType::kUInt16 && wanted == DType::kBFloat16) value.dtype = wanted;
+    inputs.push_back(interp::from_constant(value));
+  }
+  return inputs;
+}
+
+void write_arrays(const std::filesystem::path& file, const std::vector<std::string>& names,
+                  const char* stem, std::vector<Constant> values) {
+  if (file.empty()) return;
+  std::vector<NamedArray> arrays;
+  for (size_t i = 0; i < names.size(); ++i) {
+    arrays.push_back({key(names[i], stem, i), std::move(values[i])});
+  }
+  formats::write_npz(file, arrays);
+}
+
+}  // namespace gcomp::driver
