@@ -16,6 +16,8 @@ import argparse
 import json
 import math
 import os
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,9 +29,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import user_graphs  # noqa: E402
 from graph_builder.files import write  # noqa: E402
+from graph_builder.frameworks import MODELS  # noqa: E402
 
 GCOMP = ROOT / "build" / "gcomp"
 LEVELS = ["merge", "fast_compile", "fast_run"]
+PEER_SECONDS = 150  # of CPU time, what a peer may take for one model
 GROWTH = (10_000, 100_000, 1_000_000)
 
 
@@ -64,7 +68,9 @@ class Optimised:
         cpu, wall, self.peak_bytes = _usage([str(c) for c in command])
         told = json.loads(profile.read_text())
         share = min(1.0, cpu / wall)
-        self.seconds = share * sum(phase["seconds"] for phase in told["phases"])
+        phases = {phase["name"]: phase["seconds"] for phase in told["phases"]}
+        self.optimise_seconds = share * phases["optimise"]
+        self.seconds = share * sum(phases.values())
         self.passes = {p["name"]: p for p in told["passes"]["passes"]}
         for p in self.passes.values():
             p["seconds"] *= share
@@ -72,9 +78,61 @@ class Optimised:
         self.nodes_after = list(self.passes.values())[-1]["nodes_after"] if self.passes else None
 
     def left(self):
-        """Nodes left, a fused group and a node that renames memory counted as one each."""
+        """Nodes left as Theano counts them: a fused group is one, a node that renames memory another."""
         told = json.loads(subprocess.run([GCOMP, "inspect", self.output, "--json"], check=True, capture_output=True).stdout)
         return told["fused"]["groups"] + told["fused"]["views"]
+
+
+def peer(python, *command):
+    """What framework_peer.py tells; None after PEER_SECONDS of CPU time."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (PEER_SECONDS, PEER_SECONDS))
+
+    script = [python, ROOT / "scripts" / "framework_peer.py", *command]
+    done = subprocess.run(script, capture_output=True, text=True, preexec_fn=limit)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return None
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, script))}:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def models(report, folder):
+    """gcomp on the graphs of Theano and of PyTensor, as these have them before any rewriting."""
+    theano_python = ROOT / os.environ.get("GCOMP_THEANO_VENV", ".venv-theano") / "bin" / "python"
+    print("Milliseconds of rewriting at fast_run, of the same graph by the package and by gcomp; nodes as built, after merging")
+    print("and left (a fused group is one); microseconds of a call, gcomp on one thread.\n")
+    header("model", "as built", "merged", "left", "gcomp's", "rewriting", "gcomp's", "times faster", "call", "gcomp's")
+    for name, (_, size) in MODELS.items():
+        for package, backend in (("Theano", "py"), ("PyTensor C", "cvm"), ("PyTensor Numba", "numba")):
+            python = theano_python if package == "Theano" else sys.executable
+            graph, artifact = folder / f"{name}.json", folder / f"{name}.so"
+            built = peer(python, name, "--export", graph)
+            runs = sorted((Optimised(graph, folder, "fast_run") for _ in range(5)), key=lambda run: run.optimise_seconds)
+            ours = runs[len(runs) // 2]
+            calls = []
+            if backend != "py":
+                subprocess.run([GCOMP, graph, "-o", artifact], check=True)
+                calls = ["--beside", artifact]
+            told = peer(python, name, "--backend", backend, *calls)
+            what = f"{name} {size}, {package}"
+            report.figures[what] = {"peer": told, "gcomp": ours.optimise_seconds, "left": ours.left()}
+            if told is None:
+                ratio = PEER_SECONDS / ours.optimise_seconds
+                report.goal(f"rewriting, {what}", 100 / ratio, 1.0, " of the goal's time")
+                over = f"> {PEER_SECONDS * 1e3:.0f}"
+                row(what, built["nodes"], "", "", ours.left(), over, f"{ours.optimise_seconds * 1e3:.1f}", f"> {ratio:.0f}", "", "")
+                continue
+            ratio = told["rewriting"] / ours.optimise_seconds
+            report.goal(f"rewriting, {what}", 100 / ratio, 1.0, " of the goal's time")
+            if package == "Theano":
+                report.goal(f"nodes left, {what}", ours.left(), told["left"])
+            call = [f"{told[key] * 1e6:.1f}" for key in ("call", "gcomp_call") if key in told]
+            if len(call) == 2:
+                report.goal(f"a call, {what}", told["gcomp_call"] / told["call"], 1.0, " of the peer's time")
+            times = [f"{told['rewriting'] * 1e3:.0f}", f"{ours.optimise_seconds * 1e3:.1f}", f"{ratio:.0f}"]
+            row(what, told["nodes"], told["merged"], told["left"], ours.left(), *times, *(call or ["", ""]))
 
 
 def _usage(command):
@@ -163,6 +221,9 @@ def main():
     report = Report()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        if "models" in args.sections:
+            models(report, folder)
+            print()
         if "speed" in args.sections:
             speed(report, folder)
             print()

@@ -22,6 +22,7 @@ std::vector<pass::Pass> stages();
 
 // Rows, one a pass.
 pass::Pass merge();         // equal nodes are one, dead nodes go: a sweep without rules
+pass::Pass extents();       // extents that are checked to be equal are one
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
 pass::Pass reassociate();   // sums and products over many nodes
 pass::Pass join_terms();    // blocks and products in long sums
