@@ -31,7 +31,7 @@ import user_graphs  # noqa: E402
 from graph_builder.files import write  # noqa: E402
 from graph_builder.frameworks import MODELS  # noqa: E402
 
-GCOMP = ROOT / "build" / "gcomp"
+GCOMP = Path(os.environ.get("GCOMP", ROOT / "build" / "gcomp"))
 LEVELS = ["merge", "fast_compile", "fast_run"]
 PEER_SECONDS = 150  # of CPU time, what a peer may take for one model
 GROWTH = (10_000, 100_000, 1_000_000)
@@ -98,14 +98,18 @@ def peer(python, *command):
     return json.loads(done.stdout)
 
 
-def models(report, folder):
+PEERS = {"Theano": "py", "PyTensor C": "cvm", "PyTensor Numba": "numba"}  # and their backends
+
+
+def models(report, folder, peers):
     """gcomp on the graphs of Theano and of PyTensor, as these have them before any rewriting."""
     theano_python = ROOT / os.environ.get("GCOMP_THEANO_VENV", ".venv-theano") / "bin" / "python"
     print("Milliseconds of rewriting at fast_run, of the same graph by the package and by gcomp; nodes as built, after merging")
     print("and left (a fused group is one); microseconds of a call, gcomp on one thread.\n")
     header("model", "as built", "merged", "left", "gcomp's", "rewriting", "gcomp's", "times faster", "call", "gcomp's")
     for name, (_, size) in MODELS.items():
-        for package, backend in (("Theano", "py"), ("PyTensor C", "cvm"), ("PyTensor Numba", "numba")):
+        for package in peers:
+            backend = PEERS[package]
             python = theano_python if package == "Theano" else sys.executable
             graph, artifact = folder / f"{name}.json", folder / f"{name}.so"
             built = peer(python, name, "--export", graph)
@@ -135,14 +139,22 @@ def models(report, folder):
             row(what, told["nodes"], told["merged"], told["left"], ours.left(), *times, *(call or ["", ""]))
 
 
+# A small process between this one and the command: Linux lets a child begin with its parent's peak of memory.
+_RUN = """
+import json, os, sys, time
+begin = time.perf_counter()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+wall = time.perf_counter() - begin
+print(json.dumps([usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def _usage(command):
-    """CPU and wall seconds and peak bytes of a command, which must succeed: of this child alone."""
-    begin = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, os.environ)
-    _, status, usage = os.wait4(pid, 0)
-    if status != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_utime + usage.ru_stime, time.perf_counter() - begin, usage.ru_maxrss * 1024
+    """CPU and wall seconds and peak bytes of a command, which must succeed."""
+    done = subprocess.run([sys.executable, "-S", "-c", _RUN, *command], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
 
 
 def slope(points):
@@ -213,6 +225,7 @@ def speed(report, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sections", nargs="+", choices=["models", "growth", "speed"], default=["models", "growth", "speed"])
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--levels", nargs="+", default=LEVELS)
     parser.add_argument("--graphs", nargs="+", choices=list(user_graphs.GRAPHS), default=list(user_graphs.GRAPHS), metavar="NAME")
     parser.add_argument("--nodes", nargs="+", type=int, default=GROWTH, metavar="N")
@@ -222,7 +235,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if "models" in args.sections:
-            models(report, folder)
+            models(report, folder, args.peers)
             print()
         if "speed" in args.sections:
             speed(report, folder)
