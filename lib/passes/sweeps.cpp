@@ -58,8 +58,8 @@ Pass specialize() {
 }
 
 std::vector<Pass> table() {
-  std::vector<Pass> rows = {merge(),      extents(),   canonicalize(), captures(), reassociate(),
-                            join_terms(), stabilize(), specialize(),   layout()};
+  std::vector<Pass> rows = {merge(),       extents(),    canonicalize(), control(),    captures(),
+                            reassociate(), join_terms(), stabilize(),    specialize(), layout()};
   for (Pass& row : stages()) rows.push_back(std::move(row));
   return rows;
 }
@@ -68,6 +68,8 @@ std::vector<pass::OrderPair> order() {
   return {
       {"extents", "canonicalize",
        "checks of extents that are one then vanish, and equal values meet"},
+      {"canonicalize", "control", "bodies show what they need once they are canonical"},
+      {"control", "captures", "a carried value that never changes may be a constant"},
       {"canonicalize", "captures", "what bodies capture is a constant once it is folded"},
       {"canonicalize", "reassociate",
        "equal terms are one value, and signs and constants are where sums and products look"},

@@ -26,6 +26,7 @@ pass::Pass extents();       // extents that are checked to be equal are one
 pass::Pass canonicalize();  // identities, folding, shape arithmetic
 pass::Pass reassociate();   // sums and products over many nodes
 pass::Pass join_terms();    // blocks and products in long sums
+pass::Pass control();       // what cond and loop do in vain
 pass::Pass captures();      // constants that bodies capture, into the bodies
 pass::Pass stabilize();     // accurate forms
 pass::Pass specialize();    // cheaper forms

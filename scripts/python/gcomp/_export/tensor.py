@@ -411,7 +411,7 @@ def dot(cx, node, ins):
     x = g.reshape(x, (1, *x.shape)) if row else x
     y = g.reshape(y, (*y.shape, 1)) if column else y
     product = _matmul(g, x, y)
-    return [g.reshape(product, product.shape[row : 2 - column])]
+    return [g.reshape(product, product.shape[row : product.rank - column])]
 
 
 @handles("Blockwise")
