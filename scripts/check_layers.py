@@ -29,7 +29,7 @@ ONLY = {
 THIRD_PARTY = {
     "spdlog": {"support"},
     "fmt": {"support"},
-    "nlohmann": {"support", "formats", "artifact", "driver"},  # wherever a JSON document is read or written
+    "nlohmann": {"support", "formats", "pass", "artifact", "driver"},  # wherever a JSON document is read or written
     "google": {"formats"},
     "onnx": {"formats"},
     "llvm": {"codegen", "artifact"},

@@ -24,6 +24,7 @@
 #include "generate.h"
 #include "manifest_json.h"
 #include "phases.h"
+#include "report.h"
 
 namespace gcomp::driver {
 namespace {
@@ -58,20 +59,22 @@ std::string describe(const pass::RewriteLimit& limit, size_t most) {
 }
 
 std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptions& o,
-                                Phases& phases) {
+                                Report& report) {
   pass::Options options = o.pipeline;
+  if (report.lineage() != nullptr) options.observers.push_back(report.lineage());
   options.dump = [](const std::string& name, const Graph& g) {
     std::cerr << "// after " << name << "\n" << print(g, {.max_elements = 8, .elide = true});
   };
   options.verify = [](const Graph& g) { verify_or_throw(g, "a pass"); };
   pass::RewriteLimit limit(o.rewrite_limit.value_or(SIZE_MAX));
   if (o.rewrite_limit) options.observers.push_back(&limit);
-  graph = pass::run(std::move(graph), pipeline(), options, &phases.passes);
+  graph = pass::run(std::move(graph), pipeline(), options, report.profile());
   if (o.rewrite_limit) std::cerr << "gcomp: " << describe(limit, *o.rewrite_limit) << "\n";
   return graph;
 }
 
-lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {
+lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
+                                 const Report& report) {
   const codegen::CpuTraits cpu = codegen::cpu_traits(cpu_level(o.mcpu));
   lower::LowerOptions options;
   options.vector_bytes = cpu.vector_bytes;
@@ -79,6 +82,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o) {
   options.fma = cpu.fma;
   options.fuse = pass::selects(pipeline(), o.pipeline, passes::kFusion);
   options.static_extents = pass::selects(pipeline(), o.pipeline, passes::kStaticExtents);
+  options.trace = report.wants_trace();
   try {
     return lower::lower(graph, options);
   } catch (const UserError& error) {  // it knows the node, not the file
@@ -154,11 +158,12 @@ void compile(const CompileOptions& o) {
   check_options(o);
   Progress progress(stderr_is_terminal());
   Phases phases(progress);
+  Report report(o, phases);
   Context context;
-  const auto finish = [&] {
+  const auto finish = [&](const lower::LoweredModule* module) {
     write_depfile(o, context);
     phases.end();
-    phases.report(o.profile);
+    report.write(module);
   };
 
   // The graph, node for node as the file says.
@@ -168,44 +173,52 @@ void compile(const CompileOptions& o) {
 
   // Rewriting: canonicalize, stabilize, specialize.
   phases.begin("optimise");
-  graph = optimize(std::move(graph), o, phases);
+  graph = optimize(std::move(graph), o, report);
   if (o.emit == Emit::kGraph) {
+    report.explain(*graph, nullptr);
+    phases.begin("write");
     formats::write_graph(*graph, o.output);
-    return finish();
+    return finish(nullptr);
   }
   // Beyond this point no node is added, changed or removed.
 
   // Fusion groups become kernels and the steps that call them.
   phases.begin("lower");
-  const lower::LoweredModule module = lower_graph(*graph, o);
+  const lower::LoweredModule module = lower_graph(*graph, o, report);
+  report.explain(*graph, &module);
   if (o.emit == Emit::kKernels) {
+    phases.begin("write");
     write_kernels(o.output, module);
-    return finish();
+    return finish(&module);
   }
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
   const GeneratedCode code = generate_code(module, o);
+  phases.modules = code.modules;
   if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) {
+    phases.begin("write");
     write_texts(o.output, code.objects);
-    return finish();
+    return finish(&module);
   }
 
   // Code, plan, constants and description become one file.
   phases.begin("link");
   write_linked(module, code, o);
-  finish();
+  finish(&module);
 }
 
 void optimize_to_file(const CompileOptions& o) {
   check_options(o);
   Progress progress(stderr_is_terminal());
   Phases phases(progress);
+  Report report(o, phases);
   Context context;
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
   phases.begin("optimise");
-  graph = optimize(std::move(graph), o, phases);
+  graph = optimize(std::move(graph), o, report);
+  report.explain(*graph, nullptr);
   phases.begin("write");
   if (o.output == "-") {
     std::cout << print(*graph);
@@ -213,7 +226,7 @@ void optimize_to_file(const CompileOptions& o) {
     formats::write_graph(*graph, o.output);
   }
   phases.end();
-  phases.report(o.profile);
+  report.write(nullptr);
 }
 
 }  // namespace gcomp::driver

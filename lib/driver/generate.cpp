@@ -1,5 +1,7 @@
 #include "generate.h"
 
+#include <algorithm>
+#include <chrono>
 #include <numeric>
 
 #include "gcomp/artifact/lowered_plan.h"
@@ -31,7 +33,8 @@ bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& 
 
 std::vector<std::string> compile_some(const lower::LoweredModule& module,
                                       const std::vector<uint32_t>& which,
-                                      codegen::CompileOptions options, bool optimize_cold) {
+                                      codegen::CompileOptions options, bool optimize_cold,
+                                      std::vector<codegen::ModuleTime>* times) {
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names;
   std::vector<double> work;
@@ -42,7 +45,7 @@ std::vector<std::string> compile_some(const lower::LoweredModule& module,
     if (!optimize_cold) work.push_back(all_work[k]);
   }
   options.work = work;
-  return codegen::compile_kernels(kernels, names, options);
+  return codegen::compile_kernels(kernels, names, options, times);
 }
 
 }  // namespace
@@ -78,14 +81,25 @@ GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOpt
   code.straight_line = is_straight_line(module, o);
   if (code.straight_line) {
     const artifact::StraightLineModule straight = artifact::make_straight_line(module);
-    code.objects = compile_some(module, straight.called, options, optimize_cold);
+    code.objects = compile_some(module, straight.called, options, optimize_cold, &code.modules);
+    double before = 0;
+    for (const codegen::ModuleTime& m : code.modules)
+      before = std::max(before, m.begin + m.seconds);
+    const auto begin = std::chrono::steady_clock::now();
     code.objects.push_back(codegen::compile_straight_line(straight.code, kStraightSymbol, options));
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    code.modules.push_back({.begin = before,
+                            .seconds = taken.count(),
+                            .bytes = code.objects.back().size(),
+                            .effort = options.effort,
+                            .functions = {kStraightSymbol},
+                            .function_seconds = {taken.count()}});
     code.plan = artifact::build_straight_line_plan(module, straight, kStraightSymbol, plan);
     return code;
   }
   std::vector<uint32_t> all(module.kernels.size());
   std::iota(all.begin(), all.end(), 0u);
-  code.objects = compile_some(module, all, options, optimize_cold);
+  code.objects = compile_some(module, all, options, optimize_cold, &code.modules);
   code.plan = artifact::build_plan(module, "", plan);
   return code;
 }

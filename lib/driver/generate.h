@@ -18,6 +18,7 @@ struct GeneratedCode {
   std::vector<std::string> objects;  // or texts, by the options' emit
   PlanImage plan;
   bool straight_line = false;
+  std::vector<codegen::ModuleTime> modules;
 };
 
 // Constants' bytes stay in the module's context. UserError when straight-line code is asked for and the

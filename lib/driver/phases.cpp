@@ -1,5 +1,7 @@
 #include "phases.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -7,18 +9,118 @@
 #include "gcomp/support/files.h"
 
 namespace gcomp::driver {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using codegen::ModuleTime;
+
+constexpr int kVersion = 1;      // of the JSON: grows when a field changes or goes
+constexpr size_t kSlowest = 10;  // functions that the table names
+constexpr std::string_view kEfforts[] = {"fast", "default", "full"};
+
+double mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+template <class... Args>
+std::string line(const char* format, Args... args) {
+  char text[256];
+  std::snprintf(text, sizeof text, format, args...);
+  return text;
+}
+
+// ---- Lowering
+
+using Causes = std::array<size_t, schedule::kNumUnfused>;
+
+Causes count_causes(const lower::Stats& stats) {
+  Causes causes = {};
+  for (const lower::GraphTrace& trace : stats.traces) {
+    for (const schedule::UnfusedEdge& e : trace.unfused) ++causes[static_cast<size_t>(e.why)];
+  }
+  return causes;
+}
+
+size_t count_grouped(const lower::Stats& stats) {
+  size_t nodes = 0;
+  for (const lower::GroupStats& g : stats.groups) nodes += g.num_nodes;
+  return nodes;
+}
+
+std::string lowering_table(const lower::Stats& s) {
+  std::string text =
+      line("fusion %.3f ms: %zu nodes in %zu groups, %zu kernels, called %zu times\n",
+           s.fusion_seconds * 1e3, count_grouped(s), s.groups.size(), s.distinct_kernels,
+           s.kernel_calls);
+  const Causes causes = count_causes(s);
+  for (size_t i = 0; i < causes.size(); ++i) {
+    if (causes[i] == 0) continue;
+    text += line("%9zu operands not fused: ", causes[i]);
+    text += schedule::reason(static_cast<schedule::Unfused>(i));
+    text += "\n";
+  }
+  return text + "\n";
+}
+
+Json lowering_json(const lower::Stats& s) {
+  Json unfused = Json::object();
+  const Causes causes = count_causes(s);
+  for (size_t i = 0; i < causes.size(); ++i) {
+    unfused[std::string(schedule::name(static_cast<schedule::Unfused>(i)))] = causes[i];
+  }
+  return {{"fusion_seconds", s.fusion_seconds}, {"groups", s.groups.size()},
+          {"grouped_nodes", count_grouped(s)},  {"kernels", s.distinct_kernels},
+          {"kernel_calls", s.kernel_calls},     {"unfused", unfused}};
+}
+
+// ---- Code generation
+
+std::string modules_table(const std::vector<ModuleTime>& modules) {
+  if (modules.empty()) return "";
+  std::vector<std::pair<double, std::string>> functions;
+  double seconds = 0;
+  size_t bytes = 0;
+  for (const ModuleTime& m : modules) {
+    seconds += m.seconds;
+    bytes += m.bytes;
+    for (size_t i = 0; i < m.functions.size(); ++i) {
+      functions.emplace_back(m.function_seconds[i], m.functions[i]);
+    }
+  }
+  std::ranges::sort(functions, std::greater<>());
+  std::string text = line("%zu functions in %zu modules: %.2f ms of all threads, %zu bytes\n",
+                          functions.size(), modules.size(), seconds * 1e3, bytes);
+  text += "       ms  slowest to compile\n";
+  for (size_t i = 0; i < std::min(kSlowest, functions.size()); ++i) {
+    text += line("%9.3f  ", functions[i].first * 1e3) + functions[i].second + "\n";
+  }
+  return text + "\n";
+}
+
+Json module_json(const ModuleTime& m) {
+  Json functions = Json::array();
+  for (size_t i = 0; i < m.functions.size(); ++i) {
+    functions.push_back({{"name", m.functions[i]}, {"seconds", m.function_seconds[i]}});
+  }
+  return {{"begin", m.begin},
+          {"seconds", m.seconds},
+          {"bytes", m.bytes},
+          {"effort", kEfforts[static_cast<size_t>(m.effort)]},
+          {"functions", functions}};
+}
+
+}  // namespace
 
 void Phases::begin(const std::string& name) {
   end();
   progress_.stage(name);
-  phases_.push_back({name});
   begin_ = Clock::now();
+  phases_.push_back({name, std::chrono::duration<double>(begin_ - start_).count()});
   open_ = true;
 }
 
 void Phases::end() {
   if (!open_) return;
   phases_.back().seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+  phases_.back().memory = memory_use();
   open_ = false;
 }
 
@@ -27,31 +129,40 @@ void Phases::report(const std::string& where) const {
   if (where == "-") {
     std::cerr << table();
   } else {
-    write_file(where, json());
+    write_file(where, json().dump(2) + "\n");
   }
 }
 
 std::string Phases::table() const {
-  std::string text = "phase              ms\n";
+  std::string text = "phase                ms  resident MiB  peak MiB\n";
   double total = 0;
-  char line[128];
   for (const Phase& phase : phases_) {
-    std::snprintf(line, sizeof line, "%-14s %8.2f\n", phase.name.c_str(), phase.seconds * 1e3);
-    text += line;
+    text += line("%-14s %8.2f %13.1f %9.1f\n", phase.name.c_str(), phase.seconds * 1e3,
+                 mib(phase.memory.resident), mib(phase.memory.peak));
     total += phase.seconds;
   }
-  std::snprintf(line, sizeof line, "%-14s %8.2f\n\n", "all", total * 1e3);
-  return text + line + pass::to_table(passes);
+  text += line("%-14s %8.2f\n\n", "all", total * 1e3);
+  text += pass::to_table(passes) + "\n";
+  if (lowering) text += lowering_table(*lowering);
+  return text + modules_table(modules);
 }
 
-std::string Phases::json() const {
-  nlohmann::ordered_json all;
-  all["phases"] = nlohmann::ordered_json::array();
+Json Phases::json() const {
+  Json all;
+  all["version"] = kVersion;
+  all["phases"] = Json::array();
   for (const Phase& phase : phases_) {
-    all["phases"].push_back({{"name", phase.name}, {"seconds", phase.seconds}});
+    all["phases"].push_back({{"name", phase.name},
+                             {"begin", phase.begin},
+                             {"seconds", phase.seconds},
+                             {"resident_bytes", phase.memory.resident},
+                             {"peak_bytes", phase.memory.peak}});
   }
-  all["passes"] = nlohmann::ordered_json::parse(pass::to_json(passes));
-  return all.dump(2) + "\n";
+  all["passes"] = Json::parse(pass::to_json(passes));
+  if (lowering) all["lowering"] = lowering_json(*lowering);
+  all["modules"] = Json::array();
+  for (const ModuleTime& m : modules) all["modules"].push_back(module_json(m));
+  return all;
 }
 
 }  // namespace gcomp::driver

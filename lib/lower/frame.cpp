@@ -1,6 +1,7 @@
 #include "frame.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "gcomp/support/error.h"
 
@@ -58,7 +59,12 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state,
   }
   schedule::FusionOptions options = state.fusion;
   options.early = early;
-  return schedule::fuse(graph, options);
+  options.explain = state.options.trace;
+  const auto begin = std::chrono::steady_clock::now();
+  schedule::Groups groups = schedule::fuse(graph, options);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  state.module->stats.fusion_seconds += taken.count();
+  return groups;
 }
 
 }  // namespace
@@ -67,7 +73,7 @@ Frame::Frame(const Graph& module_graph, ModuleState& state)
     : source_(module_graph),
       symbols_(module_graph.context().dims, true),
       groups_(make_groups(source_, state)),
-      writer_(source_, groups_, state) {
+      writer_(source_, source_, groups_, state) {
   check_supported();
 }
 
@@ -77,7 +83,7 @@ Frame::Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleSta
       copy_(instantiate(body, symbols_)),
       early_(find_early(*copy_, turns)),
       groups_(make_groups(*copy_, state, early_)),
-      writer_(*copy_, groups_, state) {
+      writer_(source_, *copy_, groups_, state) {
   check_supported();
 }
 

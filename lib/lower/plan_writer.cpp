@@ -7,13 +7,21 @@
 
 namespace gcomp::lower {
 
-PlanWriter::PlanWriter(const Graph& graph, const schedule::Groups& groups, ModuleState& state)
+PlanWriter::PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
+                       ModuleState& state)
     : graph_(graph),
       groups_(groups),
       state_(state),
       required_(graph.num_nodes(), false),
       live_(graph.num_nodes(), false) {
   find_live();
+  if (!state.options.trace) return;
+  std::vector<GraphTrace>& traces = state.module->stats.traces;
+  trace_ = traces.size();
+  traces.push_back({.graph = &source,
+                    .group_of = groups.group_of,
+                    .stats_of = std::vector<uint32_t>(groups.groups.size(), schedule::kNoGroup),
+                    .unfused = groups.unfused});
 }
 
 void PlanWriter::find_live() {
@@ -106,6 +114,7 @@ void PlanWriter::begin_group(uint32_t group) {
   if (g.nodes.size() > kMaxNames) s.nodes += " ...";
   stats_index_ = static_cast<uint32_t>(state_.module->stats.groups.size());
   state_.module->stats.groups.push_back(std::move(s));
+  if (state_.options.trace) state_.module->stats.traces[trace_].stats_of[group] = stats_index_;
 }
 
 // "k12_conv_add_relu": the first ops of the group that a kernel was made for, for profilers.

@@ -27,7 +27,9 @@ struct ModuleState {
 
 class PlanWriter {
  public:
-  PlanWriter(const Graph& graph, const schedule::Groups& groups, ModuleState& state);
+  // `source`: what `graph` is a copy of, or itself.
+  PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
+             ModuleState& state);
 
   const Graph& graph() const { return graph_; }
   const schedule::Groups& groups() const { return groups_; }
@@ -99,6 +101,7 @@ class PlanWriter {
   uint32_t next_group_ = 0;
   uint32_t group_ = 0;  // the current one
   uint32_t stats_index_ = 0;
+  size_t trace_ = 0;  // index in stats.traces
 };
 
 // One function an op family; each writes the calls and steps of one group (nodes[0] is the op).

@@ -4,6 +4,7 @@
 
 #include "gcomp/pass/pass.h"
 #include "gcomp/support/error.h"
+#include "gcomp/support/memory.h"
 
 namespace gcomp::pass {
 namespace {
@@ -12,6 +13,14 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Of its arrays.
+size_t bytes_of(const Graph& g) {
+  size_t operands = 0;
+  for (const Node& n : g.nodes()) operands += n.num_operands;
+  return g.num_nodes() * sizeof(Node) + operands * sizeof(ValueId) +
+         g.num_values() * (sizeof(TypeId) + sizeof(NodeId));
 }
 
 bool wants_dump(const Options& options, const std::string& pass) {
@@ -66,8 +75,10 @@ std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipelin
     PassContext context{select_rules(pipeline, *pass, options),
                         options.fast_math,
                         &record,
+                        profile != nullptr,
                         {options.observers.begin(), options.observers.end()}};
     for (Observer* o : options.observers) o->begin_pass(*pass, *graph);
+    record.begin = seconds_since(start);
     const auto begin = Clock::now();
     auto changed = run_one(*graph, *pass, context);
     record.seconds = seconds_since(begin);
@@ -78,13 +89,19 @@ std::unique_ptr<Graph> run(std::unique_ptr<Graph> graph, const Pipeline& pipelin
     }
     for (Observer* o : options.observers) o->end_pass(*pass, *graph, before);
     record.nodes_after = graph->num_nodes();
+    if (profile != nullptr) {
+      record.graph_bytes = bytes_of(*graph);
+      record.peak_bytes = memory_use().peak;
+    }
     if (verify) {
       const auto verifying = Clock::now();
       verify_after(options, pass->name, *graph);
       record.verify_seconds = seconds_since(verifying);
     }
     if (options.dump && wants_dump(options, pass->name)) options.dump(pass->name, *graph);
-    if (profile != nullptr) profile->passes.push_back(std::move(record));
+    if (profile == nullptr) continue;
+    profile->verify_seconds += record.verify_seconds;
+    profile->passes.push_back(std::move(record));
   }
   if (profile != nullptr) profile->seconds += seconds_since(start);
   return graph;

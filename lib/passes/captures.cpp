@@ -26,7 +26,8 @@ struct Version {
 
 class Captures {
  public:
-  explicit Captures(const Graph& graph) : context_(graph.context()), graph_(graph) {}
+  Captures(const Graph& graph, const pass::PassContext& pass)
+      : context_(graph.context()), graph_(graph), pass_(pass) {}
 
   // Null if no body captures a constant.
   std::unique_ptr<Graph> run() {
@@ -138,7 +139,9 @@ class Captures {
     }
     for (const Port& port : g.outputs()) b.output(port.name, made[port.value.index]);
     for (const Update& u : g.updates()) b.update(u.input, u.output);
-    return b.finish();
+    auto result = b.finish();
+    pass_.rebuilt(g, *result, made);
+    return result;
   }
 
   void copy_node(const Version& v, NodeId id, const std::vector<DimId>& by,
@@ -170,6 +173,7 @@ class Captures {
 
   Context& context_;
   const Graph& graph_;
+  const pass::PassContext& pass_;
   std::vector<Version> versions_;  // the module's graph first
   // (body, what it is given) -> version, by increasing id of the body
   std::map<std::pair<uint32_t, std::vector<std::pair<size_t, uint32_t>>>, size_t> numbers_;
@@ -180,7 +184,7 @@ class Captures {
 
 pass::Pass captures() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
-    const auto changed = Captures(graph).run();
+    const auto changed = Captures(graph, context).run();
     if (!changed || !may_rebuild(graph, context)) return nullptr;
     return sweep(*changed, context);
   };

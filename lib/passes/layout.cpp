@@ -76,6 +76,15 @@ class ChannelsLast {
     return builder_.finish();
   }
 
+  // Per old value the form in which it is computed.
+  std::vector<ValueId> became() const {
+    std::vector<ValueId> all = plain_;
+    for (size_t v = 0; v < all.size(); ++v) {
+      if (!all[v].valid() || native_last_[v]) all[v] = last_[v];
+    }
+    return all;
+  }
+
  private:
   ValueId plain(ValueId v) {
     ValueId& form = plain_[v.index];
@@ -296,7 +305,9 @@ bool has_plain_convolution(const Graph& g) {
 pass::Pass layout() {
   const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
     if (!has_plain_convolution(graph) || !may_rebuild(graph, context)) return nullptr;
-    const auto changed = ChannelsLast(graph).run();
+    ChannelsLast layout(graph);
+    const auto changed = layout.run();
+    context.rebuilt(graph, *changed, layout.became());
     return sweep(*changed, context);
   };
   return {"layout",

@@ -16,6 +16,7 @@ std::unique_ptr<Graph> sweep(const Graph& graph, PassContext& context, bool fold
   options.fast_math = context.fast_math;
   options.folder = rewrite::reference_folder();
   options.observers = context.observers;
+  options.profile = context.timed;
   context.profile->sweeps.emplace_back();
   return rewrite::sweep(graph, rewrite::RuleSet(context.rules), options,
                         &context.profile->sweeps.back());

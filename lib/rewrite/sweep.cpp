@@ -10,20 +10,15 @@
 #include "gcomp/rewrite/sweep.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "fold.h"
 #include "gcomp/support/error.h"
 #include "matcher.h"
+#include "removed.h"
+#include "ticks.h"
 
 namespace gcomp::rewrite {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Constants last, else the older value first: one order per pair, so that a + b and b + a are one node.
 void order_operands(const Facts& facts, std::vector<ValueId>& pair) {
@@ -144,9 +139,9 @@ class Sweeper {
   bool fold(NodeId n);
   bool apply_rules(NodeId n);
   bool apply(const RuleSet::Candidate& candidate, NodeId n);
-  bool accept(NodeId n, uint32_t rule, std::span<const ValueId> values);
+  std::optional<Refusal> refusal(const Rewrite& rewrite, uint32_t rule);
+  void refuse(uint32_t rule, Refusal why);
   bool is_allowed(const Rewrite& rewrite);
-  void note_applied(const Rewrite& rewrite);
   bool leads_back(std::span<const ValueId> values, int rule);
   void wait_for(NodeId n, std::span<const ValueId> values, int rule);
   void finish(NodeId n);
@@ -200,6 +195,7 @@ std::unique_ptr<Graph> Sweeper::run() {
 
 std::unique_ptr<Graph> Sweeper::finish_graph() {
   std::unique_ptr<Graph> built = builder_.finish();
+  stats_.nodes_built += built->num_nodes();
   std::vector<ValueId> moved;
   std::unique_ptr<Graph> smaller = without_dead_nodes(*built, moved);
   if (!options_.observers.empty()) {
@@ -335,8 +331,14 @@ bool Sweeper::replace(NodeId n) {
   return apply_rules(n);
 }
 
+void Sweeper::refuse(uint32_t rule, Refusal why) {
+  ++stats_.rules[rule].refused[static_cast<size_t>(why)];
+}
+
 bool Sweeper::fold(NodeId n) {
+  const uint64_t begin = options_.profile ? ticks() : 0;
   auto constants = fold_node(options_.folder, facts_, n);
+  if (options_.profile) stats_.fold_ticks += ticks() - begin;
   if (!constants) return false;
   ++stats_.folded;
   const size_t before = graph().num_nodes();
@@ -346,7 +348,7 @@ bool Sweeper::fold(NodeId n) {
   const Rewrite rewrite{nullptr, old_node_, graph(), n, values, before};
   if (leads_back(values, -1) || !is_allowed(rewrite)) return false;
   wait_for(n, values, -1);
-  note_applied(rewrite);
+  for (Observer* o : options_.observers) o->applied(rewrite);
   return true;
 }
 
@@ -362,12 +364,20 @@ bool Sweeper::apply_rules(NodeId n) {
     constants[i] =
         (ops[i] == Op::constant || ops[i] == Op::broadcast) && facts_.is_constant(operands[i]);
   }
+  uint64_t begin = options_.profile ? ticks() : 0;
   for (const RuleSet::Candidate& c : candidates) {
     const auto meets = [&](int i) {
       return c.needs[i].kind == OperandNeed::kAny ||
              (c.needs[i].kind == OperandNeed::kOp ? ops[i] == c.needs[i].op : constants[i]);
     };
-    if (meets(0) && meets(1) && apply(c, n)) return true;
+    if (!meets(0) || !meets(1)) continue;
+    const bool applied = apply(c, n);
+    if (options_.profile) {
+      const uint64_t end = ticks();
+      stats_.rules[rules_.pattern(c.pattern).rule].ticks += end - begin;
+      begin = end;
+    }
+    if (applied) return true;
   }
   return false;
 }
@@ -378,67 +388,65 @@ bool Sweeper::apply(const RuleSet::Candidate& candidate, NodeId n) {
   ++stats.tried;
   Bindings bindings;
   if (!match_pattern(pattern, facts_, n, &bindings)) return false;
+  ++stats.matched;
   const Rule& rule = *rules_.rules()[pattern.rule];
-  const auto start = Clock::now();
   const Match match(facts_, n, rules_.names(pattern.rule), bindings, options_.fast_math);
+  if (rule.condition && !rule.condition(match)) {
+    refuse(pattern.rule, Refusal::kCondition);
+    return false;
+  }
   const size_t before = graph().num_nodes();
-  bool applied = false;
-  if (!rule.condition || rule.condition(match)) {
-    ++stats.matched;
-    const Replacement result =
-        std::holds_alternative<Pattern>(rule.result)
-            ? Replacement(build_template(std::get<Pattern>(rule.result), match, emit_))
-            : std::get<ResultFunction>(rule.result)(match, emit_);
-    grow();
-    const auto index = static_cast<int>(pattern.rule);
-    const Rewrite rewrite{&rule, old_node_, graph(), n, result.values, before};
-    applied = accept(n, pattern.rule, result.values) && !leads_back(result.values, index) &&
-              is_allowed(rewrite);
-    if (applied) {
-      wait_for(n, result.values, index);
-      note_applied(rewrite);
-    }
-  }
+  const Replacement result =
+      std::holds_alternative<Pattern>(rule.result)
+          ? Replacement(build_template(std::get<Pattern>(rule.result), match, emit_))
+          : std::get<ResultFunction>(rule.result)(match, emit_);
+  grow();
   stats.nodes_created += graph().num_nodes() - before;
-  if (applied) {
-    ++stats.applied;
-    ++stats_.applied;
-    recent_[applications_++ % kRecentRules] = static_cast<int>(pattern.rule);
+  const Rewrite rewrite{&rule, old_node_, graph(), n, result.values, before};
+  if (const auto why = refusal(rewrite, pattern.rule)) {
+    refuse(pattern.rule, *why);
+    return false;
   }
-  stats.seconds += seconds_since(start);
-  return applied;
+  wait_for(n, result.values, static_cast<int>(pattern.rule));
+  for (Observer* o : options_.observers) o->applied(rewrite);
+  ++stats.applied;
+  ++stats_.applied;
+  recent_[applications_++ % kRecentRules] = static_cast<int>(pattern.rule);
+  return true;
 }
 
-// One value per result, of the same type, not the root itself, within the limits.
-bool Sweeper::accept(NodeId n, uint32_t rule, std::span<const ValueId> values) {
-  const Node& node = graph().node(n);
-  const std::string& name = rules_.rules()[rule]->name;
-  if (values.empty()) return false;
-  GCOMP_CHECK(values.size() == node.num_results,
+// Accepted: one value per result, of the same type, not the root itself, within the limits.
+std::optional<Refusal> Sweeper::refusal(const Rewrite& rewrite, uint32_t rule) {
+  const Node& node = graph().node(rewrite.root);
+  const std::string& name = rewrite.rule->name;
+  if (rewrite.values.empty()) return Refusal::kFunction;
+  GCOMP_CHECK(rewrite.values.size() == node.num_results,
               "rule " + name + " gave another number of results");
   bool same = true;
   for (int k = 0; k < node.num_results; ++k) {
-    const ValueId old = graph().result(n, k);
-    same = same && values[k] == old;
-    if (graph().type_id(values[k]) != graph().type_id(old)) {
+    const ValueId value = rewrite.values[k], old = graph().result(rewrite.root, k);
+    same = same && value == old;
+    if (graph().type_id(value) != graph().type_id(old)) {
       ++stats_.refused;
       note("rule " + name + " changed the type of its root");
-      return false;
+      return Refusal::kType;
     }
   }
-  if (same) return false;
+  if (same) return Refusal::kFunction;
   if (applications_ >= kMaxApplicationsPerNode) {
     note(recent_rules() + name + " (" + std::to_string(kMaxApplicationsPerNode) +
          " applications for one node)");
-    return false;
+    return Refusal::kLimit;
   }
   const double limit =
       kMaxGrowthPerRule * static_cast<double>(stats_.nodes_before) + kGrowthAllowance;
   if (static_cast<double>(stats_.rules[rule].nodes_created) > limit) {
     note("rule " + name + " made more nodes than allowed");
-    return false;
+    return Refusal::kLimit;
   }
-  return true;
+  if (leads_back(rewrite.values, static_cast<int>(rule))) return Refusal::kChase;
+  if (!is_allowed(rewrite)) return Refusal::kObserver;
+  return std::nullopt;
 }
 
 std::string Sweeper::recent_rules() const {
@@ -451,16 +459,7 @@ std::string Sweeper::recent_rules() const {
 }
 
 bool Sweeper::is_allowed(const Rewrite& rewrite) {
-  for (Observer* o : options_.observers) {
-    if (o->allows(rewrite)) continue;
-    ++stats_.forbidden;
-    return false;
-  }
-  return true;
-}
-
-void Sweeper::note_applied(const Rewrite& rewrite) {
-  for (Observer* o : options_.observers) o->applied(rewrite);
+  return std::ranges::all_of(options_.observers, [&](Observer* o) { return o->allows(rewrite); });
 }
 
 // A value that is itself being replaced: the rules on the way from there to here undo each other, and
@@ -548,13 +547,22 @@ std::vector<GraphId> nested_graphs(const Context& context, const Graph& g) {
   return order;
 }
 
-std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules, const SweepOptions& options,
+std::string_view name(Refusal r) {
+  constexpr std::string_view kNames[kNumRefusals] = {"condition", "function", "type",
+                                                     "chase",     "limit",    "observer"};
+  return kNames[static_cast<size_t>(r)];
+}
+
+std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules, const SweepOptions& asked,
                              SweepStats* stats) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   SweepStats ignored;
   if (stats == nullptr) stats = &ignored;
   stats->rules.resize(rules.rules().size());
   for (size_t i = 0; i < rules.rules().size(); ++i) stats->rules[i].name = rules.rules()[i]->name;
+  SweepOptions options = asked;
+  RemovedNodes removed(rules.rules());
+  if (options.profile) options.observers.push_back(&removed);
   BodyMap bodies;
   const auto sweep_one = [&](const Graph& g) {
     for (Observer* o : options.observers) o->begin_graph(g);
@@ -568,7 +576,16 @@ std::unique_ptr<Graph> sweep(const Graph& graph, const RuleSet& rules, const Swe
     ++stats->bodies;
   }
   auto swept = sweep_one(graph);
-  stats->seconds += seconds_since(start);
+  stats->seconds += watch.seconds();
+  if (options.profile) {
+    stats->fold_seconds = watch.seconds(stats->fold_ticks);
+    for (size_t i = 0; i < stats->rules.size(); ++i) {
+      RuleStats& r = stats->rules[i];
+      r.seconds = watch.seconds(r.ticks);
+      r.nodes_removed = removed.counts()[i];
+      stats->rule_seconds += r.seconds;
+    }
+  }
   return swept;
 }
 

@@ -13,6 +13,7 @@
 #include "gcomp/schedule/fusion.h"
 
 #include <algorithm>
+#include <optional>
 #include <queue>
 #include <unordered_map>
 
@@ -283,41 +284,43 @@ class Fuser {
     place(id, kind);
   }
 
-  // Whether `n`, reading operand `o`, may be in the group that computes o's base.
-  bool fusable(const Node& n, ValueId v, ValueId o) {
+  // Why `n`, reading operand `o`, may not be in the group that computes o's base.
+  std::optional<Unfused> obstacle(const Node& n, ValueId v, ValueId o) {
     const Chain& c = chains_[o.index];
     const uint32_t g = c.base.valid() ? group_of(c.base) : kNoGroup;
-    if (g == kNoGroup || c.kind == Chain::Kind::kOther || !options_.fuse) return false;
+    if (!options_.fuse) return Unfused::kOff;
+    if (g == kNoGroup || c.kind == Chain::Kind::kOther) return Unfused::kIndexMap;
     const GroupState& s = states_[g];
-    if (s.kind == GroupKind::kSingle || !s.open) return false;
-    if (kind_of(n.op) == NodeKind::kInline) return false;  // a copy through an index map
-    if (is_early(graph_.producer(v)) != is_early(graph_.producer(c.base))) return false;
+    if (s.kind == GroupKind::kSingle) return Unfused::kOwnKernel;
+    if (!s.open) return Unfused::kFull;
+    if (kind_of(n.op) == NodeKind::kInline) return Unfused::kIndexMap;  // a copy through it
+    if (is_early(graph_.producer(v)) != is_early(graph_.producer(c.base))) return Unfused::kTurns;
     const bool reduces = is_reduction(n, v);
     const DimId base_elements = shape(c.base).elements;
     const bool base_row = !s.reduced.empty() && base_elements != s.elements;
-    if (s.split && base_row) return false;
+    if (s.split && base_row) return Unfused::kReduction;
     if (reduces) {
-      if (s.kind == GroupKind::kContract || base_row || c.kind != Chain::Kind::kSame) return false;
+      if (s.kind == GroupKind::kContract) return Unfused::kOwnKernel;
+      if (base_row || c.kind != Chain::Kind::kSame) return Unfused::kReduction;
       const Shape& x = shape(o);
-      if (x.dims != s.space) return false;
+      if (x.dims != s.space) return Unfused::kSpace;
       const std::vector<bool> axes = reduced_axes(n, o);
-      if (!s.reduced.empty()) return axes == s.reduced;
-      return !(is_split(x, axes) && has_row_users(s));
+      return unless(s.reduced.empty() || axes == s.reduced, Unfused::kReduction);
     }
     if (c.kind == Chain::Kind::kSame) {
       const Shape& x = shape(v);
-      if (x.elements != base_elements) return false;
-      if (base_row) return true;
-      if (!s.reduced.empty()) return x.dims == s.space;
-      return refines(x.dims, s.space) || refines(s.space, x.dims);
+      if (x.elements != base_elements) return Unfused::kSpace;
+      if (base_row) return std::nullopt;
+      if (!s.reduced.empty()) return unless(x.dims == s.space, Unfused::kSpace);
+      return unless(refines(x.dims, s.space) || refines(s.space, x.dims), Unfused::kSpace);
     }
     // A row's value repeated along the reduced axes.
-    if (!base_row || shape(v).dims != s.space) return false;
+    if (!base_row || shape(v).dims != s.space) return Unfused::kSpace;
     std::vector<int> kept;
     for (size_t a = 0; a < s.reduced.size(); ++a) {
       if (!s.reduced[a]) kept.push_back(static_cast<int>(a));
     }
-    return c.axes == kept;
+    return unless(c.axes == kept, Unfused::kSpace);
   }
 
   // `v` is computed before all nodes like that of `reader`: their stages need not tell.
@@ -326,7 +329,9 @@ class Fuser {
   }
   bool is_early(NodeId n) const { return !options_.early.empty() && options_.early[n.index]; }
 
-  static bool has_row_users(const GroupState&) { return false; }
+  static std::optional<Unfused> unless(bool fine, Unfused why) {
+    return fine ? std::nullopt : std::optional(why);
+  }
 
   bool is_reduction(const Node& n, ValueId v) {
     if (!has_trait(n.op, kReduction) && n.op != Op::argmax && n.op != Op::argmin) return false;
@@ -366,9 +371,13 @@ class Fuser {
     const size_t data = num_data_operands(n);
     uint32_t stage = 1;
     std::vector<uint32_t> candidates;
+    obstacles_.assign(operands.size(), Unfused::kPath);
     for (size_t i = 0; i < operands.size(); ++i) {
       const Chain& c = chains_[operands[i].index];
-      if (kind == NodeKind::kNest && i < data && fusable(n, v, operands[i])) {
+      const auto why =
+          kind == NodeKind::kNest && i < data ? obstacle(n, v, operands[i]) : Unfused::kOwnKernel;
+      if (why) obstacles_[i] = *why;
+      if (!why) {
         const uint32_t g = group_of(c.base);
         stage = std::max({stage, states_[g].stage, c.extra + 1});
         if (std::find(candidates.begin(), candidates.end(), g) == candidates.end()) {
@@ -388,9 +397,22 @@ class Fuser {
     }
     if (group == kNoGroup) group = new_group(id, kind, stage);
     parent_of_node_[id.index] = group;
+    if (options_.explain) note_unfused(id, group, candidates);
     GroupState& s = states_[group];
     s.weight += weight(id);
     for (ValueId o : operands) add_tensor(&s, o, group);
+  }
+
+  // `candidates`: the groups that it could have joined.
+  void note_unfused(NodeId id, uint32_t group, const std::vector<uint32_t>& candidates) {
+    const auto operands = graph_.operands(id);
+    for (size_t i = 0; i < operands.size(); ++i) {
+      const ValueId base = chains_[operands[i].index].base;
+      const uint32_t g = base.valid() ? group_of(base) : kNoGroup;
+      if (i >= num_data_operands(graph_.node(id)) || g == kNoGroup || g == group) continue;
+      const bool refused = std::ranges::find(candidates, g) != candidates.end();
+      unfused_.push_back({id, graph_.producer(base), refused ? join_refusal_ : obstacles_[i]});
+    }
   }
 
   uint32_t weight(NodeId id) {
@@ -443,6 +465,7 @@ class Fuser {
   uint32_t try_join(NodeId id, const std::vector<uint32_t>& candidates) {
     const Node& n = graph_.node(id);
     const ValueId v = graph_.result(id);
+    join_refusal_ = Unfused::kSpace;
     // The one with the richest space first: others are parts of it.
     uint32_t lead = candidates[0];
     for (uint32_t g : candidates) {
@@ -459,6 +482,7 @@ class Fuser {
     if (is_reduction(n, v)) {
       const ValueId x = graph_.operands(n)[0];
       if (merged.kind == GroupKind::kContract || shape(x).dims != merged.space) return kNoGroup;
+      join_refusal_ = Unfused::kReduction;
       if (!merged.reduced.empty() && reduced_axes(n, x) != merged.reduced) return kNoGroup;
       if (merged.reduced.empty()) set_reduced(&merged, n, v, x);
     } else {
@@ -472,7 +496,9 @@ class Fuser {
         return kNoGroup;
       }
     }
+    join_refusal_ = Unfused::kReduction;
     if (merged.split && merged.kept != merged.elements && uses_rows(n, merged)) return kNoGroup;
+    join_refusal_ = Unfused::kFull;
     const bool scalar = merged.space.empty();
     const uint32_t limit = scalar ? options_.max_scalar_weight : options_.max_weight;
     if (merged.weight > limit || merged.tensors.size() > options_.max_tensors) {
@@ -556,6 +582,7 @@ class Fuser {
       }
     }
     find_outputs(&result);
+    result.unfused = std::move(unfused_);
     return result;
   }
 
@@ -676,9 +703,32 @@ class Fuser {
   std::vector<uint32_t> parent_;          // union-find over groups
   std::vector<GroupState> states_;
   std::unordered_map<uint32_t, Shape> shapes_;
+  std::vector<Unfused> obstacles_;          // of each operand of the node that is placed
+  Unfused join_refusal_ = Unfused::kSpace;  // why try_join said no
+  std::vector<UnfusedEdge> unfused_;
 };
 
 }  // namespace
+
+std::string_view name(Unfused u) {
+  constexpr std::string_view kNames[kNumUnfused] = {
+      "off", "own kernel", "index map", "space", "reduction", "full", "path", "turns"};
+  return kNames[static_cast<size_t>(u)];
+}
+
+std::string_view reason(Unfused u) {
+  constexpr std::string_view kReasons[kNumUnfused] = {
+      "fusion is switched off",
+      "one of them has a kernel of its own",
+      "it is read through an index map that moves elements",
+      "they iterate over different extents",
+      "another reduction lies between them",
+      "the kernel would be too large",
+      "another kernel has to run between them",
+      "one of them is the same in every turn of the loop",
+  };
+  return kReasons[static_cast<size_t>(u)];
+}
 
 uint32_t op_weight(Op op, DType dtype) {
   if (!is_float(dtype)) {

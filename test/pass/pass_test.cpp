@@ -196,6 +196,35 @@ TEST_CASE("the profile is a table and JSON with every pass and rule") {
     }
   }
   CHECK(log1p);
+  // What must add up: a pattern that matched was applied or refused; parts are no more than the whole.
+  double passes_seconds = 0;
+  for (const auto& p : json["passes"]) {
+    double sweeps_seconds = 0;
+    for (const auto& s : p["sweeps"]) {
+      size_t applied = 0, created = 0;
+      double rule_seconds = 0;
+      for (const auto& r : s["rules"]) {
+        size_t refused = 0;
+        for (const auto& [cause, count] : r["refused"].items()) refused += count.get<size_t>();
+        CHECK(r["matched"] == r["applied"].get<size_t>() + refused);
+        CHECK(r["tried"] >= r["matched"]);
+        if (r["tried"] == 0) CHECK(r["seconds"] == 0);
+        applied += r["applied"].get<size_t>();
+        created += r["nodes_created"].get<size_t>();
+        rule_seconds += r["seconds"].get<double>();
+      }
+      CHECK(s["applied"] == applied);
+      CHECK(s["nodes_built"] >= created);
+      CHECK(s["rule_seconds"].get<double>() == doctest::Approx(rule_seconds));
+      CHECK(rule_seconds + s["fold_seconds"].get<double>() <= s["seconds"].get<double>() * 1.1);
+      CHECK(s["visited"].get<size_t>() >= s["nodes_after"].get<size_t>() - 1);  // not the input
+      sweeps_seconds += s["seconds"].get<double>();
+    }
+    CHECK(sweeps_seconds <= p["seconds"]);
+    CHECK(p["peak_bytes"] > p["graph_bytes"]);
+    passes_seconds += p["seconds"].get<double>();
+  }
+  CHECK(passes_seconds <= json["seconds"]);
   const std::string table = to_table(profile);
   CHECK(table.find("stabilize") != std::string::npos);
   CHECK(table.find("log1p") != std::string::npos);

@@ -248,6 +248,7 @@ struct Recorder : Observer {
   size_t limit = 1000;
   std::vector<std::string> rules;
   std::vector<uint32_t> old_nodes;
+  std::string built;            // ops
   std::vector<ValueId> became;  // per value of the last graph swept; not valid: gone
 
   bool allows(const Rewrite& r) override { return rules.size() < limit && r.root.valid(); }
@@ -257,6 +258,7 @@ struct Recorder : Observer {
   }
   void end_graph(const Swept& s) override {
     became.clear();
+    built = ops_of(s.built);
     for (ValueId v : s.memo) became.push_back(v.valid() ? s.moved[v.index] : v);
   }
 };
@@ -288,6 +290,50 @@ TEST_CASE_FIXTURE(Fixture, "an observer sees what each value became, and forbids
     SweepStats stats;
     sweep(*g, set_of(basic_rules()), options, &stats);
     CHECK(stats.applied == limit);
-    CHECK(stats.forbidden > 0);
+    size_t forbidden = 0;
+    for (const RuleStats& r : stats.rules) {
+      forbidden += r.refused[static_cast<size_t>(Refusal::kObserver)];
+    }
+    CHECK(forbidden > 0);
   }
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "a profile tells nodes made and removed, refusals and times of each rule") {
+  const ValueId a = in("a"), c = in("c");
+  const ValueId product = b.value(Op::mul, {b.value(Op::exp, {a}), b.value(Op::exp, {c})});
+  const auto g =
+      done(b.value(Op::neg, {b.value(Op::neg, {b.value(Op::mul, {product, b.full(vec(), 1)})})}));
+  std::vector<Rule> rules = basic_rules();
+  rules.push_back(rule("never", -x, x).when([](const Match&) { return false; }));
+  SweepOptions options;
+  options.profile = true;
+  options.fold = false;
+  Recorder recorder;
+  options.observers = {&recorder};
+  SweepStats stats;
+  sweep(*g, set_of(rules), options, &stats);
+  const auto of = [&](std::string_view name) {
+    return *std::ranges::find(stats.rules, name, &RuleStats::name);
+  };
+  CHECK(of("exp_mul").applied == 1);
+  CHECK(of("exp_mul").nodes_created == 2);  // add, exp
+  CHECK(of("exp_mul").nodes_removed == 3);  // mul, exp, exp
+  CHECK(of("mul_one").nodes_created == 0);
+  CHECK(of("mul_one").nodes_removed ==
+        3);  // mul, and the broadcast of the constant that it alone read
+  CHECK(of("neg_neg").nodes_removed == 2);
+  CHECK(of("never").refused[static_cast<size_t>(Refusal::kCondition)] == of("never").matched);
+  CHECK(of("never").matched > 0);
+  CHECK(of("never").seconds > 0);
+  CHECK(stats.rule_seconds < stats.seconds);
+  // The result of exp_mul was rebuilt with its operands in order.
+  CHECK(recorder.built == "input input exp exp mul add exp add exp constant broadcast mul neg neg");
+  CHECK(stats.nodes_built == 14);
+  size_t removed = 0;
+  for (const RuleStats& r : stats.rules) removed += r.nodes_removed;
+  CHECK(removed == 8);
+  SweepStats plain;  // nothing is timed without it
+  sweep(*g, set_of(rules), {}, &plain);
+  CHECK(plain.rule_seconds == 0);
 }

@@ -195,11 +195,24 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
           "straight (one function, for tiny graphs), plan, or auto (the default)")
       ->type_name("KIND");
   parser.add_flag("--profile{-}", o.profile,
-                  "Time of every pass and phase: a table, or =FILE.json");
+                  "What every phase, pass, rule, fusion and kernel cost: a table on stderr, or "
+                  "=FILE.json");
   parser
       .add_option("--rewrite-limit", o.rewrite_limit,
                   "Stop rewriting after N changes and say which was the last")
       ->type_name("N");
+  parser
+      .add_option(
+          "--explain", o.explain,
+          "What became of a node, and why: a place or name (Conv_12), or a value of a dump: "
+          "%7, %7@canonicalize, %7@read")
+      ->type_name("NODE")
+      ->expected(1)
+      ->take_all();
+  parser
+      .add_option("--html", o.html,
+                  "A page that shows every pass, rule, kernel and node; open it in a browser")
+      ->type_name("FILE");
   add_limit_options(parser);
   add_dims_option(parser, o.dims);
   add_pipeline_options(parser, o.pipeline);

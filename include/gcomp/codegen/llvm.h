@@ -46,6 +46,17 @@ struct CompileOptions {
   std::span<const double> work = {};
 };
 
+// What it took to compile one module.
+struct ModuleTime {
+  double begin = 0;  // seconds after compile_kernels was called
+  double seconds = 0;
+  size_t bytes = 0;  // of the object, or text
+  Effort effort = Effort::kDefault;
+  std::vector<std::string> functions;  // kernels, or math functions that kernels call
+  // Of each function, from its share of the module's estimated weight: the optimiser sees them together.
+  std::vector<double> function_seconds;
+};
+
 CpuTraits cpu_traits(CpuLevel level);
 
 // What a CPU must have beyond x86-64-v1 to run the code, by LLVM's names. Native: all that this
@@ -57,7 +68,8 @@ std::vector<std::string> cpu_features(CpuLevel level);
 // of kernels[i] (hidden visibility). Throws InternalError when LLVM refuses what it was handed.
 std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> kernels,
                                          std::span<const std::string> names,
-                                         const CompileOptions& options);
+                                         const CompileOptions& options,
+                                         std::vector<ModuleTime>* times = nullptr);
 
 // A whole graph as one function, for tiny graphs: steps in order, kernels inlined or called.
 struct StraightLine {

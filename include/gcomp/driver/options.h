@@ -35,7 +35,9 @@ struct CompileOptions {
   Path depfile;                         // empty: none
   std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file
   std::optional<size_t>
-      rewrite_limit;  // changes of the graph; which was the last is told on stderr
+      rewrite_limit;                 // changes of the graph; which was the last is told on stderr
+  std::vector<std::string> explain;  // nodes whose history is printed on stderr
+  Path html;                         // a page that shows the whole compilation; empty: none
   pass::Options pipeline;
 };
 

@@ -14,6 +14,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "gcomp/ir/graph.h"
 
@@ -28,6 +30,27 @@ struct PrintOptions {
 };
 
 std::string print(const Graph& graph, const PrintOptions& options = {});
+
+// The graph and all that are nested in it, in the order in which they are printed: inner ones first, each
+// once, `graph` last. "body #i" is number i.
+std::vector<const Graph*> inner_first(const Graph& graph);
+
+// Single lines of that text.
+class NodePrinter {
+ public:
+  explicit NodePrinter(const Graph& graph, const PrintOptions& options = {});
+
+  const std::vector<const Graph*>& graphs() const { return graphs_; }  // inner_first
+  std::string line(const Graph& g, NodeId n) const;                    // "%3 = mul(%0, %2) : ..."
+
+ private:
+  std::string attribute(const AttrValue& value) const;
+
+  const Context& c_;
+  PrintOptions options_;
+  std::vector<const Graph*> graphs_;
+  std::unordered_map<const Graph*, size_t> number_;
+};
 
 // UserError (kGraph) naming line and cause on a mistake.
 std::unique_ptr<Graph> parse_graph(Context& context, std::string_view text);

@@ -102,8 +102,18 @@ struct GroupStats {
   uint32_t calls = 0;  // kernel calls it takes
 };
 
+// How a graph was divided, for reports.
+struct GraphTrace {
+  const Graph* graph = nullptr;  // nested ones as they are in the module, not the copy for one use
+  std::vector<uint32_t> group_of;  // per node; schedule::kNoGroup: computed where it is read
+  std::vector<uint32_t> stats_of;  // per group: its index in stats.groups
+  std::vector<schedule::UnfusedEdge> unfused;
+};
+
 struct Stats {
   std::vector<GroupStats> groups;
+  std::vector<GraphTrace> traces;  // with LowerOptions::trace, one for each use of a graph
+  double fusion_seconds = 0;
   size_t kernel_calls = 0;  // steps of kind kCall
   size_t distinct_kernels = 0;
 };
@@ -114,6 +124,7 @@ struct LowerOptions {
   bool fma = true;
   bool fuse = true;            // false: each op has a kernel, shared by all its nodes
   bool static_extents = true;  // false: extents are parameters, so more nodes share a kernel
+  bool trace = false;          // keep how graphs were divided, and why
   // More distinct kernels than this and extents become parameters, then groups fall apart into single
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;

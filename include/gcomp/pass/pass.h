@@ -33,7 +33,13 @@ struct PassContext {
   std::vector<const rewrite::Rule*> rules;  // those this pass is to apply
   bool fast_math = false;
   PassProfile* profile = nullptr;  // never null
+  bool timed = false;              // sweeps fill in times of rules
   std::vector<rewrite::Observer*> observers = {};
+
+  // For passes that build a graph themselves: what each old value became.
+  void rebuilt(const Graph& old, const Graph& result, std::span<const ValueId> became) const {
+    for (rewrite::Observer* o : observers) o->rebuilt(old, result, became);
+  }
 };
 
 // The new graph, or null: nothing to change.

@@ -3,10 +3,12 @@
 // folds constants and applies rules until none fires. Work is linear in nodes plus applications; no
 // recursion. lib/rewrite/README.md has the order of work and why one sweep is enough.
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gcomp/ir/graph.h"
@@ -33,29 +35,50 @@ struct SweepOptions {
   bool fold = true;
   bool fast_math = false;  // allow rules that assume finite values
   Folder folder;           // default: reference_folder()
+  bool profile = false;    // fill in times of rules and nodes removed
   std::vector<Observer*> observers = {};
 };
+
+// Why a rule whose pattern matched was not applied.
+enum class Refusal : uint8_t {
+  kCondition,  // of its row
+  kFunction,   // its function gave nothing, or the root itself
+  kType,       // the result had another type: a fault of the rule
+  kChase,      // rules led back to the root
+  kLimit,      // too many applications for one node, or too many nodes made
+  kObserver,   // forbidden from outside (--rewrite-limit)
+};
+inline constexpr size_t kNumRefusals = 6;
+std::string_view name(Refusal r);
 
 struct RuleStats {
   std::string name;
   size_t tried = 0;    // patterns compared, after the index
-  size_t matched = 0;  // pattern and condition held
+  size_t matched = 0;  // patterns that held: those applied and those refused
   size_t applied = 0;
+  std::array<size_t, kNumRefusals> refused = {};
   size_t nodes_created = 0;
-  double seconds = 0;  // in conditions and result functions
+  // With SweepOptions::profile:
+  size_t nodes_removed = 0;  // the roots replaced, and what nobody but them read
+  double seconds = 0;        // comparing patterns, conditions, making results
+  uint64_t ticks = 0;        // the same in units of a fast counter
 };
 
 struct SweepStats {
   size_t nodes_before = 0;  // with those of nested graphs
   size_t nodes_after = 0;
-  size_t visited = 0;  // nodes offered to rules
+  size_t nodes_built = 0;  // in between, with those that were replaced
+  size_t visited = 0;      // nodes offered to rules
   size_t folded = 0;
   size_t intern_hits = 0;
   size_t bodies = 0;
   size_t applied = 0;
-  size_t refused = 0;    // replacements of another type: faults of a rule
-  size_t forbidden = 0;  // by observers
+  size_t refused = 0;  // replacements of another type: faults of a rule
   double seconds = 0;
+  // With SweepOptions::profile; what is left of `seconds` is building and interning.
+  double rule_seconds = 0;
+  double fold_seconds = 0;
+  uint64_t fold_ticks = 0;
   std::vector<RuleStats> rules;  // one per rule of the set, in its order
   std::vector<std::string>
       chases;  // "a -> b -> a": rules that undid each other, limits that were hit

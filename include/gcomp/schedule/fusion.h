@@ -3,6 +3,7 @@
 // order of groups in which each comes after those it reads (lib/schedule/README.md has the method).
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "gcomp/ir/graph.h"
@@ -30,6 +31,27 @@ struct Group {
   bool split = false;
 };
 
+// Why a node is not in the kernel that computes what it reads.
+enum class Unfused : uint8_t {
+  kOff,        // fusion is switched off
+  kOwnKernel,  // one of the two has a kernel of its own (sort, scatter, matmul, loop, ...)
+  kIndexMap,   // it is read through an index map that moves elements, or copied by one
+  kSpace,      // they iterate over different extents
+  kReduction,  // other axes are reduced, or the reduction is done in blocks
+  kFull,       // the kernel would be too large or read too many tensors
+  kPath,       // another kernel has to run between the two
+  kTurns,      // one of them is the same in every turn of the loop
+};
+inline constexpr size_t kNumUnfused = 8;
+std::string_view name(Unfused u);    // "space", for tables
+std::string_view reason(Unfused u);  // "they iterate over different extents"
+
+struct UnfusedEdge {
+  NodeId reader;
+  NodeId producer;  // of what it reads, seen through index maps
+  Unfused why;
+};
+
 struct FusionOptions {
   // A kernel of vector code grows linearly in time to compile up to about this weight (an arithmetic
   // op weighs 1, an expanded function about as many as its instructions; see op_weight).
@@ -42,6 +64,7 @@ struct FusionOptions {
   // Per node, or empty: computed before the others (once for all turns of a loop), so in no group with
   // any of them.
   std::vector<bool> early = {};
+  bool explain = false;  // fill in Groups::unfused
 };
 
 struct Groups {
@@ -53,6 +76,8 @@ struct Groups {
   // Per value: the value whose memory it shares (itself if none): reshape and specify_shape of a
   // stored value.
   std::vector<ValueId> storage;
+  // With FusionOptions::explain: readers and what they read in another kernel, in the readers' order.
+  std::vector<UnfusedEdge> unfused = {};
 };
 
 Groups fuse(const Graph& graph, const FusionOptions& options);

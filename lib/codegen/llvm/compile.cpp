@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <numeric>
@@ -69,6 +70,7 @@ struct Part {
   Effort effort = Effort::kDefault;
   uint64_t weight = 0;
   std::vector<size_t> members = {};
+  std::vector<uint64_t> weights = {};  // of members
 };
 
 // Without values carried from turn to turn: what it costs to run is loads, stores and calls, which no
@@ -108,6 +110,21 @@ std::vector<bool> find_cold(std::span<const kernel::Kernel* const> kernels,
     cold[i] = true;
   }
   return cold;
+}
+
+ModuleTime module_time(const Part& part, const ModuleContents& contents, double seconds,
+                       size_t bytes) {
+  ModuleTime time{.seconds = seconds,
+                  .bytes = bytes,
+                  .effort = part.effort,
+                  .functions = contents.names,
+                  .function_seconds = {}};
+  for (const MathFunction& f : contents.functions) time.functions.push_back(f.symbol());
+  for (const uint64_t weight : part.weights) {
+    time.function_seconds.push_back(seconds * static_cast<double>(weight) /
+                                    static_cast<double>(std::max<uint64_t>(part.weight, 1)));
+  }
+  return time;
 }
 
 class Partition {
@@ -163,6 +180,7 @@ class Partition {
                       parts_.back().weight + weight <= kModuleWeight;
     if (!fits) parts_.push_back({.math = math, .effort = effort});
     parts_.back().members.push_back(member);
+    parts_.back().weights.push_back(weight);
     parts_.back().weight += weight;
   }
 
@@ -175,12 +193,16 @@ class Partition {
 
 std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> kernels,
                                          std::span<const std::string> names,
-                                         const CompileOptions& options) {
+                                         const CompileOptions& options,
+                                         std::vector<ModuleTime>* times) {
   GCOMP_CHECK(kernels.size() == names.size(), "compile_kernels: a name for each kernel");
   if (kernels.empty()) return {};
   const Partition partition(kernels, options);
   const std::vector<size_t> order = partition.order();
   std::vector<std::string> objects(order.size());
+  if (times != nullptr) times->assign(order.size(), {});
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
   for_each_module(order.size(), options, [&](ModuleCompiler& compiler, size_t i) {
     const Part& part = partition.parts()[order[i]];
     ModuleContents contents{.effort = part.effort, .called = partition.math()};
@@ -192,7 +214,13 @@ std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> 
         contents.names.push_back(names[m]);
       }
     }
+    const Clock::time_point begin = Clock::now();
     objects[order[i]] = compiler.compile(contents);
+    if (times == nullptr) return;
+    const std::chrono::duration<double> waited = begin - start, taken = Clock::now() - begin;
+    ModuleTime& time = (*times)[order[i]];
+    time = module_time(part, contents, taken.count(), objects[order[i]].size());
+    time.begin = waited.count();
   });
   return objects;
 }

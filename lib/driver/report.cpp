@@ -1,0 +1,34 @@
+#include "report.h"
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "explain.h"
+#include "gcomp/support/files.h"
+#include "page.h"
+
+namespace gcomp::driver {
+
+Report::Report(const CompileOptions& options, Phases& phases)
+    : options_(options),
+      phases_(phases),
+      profiled_(!options.profile.empty() || !options.html.empty()) {
+  if (!options.explain.empty() || !options.html.empty()) lineage_.emplace();
+}
+
+void Report::explain(const Graph& graph, const lower::LoweredModule* module) {
+  if (profiled_ && module != nullptr) phases_.lowering = module->stats;
+  if (!lineage_) return;
+  lineage_->finish(graph);
+  for (const std::string& subject : options_.explain) {
+    std::cerr << driver::explain(*lineage_, module, subject);
+  }
+}
+
+void Report::write(const lower::LoweredModule* module) const {
+  phases_.report(options_.profile);
+  if (options_.html.empty()) return;
+  write_file(options_.html, page(options_.input.string(), *lineage_, phases_.json(), module));
+}
+
+}  // namespace gcomp::driver
