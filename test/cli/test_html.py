@@ -1,6 +1,7 @@
 """The page of --html in headless Chromium: what it shows, that a click follows a node, how large it may be."""
 
 import json
+import re
 import time
 
 import pytest
@@ -88,6 +89,11 @@ def test_a_click_follows_a_node(browser, tmp_path):
     assert kin["fusion"] == kin["stabilize"]
     detail = browser.js("document.getElementById('detail').textContent")
     assert "by softplus at log" in detail and "kernel" in detail and "read by" in detail
+    # Of a node that is gone: the rule that took its reader.
+    browser.js("[...document.querySelectorAll('#detail a')].find(a => a.textContent.includes('= add(')).click()")
+    gone = browser.js("document.getElementById('detail').textContent")
+    assert "removed: what read it no longer does" in gone and re.search(r"its reader .*= log\(.*softplus", gone)
+    browser.js("[...document.querySelectorAll('#detail a')].find(a => a.textContent.includes('= log(')).click()")
     # The details link to neighbours.
     browser.js("[...document.querySelectorAll('#detail a')].find(a => a.textContent.includes('= sin(')).click()")
     assert "= sin(" in browser.js("document.querySelector('.row.pick').textContent")
