@@ -17,7 +17,7 @@ const Pattern ic = constant("c", kInts), id = constant("d", kInts);
 const Pattern fc = scalar("c", kFloats), fd = scalar("d", kFloats);
 const double kInf = INFINITY;
 
-const std::vector<Op> kOdd = {Op::sin,  Op::tan,   Op::asin,  Op::atan, Op::sinh,
+const std::vector<Op> kOdd = {Op::sign, Op::sin,   Op::tan,   Op::asin, Op::atan,  Op::sinh,
                               Op::tanh, Op::asinh, Op::atanh, Op::erf,  Op::erfinv};
 const std::vector<Op> kEven = {Op::cos, Op::cosh};
 
@@ -128,9 +128,14 @@ std::vector<Rule> products() {
           .when(finite_coefficients)
           .reassociates(),
       rule("mul_abs_abs", abs(x) * abs(x), x * x),
+      rule("abs_times_abs", abs(fx) * abs(fy), abs(fx * fy)),
+      rule("abs_over_abs", abs(fx) / abs(fy), abs(fx / fy)),
+      rule("distribute_divisor", (fy / fx + real("z")) * fx, fy + real("z") * fx).assumes_finite(),
       rule("div_one", x / 1, x),
       rule("div_minus_one", sx / -1, -sx),
       rule("zero_div_int", 0 / ix, Pattern(0)),
+      rule("zero_div", 0.0 / fx, Pattern(0.0)).assumes_finite(),
+      rule("zero_floor_div_int", floor_div(0, ix), Pattern(0)),
       rule("div_neg_neg", (-fx) / (-fy), fx / fy),
       rule("div_neg", fx / (-fy), -(fx / fy)),
       rule("neg_div", (-fx) / fy, -(fx / fy)),
@@ -150,6 +155,9 @@ std::vector<Rule> products() {
            })
           .reassociates(),
       rule("floor_div_one", floor_div(ix, 1), ix),
+      rule("floor_div_minus_one", floor_div(sx, -1), -sx).when([](const Match& m) {
+        return !is_float(m.root_type().dtype);
+      }),
       rule("mod_one_int", mod(ix, 1), Pattern(0)),
       rule("rem_one_int", rem(ix, 1), Pattern(0)),
   });
@@ -163,6 +171,9 @@ std::vector<Rule> signs() {
         return never_negative(m, m["x"]) && never_negative_zero(m, m["x"]);
       }),
       rule("sign_sign", sign(sign(x)), sign(x)),
+      rule("sign_times_abs", sign(x) * abs(x), x),
+      rule("over_own_abs", fx / abs(fx), sign(fx)).assumes_finite(),
+      rule("abs_over_self", abs(fx) / fx, sign(fx)).assumes_finite(),
       rule("odd_of_neg", one_of(kOdd, "f", {-fx}), -like("f", {fx})),
       rule("even_of_neg", one_of(kEven, "f", {-fx}), like("f", {fx})),
       rule("even_of_abs", one_of(kEven, "f", {abs(fx)}), like("f", {fx})),
@@ -186,6 +197,9 @@ std::vector<Rule> extrema() {
       rule("max_zero_of_positive", max(x, 0), x).when([](const Match& m) {
         return never_negative(m, m["x"]);
       }),
+      rule("min_zero_of_positive", min(ix, 0), Pattern(0)).when([](const Match& m) {
+        return never_negative(m, m["x"]);
+      }),
       rule("min_of_neg", min(-fx, -fy), -max(fx, fy)),
       rule("max_of_neg", max(-fx, -fy), -min(fx, fy)),
   });
@@ -201,12 +215,54 @@ std::vector<Rule> arithmetic_rules() {
   return rules;
 }
 
+// x^c * x^d (d = 1 where it is not bound) is x^(c + d): of positive whole numbers for every x.
+bool exponents_add(const Match& m) {
+  const double c = m.scalar("c"), d = m.has("d") ? m.scalar("d") : 1;
+  const bool whole = c == std::trunc(c) && d == std::trunc(d);
+  return c > 0 && d > 0 && std::isfinite(c) && std::isfinite(d) &&
+         (whole || never_negative(m, m["x"]));
+}
+
+// Beyond it rounding errors of the product are more than an order above those of pow.
+constexpr double kMaxSquaredExponent = 64;
+
+bool small_whole_exponent(const Match& m) {
+  const double exponent = m.scalar("c");
+  const bool negative = exponent < 0 && is_float(m.root_type().dtype);
+  return exponent == std::trunc(exponent) && exponent != 0 && (exponent > 0 || negative) &&
+         std::fabs(exponent) <= kMaxSquaredExponent;
+}
+
+// x^c by the bits of c, from the lowest; of a negative c the reciprocal.
+Replacement squarings(const Match& m, Emitter& e) {
+  const double exponent = m.scalar("c");
+  ValueId product, power = m["x"];
+  for (auto bits = static_cast<uint32_t>(std::fabs(exponent)); bits != 0; bits >>= 1) {
+    if (bits & 1) product = product.valid() ? e.value(Op::mul, {product, power}) : power;
+    if (bits > 1) power = e.value(Op::mul, {power, power});
+  }
+  if (exponent > 0) return product;
+  return e.value(Op::div, {splat_like(e, product, 1), product});
+}
+
+ValueId whole_power_case(CaseMaker& make) {
+  const Type t{make.dtype(kNumbers), make.shape()};
+  const auto exponent = static_cast<double>(make.pick(2, 20));
+  const bool negative = is_float(t.dtype) && make.chance(0.3);
+  return make.builder().value(Op::pow,
+                              {make.input(t), make.splat(t, negative ? -exponent : exponent)});
+}
+
 // Powers become products and roots: cheaper, so in the last sweep, except for the trivial ones.
 std::vector<Rule> power_rules() {
   const Pattern nan(NAN);
   std::vector<Rule> rules = everywhere({
       rule("pow_zero", pow(x, 0), Pattern(1)),
       rule("pow_one", pow(x, 1), x),
+      rule("pow_times_pow", pow(fx, fc) * pow(fx, fd), pow(fx, fc + fd))
+          .when(exponents_add)
+          .reassociates(),
+      rule("pow_times_base", pow(fx, fc) * fx, pow(fx, fc + 1)).when(exponents_add).reassociates(),
       rule("one_pow", pow(1, y), Pattern(1)),
       rule("sqrt_square", sqrt(fx * fx), abs(fx)).extends_domain(),
       rule("sqrt_times_sqrt", sqrt(fx) * sqrt(fx), where(fx < 0, nan, fx)).extends_domain(),
@@ -223,6 +279,11 @@ std::vector<Rule> power_rules() {
                  return e.value(Op::mul, {square, square});
                })
               .reassociates(),
+          rule("pow_whole", "pow(x, c) -> products of squares, c whole, up to 64", pow(x, c),
+               squarings)
+              .when(small_whole_exponent)
+              .reassociates()
+              .cases(whole_power_case),
           rule("pow_minus_one", pow(fx, -1), 1 / fx).reassociates(),
           rule("pow_minus_two", pow(fx, -2), 1 / (fx * fx)).reassociates(),
           // pow(-0.0, 0.5) is 0.0 and pow(-inf, 0.5) inf, unlike sqrt.

@@ -12,6 +12,7 @@ const Pattern nx = number("x"), ux = any("x", kUnsignedInts);
 const Pattern p = boolean("p"), q = boolean("q");
 const Pattern bits = any("x", kBools | kInts), bits_y = any("y", kBools | kInts);
 const Pattern c = constant("c");
+const Pattern nc = scalar("c", kNumbers);
 const Pattern no = Pattern(0), yes = Pattern(1);
 
 bool only_first_constant(const Match& m) {
@@ -25,6 +26,26 @@ bool from_whole_number(const Match& m) {
   const Node& n = m.graph().producer_node(m["x"]);
   return n.op == Op::cast && !is_float(m.graph().type(m.graph().operands(n)[0]).dtype);
 }
+
+bool positive_and_negative(const Match& m) {
+  return m.scalar("c") < 0 && never_negative(m, m["x"]);
+}
+
+Generator positive_against_negative(Op comparison) {
+  return [comparison](CaseMaker& make) {
+    const Type t{make.dtype(kFloats), make.shape()};
+    const ValueId positive = make.builder().value(Op::abs, {make.input(t)});
+    const double bound = -std::fabs(make.small_number(t.dtype));
+    return make.builder().value(comparison, {positive, make.splat(t, bound)});
+  };
+}
+
+bool bound_is_number(const Match& m) { return !std::isnan(m.scalar("c")); }
+
+// Not dearer twice than the selection that goes.
+const std::vector<Op> kCheap = {Op::add, Op::sub,     Op::mul,    Op::min,
+                                Op::max, Op::bit_and, Op::bit_or, Op::bit_xor};
+const std::vector<Op> kComparisons = {Op::eq, Op::ne, Op::lt, Op::le, Op::gt, Op::ge};
 
 // A cast of a bool to numbers.
 Pattern number_of(const Pattern& truth) { return one_of({Op::cast}, "n", {truth}); }
@@ -63,7 +84,28 @@ std::vector<Rule> compare_rules() {
       rule("positive_lt_zero", nx < 0, no).when([](const Match& m) {
         return never_negative(m, m["x"]);
       }),
+      rule("positive_ge_zero", nx >= 0, yes).when([](const Match& m) {
+        return never_negative(m, m["x"]) && !is_float(m.type("x").dtype);
+      }),
+      rule("positive_eq_negative", nx == nc, no)
+          .when(positive_and_negative)
+          .cases(positive_against_negative(Op::eq)),
+      rule("positive_ne_negative", nx != nc, yes)
+          .when(positive_and_negative)
+          .cases(positive_against_negative(Op::ne)),
+      rule("positive_lt_negative", nx < nc, no)
+          .when(positive_and_negative)
+          .cases(positive_against_negative(Op::lt)),
+      rule("positive_le_negative", nx <= nc, no)
+          .when(positive_and_negative)
+          .cases(positive_against_negative(Op::le)),
       rule("neg_lt_neg", -fx < -real("y"), real("y") < fx),
+      rule("neg_le_neg", -fx <= -real("y"), real("y") <= fx),
+      rule("neg_eq_neg", -fx == -real("y"), fx == real("y")),
+      rule("neg_gt_constant", -fx > nc, fx < -nc),
+      rule("neg_ge_constant", -fx >= nc, fx <= -nc),
+      rule("neg_lt_constant", -fx<nc, fx> - nc),
+      rule("neg_le_constant", -fx <= nc, fx >= -nc),
       rule("eq_true", p == 1, p),
       rule("eq_false", p == 0, ~p),
       rule("ne_true", p != 1, ~p),
@@ -81,6 +123,24 @@ std::vector<Rule> compare_rules() {
       rule("is_inf_of_neg", is_inf(-fx), is_inf(fx)),
       rule("is_inf_of_abs", is_inf(abs(fx)), is_inf(fx)),
   });
+}
+
+// What is not chosen is not multiplied: an infinite or NaN factor there does no harm. Gradients of `where`
+// need it.
+std::vector<Rule> masked_products() {
+  const Pattern a = number("x"), b = number("y");
+  const std::vector<Op> quotients = {Op::div, Op::floor_div};
+  std::vector<Rule> rules = only_in(
+      "stabilize", {
+                       rule("mul_where_else_zero", where(p, a, 0) * b, where(p, a * b, 0)),
+                       rule("mul_where_then_zero", where(p, 0, a) * b, where(p, 0, a * b)),
+                       rule("div_where_else_zero", one_of(quotients, "f", {where(p, a, 0), b}),
+                            where(p, like("f", {a, b}), 0)),
+                       rule("div_where_then_zero", one_of(quotients, "f", {where(p, 0, a), b}),
+                            where(p, 0, like("f", {a, b}))),
+                   });
+  for (Rule& r : rules) r.contract = Contract::kExtendsDomain;
+  return rules;
 }
 
 std::vector<Rule> logic_rules() {
@@ -164,6 +224,28 @@ std::vector<Rule> logic_rules() {
           .when(number_type),
       rule("where_eq", where(integer("x") == integer("y"), integer("x"), integer("y")),
            integer("y")),
+      // What is chosen from by the comparison that chooses. A NaN is kept as the second of min and max.
+      rule("where_lt_min", where(ix < iy, ix, iy), min(ix, iy)).when(number_type),
+      rule("where_lt_max", where(ix < iy, iy, ix), max(ix, iy)).when(number_type),
+      rule("where_le_min", where(ix <= iy, ix, iy), min(ix, iy)).when(number_type),
+      rule("where_le_max", where(ix <= iy, iy, ix), max(ix, iy)).when(number_type),
+      rule("where_gt_min", where(nx > nc, nc, nx), min(nx, nc))
+          .when(bound_is_number)
+          .reassociates(),
+      rule("where_ge_min", where(nx >= nc, nc, nx), min(nx, nc))
+          .when(bound_is_number)
+          .reassociates(),
+      rule("where_lt_bound", where(nx < nc, nc, nx), max(nx, nc))
+          .when(bound_is_number)
+          .reassociates(),
+      rule("where_le_bound", where(nx <= nc, nc, nx), max(nx, nc))
+          .when(bound_is_number)
+          .reassociates(),
+      rule("merge_wheres", one_of(kCheap, "f", {where(p, x, y), where(p, any("u"), any("v"))}),
+           where(p, like("f", {x, any("u")}), like("f", {y, any("v")}))),
+      rule("merge_compared_wheres",
+           one_of(kComparisons, "f", {where(p, x, y), where(p, any("u"), any("v"))}),
+           where(p, like("f", {x, any("u")}), like("f", {y, any("v")}))),
       rule("where_of_neg", where(p, -number("x"), -number("y")),
            -where(p, number("x"), number("y"))),
       // A bool as a factor selects.
@@ -184,6 +266,7 @@ std::vector<Rule> logic_rules() {
           .assumes_finite(),
   });
   for (Rule& s : selects) rules.push_back(std::move(s));
+  for (Rule& s : masked_products()) rules.push_back(std::move(s));
   return rules;
 }
 

@@ -26,6 +26,8 @@ std::vector<Rule> control_rules();
 std::vector<Rule> shape_rules();
 std::vector<Rule> reduce_rules();
 std::vector<Rule> order_rules();
+std::vector<Rule> inverse_rules();
+std::vector<Rule> cross_entropy_rules();
 std::vector<Rule> stabilize_rules();
 std::vector<Rule> specialize_rules();
 std::vector<Rule> contract_rules();
@@ -37,10 +39,11 @@ std::vector<Rule> everywhere(std::vector<Rule> rules);
 std::vector<Rule> only_in(const std::string& sweep, std::vector<Rule> rules);
 
 // ---- conditions ----
-// The value has no element that is -0.0 (a few nodes are looked at).
+// The value has no element that is -0.0; every element is >= 0 (-0.0 too) or NaN. A few nodes are looked at.
 bool never_negative_zero(const Match& m, ValueId v);
-// Every element is >= 0 or NaN.
 bool never_negative(const Match& m, ValueId v);
+// Every element is NaN or stands for a number > 0, though it may have underflown or overflown.
+bool mathematically_positive(const Match& m, ValueId v);
 bool provably_at_least(const DimTable& dims, DimId d, int64_t least);
 // At most one reader (in the old graph: for sweeps over graphs that were swept before).
 bool used_once(const Match& m, std::string_view name);

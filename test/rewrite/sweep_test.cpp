@@ -187,6 +187,19 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(doubled);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "a pattern with more operands matches nodes of any number from there on") {
+  std::vector<Rule> rules;
+  const std::vector<Op> ops = {Op::neg, Op::sub};
+  rules.push_back(rule("first", "f(sin(x), ...) -> x",
+                       one_of(ops, "f", {op(Op::sin, {x})}).and_more(),
+                       [](const Match& m, Emitter&) -> Replacement { return m["x"]; })
+                      .tag("canonicalize"));
+  const ValueId a = in("a");
+  const ValueId sine = b.value(Op::sin, {a});
+  CHECK(swept(*done(b.value(Op::sub, {sine, b.value(Op::neg, {sine})})), rules) == "input");
+}
+
 TEST_CASE_FIXTURE(Fixture, "several results are replaced together") {
   std::vector<Rule> rules;
   rules.push_back(rule("swap", "top_k -> its operand twice, for the test", op(Op::top_k, {x}),

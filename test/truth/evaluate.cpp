@@ -88,6 +88,7 @@ class Evaluator {
         e.value = scaled(Real(e.value.is_negative() ? -1 : 1), bits);
       }
       if (options_.unsigned_zeros && e.value.is_zero()) e.value = Real(0);
+      if (options_.nan && e.value.is_nan()) e.value = Real(*options_.nan);
       disturb(e.value, t.dtype);
     }
     return v;
@@ -319,6 +320,9 @@ class Evaluator {
         const Element& y = element(*operands[1], i);
         r = binary(n.op, from.value, y.value);
         join(&from, y);
+        const bool product = n.op == Op::mul || n.op == Op::div || n.op == Op::floor_div;
+        const bool zero = from.value.is_zero() || (n.op == Op::mul && y.value.is_zero());
+        if (options_.zero_wins && product && zero) r = Real(0);
       }
       if (!r) throw NotCovered{std::string(name(n.op))};
       out.tensor.data<int64_t>()[i] = add(finish(std::move(*r), t, from, cancels(n.op)));

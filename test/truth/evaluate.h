@@ -44,7 +44,9 @@ struct Options {
   std::optional<uint64_t> noise_seed = std::nullopt;
   // For limits: infinite inputs are replaced by 2^bits, zeros by 2^(-8 bits), of the same sign. 0: they stay.
   int limit_bits = 0;
-  bool unsigned_zeros = false;  // inputs -0.0 are taken for 0.0
+  bool unsigned_zeros = false;               // inputs -0.0 are taken for 0.0
+  std::optional<double> nan = std::nullopt;  // NaN inputs are taken for this number
+  bool zero_wins = false;  // 0 times, and 0 over, anything is 0: of what is masked out
 };
 
 // Nothing when the graph has an op that is not covered, or decides by something unknown: `why` names it.

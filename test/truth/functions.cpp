@@ -78,7 +78,11 @@ Real softplus(const Real& x) {
   return call(mpfr_log1p, call(mpfr_exp, x));
 }
 
-Real log1mexp(const Real& x) { return call(mpfr_log, -call(mpfr_expm1, x)); }
+Real log1mexp(const Real& x) {
+  // Far below 0, expm1 would round to -1 and say nothing of it.
+  if (x < Real(-1)) return call(mpfr_log1p, -call(mpfr_exp, x));
+  return call(mpfr_log, -call(mpfr_expm1, x));
+}
 
 Real erfcx(const Real& x) {
   if (x.is_inf()) return x.is_negative() ? -x : Real(0);

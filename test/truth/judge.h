@@ -44,7 +44,9 @@ inline constexpr double kAllowedNoise = 4;  // times the largest of a few sample
 // reassociates: not judged where an intermediate result is near overflow or underflow.
 // assumes-finite: nor where an input or the truth is not finite.
 // extends-domain: judged everywhere; where infinite or zero inputs make the original infinite or NaN, what it
-//   tends to as they grow or shrink is right too, as is what 0.0 in the place of -0.0 gives.
+//   tends to as they grow or shrink is right too, as is what 0.0 in the place of -0.0 gives. Where it is NaN,
+//   so is what it gives for any number in the place of NaN inputs, if that is one value: it does not depend on
+//   them, but for a mask or a factor that cancels; and what 0 times or over anything being 0 gives.
 // `inputs` must be such that the original can be evaluated (UserError otherwise).
 Judgement judge(rewrite::Contract contract, const Graph& original, const Graph& rewritten,
                 std::span<const interp::Tensor> inputs);
