@@ -37,14 +37,16 @@ std::vector<std::string> compile_some(const lower::LoweredModule& module,
                                       std::vector<codegen::ModuleTime>* times) {
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names;
+  lower::RunWork all;
   std::vector<double> work;
-  const std::vector<double> all_work = optimize_cold ? std::vector<double>() : kernel_work(module);
+  if (!optimize_cold) all = lower::run_work(module);
   for (const uint32_t k : which) {
     kernels.push_back(&module.kernels[k]);
     names.push_back(module.names[k]);
-    if (!optimize_cold) work.push_back(all_work[k]);
+    if (!optimize_cold) work.push_back(all.kernels[k]);
   }
   options.work = work;
+  options.other_work = all.calls;
   return codegen::compile_kernels(kernels, names, options, times);
 }
 

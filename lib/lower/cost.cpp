@@ -17,13 +17,16 @@ using kernel::Inst;
 constexpr int64_t kUnknownExtent = 64;
 constexpr double kUnknownTurns = 16;
 constexpr double kMathWork = 20;
-constexpr double kCallWork = 150;  // a step of the plan: 40 ns
+constexpr int kVectorBytes = 32;  // only proportions matter
+constexpr double kCallWork = 50;  // a step of the plan: 12 ns
 
 // Runs the kernel's index arithmetic for iteration 0 without running anything else: loops count once,
 // with their turns as a factor, at their first index.
 class Estimate {
  public:
-  Estimate(const kernel::Kernel& k, std::span<const ScalarArg> scalars, const DimTable& dims,
+  // `extent` gives each expression of extents a number.
+  template <class Extent>
+  Estimate(const kernel::Kernel& k, std::span<const ScalarArg> scalars, const Extent& extent,
            int vector_bytes)
       : k_(k), vector_bytes_(vector_bytes), known_(k.values.size()) {
     for (size_t i = 0; i < k.values.size(); ++i) {
@@ -33,7 +36,11 @@ class Estimate {
         case kernel::ValueKind::kConst: known_[i] = static_cast<int64_t>(v.bits); break;
         case kernel::ValueKind::kBegin: known_[i] = 0; break;
         case kernel::ValueKind::kEnd: known_[i] = 1; break;
-        case kernel::ValueKind::kScalar: known_[i] = scalar(scalars[v.bits], dims); break;
+        case kernel::ValueKind::kScalar: {
+          const ScalarArg& s = scalars[v.bits];
+          known_[i] = s.dim.valid() ? extent(s.dim) : static_cast<int64_t>(s.bits);
+          break;
+        }
         default: break;
       }
     }
@@ -45,11 +52,6 @@ class Estimate {
   }
 
  private:
-  static int64_t scalar(const ScalarArg& s, const DimTable& dims) {
-    if (!s.dim.valid()) return static_cast<int64_t>(s.bits);
-    return dims.constant_value(s.dim).value_or(kUnknownExtent);
-  }
-
   std::optional<int64_t> operand(const Inst& inst, size_t i) const {
     return known_[k_.operands[inst.first_operand + i]];
   }
@@ -133,19 +135,24 @@ class Estimate {
 
 double iteration_work(const kernel::Kernel& kernel, std::span<const ScalarArg> scalars,
                       const DimTable& dims, int vector_bytes) {
-  return Estimate(kernel, scalars, dims, vector_bytes).run();
+  const auto extent = [&](DimId d) { return dims.constant_value(d).value_or(kUnknownExtent); };
+  return Estimate(kernel, scalars, extent, vector_bytes).run();
 }
 
-std::vector<double> kernel_work(const LoweredModule& module) {
+RunWork run_work(const LoweredModule& module) {
   const DimTable& dims = module.graph->context().dims;
-  std::vector<double> work(module.kernels.size());
+  // All symbols alike, so that products and halves of them keep their proportions.
+  const std::vector<int64_t> sizes(dims.num_symbols(), kUnknownExtent);
+  const auto extent = [&](DimId d) { return std::max<int64_t>(dims.evaluate(d, sizes), 0); };
+  RunWork work{std::vector<double>(module.kernels.size())};
   std::vector<double> factors = {1};  // of the loops around
   for (const Step& s : module.steps) {
     if (s.kind == Step::Kind::kBeginLoop) factors.push_back(factors.back() * kUnknownTurns);
     if (s.kind == Step::Kind::kEndLoop) factors.pop_back();
     if (s.kind != Step::Kind::kCall) continue;
-    const auto turns = static_cast<double>(dims.constant_value(s.extent).value_or(kUnknownExtent));
-    work[s.kernel] += factors.back() * (kCallWork + turns * s.work);
+    const double turn = Estimate(module.kernels[s.kernel], s.scalars, extent, kVectorBytes).run();
+    work.kernels[s.kernel] += factors.back() * static_cast<double>(extent(s.extent)) * turn;
+    work.calls += factors.back() * kCallWork;
   }
   return work;
 }

@@ -38,8 +38,10 @@ kernel::Value KernelSpec::dim(DimId d) {
 }
 
 kernel::Value KernelSpec::offset(DimId d) {
+  constexpr int kMostOffsets = 16;  // numbers need no registers
   const auto c = dims().constant_value(d);
-  if (!c || *c == 0) return dim(d);  // adding 0 folds
+  if (!c || *c == 0 || num_offsets_ >= kMostOffsets) return dim(d);  // adding 0 folds
+  ++num_offsets_;
   call_.scalars.push_back({.dim = {}, .bits = static_cast<uint64_t>(*c)});
   return builder_.scalar(DType::kInt64);
 }

@@ -56,6 +56,7 @@ class KernelSpec {
   Target target_;
   kernel::Builder builder_;
   LoweredCall call_;
+  int num_offsets_ = 0;
   std::map<uint32_t, kernel::Value> dims_;
   std::map<std::pair<int, uint64_t>, kernel::Value> literals_;
   std::map<std::pair<int, uint32_t>, kernel::Buffer> buffers_;  // (kind, value or key)

@@ -145,8 +145,10 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
 }
 
 void PlanWriter::call(LoweredCall c) {
-  const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
-  if (c.grain != 0) c.grain = std::max(c.grain, grain_of_work(work));  // small work: one thread
+  if (c.grain != 0) {  // small work stays on one thread
+    const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
+    c.grain = std::max(c.grain, grain_of_work(work));
+  }
   Step s{.kind = Step::Kind::kCall,
          .kernel = kernel_id(std::move(c.kernel)),
          .memory = {},
@@ -154,8 +156,7 @@ void PlanWriter::call(LoweredCall c) {
          .symbols = {},
          .extent = c.extent,
          .grain = c.grain,
-         .messages = std::move(c.messages),
-         .work = work};
+         .messages = std::move(c.messages)};
   for (const BufferArg& b : c.buffers) {
     switch (b.kind) {
       case BufferArg::Kind::kValue: s.memory.push_back(memory_of(b.value)); break;

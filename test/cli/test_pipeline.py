@@ -1,6 +1,7 @@
 """Levels and tags, and the options that look inside."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -161,6 +162,30 @@ def test_unsafe_drops_checks(tmp_path):
     assert safe.returncode == 6 and "x must be positive" in safe.stderr
     y = run_npz(tmp_path / "graph.json", {"x": np.array([-1.0, 2.0])}, tmp_path, "-O", "unsafe")["y"]
     np.testing.assert_allclose(y, np.exp([-1.0, 2.0]), rtol=1e-14)
+
+
+def test_excluding_slow_leaves_the_hot_kernel_as_it_is(tmp_path):
+    # One hot product, and small work on a few of its numbers.
+    nodes = [
+        ("matmul", [0, 0]),
+        ("slice", [1], {"starts": [0, 0], "strides": [1, 1], "shape": [2, 3]}),
+        ("cumsum", [2], {"axis": 1}),
+        ("sin", [3]),
+    ]
+    graph = graph_of(nodes, {"x": ("float64", [256, 256])})
+    graph["outputs"].append({"name": "p", "id": 1})
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+
+    def functions(*options):
+        gcomp_ok(tmp_path / "graph.json", "--emit=asm", "--code=plan", "-o", tmp_path / "x.s", *options)
+        text = re.sub(r"\.L([A-Z_a-z]+)\d+", r".L\1", (tmp_path / "x.s").read_text())
+        return dict(re.findall(r"^(k\d+_\w+):\n(.*?)^\.L[a-z_]*end", text, re.MULTILINE | re.DOTALL))
+
+    everything, less = functions(), functions("--optimizer-excluding=slow")
+    assert everything.keys() == less.keys() and len(less) > 1
+    hot = max(everything, key=lambda name: everything[name].count("vfmadd"))
+    assert "matmul" in hot and everything[hot] == less[hot]
+    assert any(everything[name] != less[name] for name in less)
 
 
 def test_levels_are_listed():

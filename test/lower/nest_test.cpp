@@ -57,6 +57,22 @@ TEST_CASE("layer normalisation is one kernel") {
   CHECK(stats.kernel_calls == 1);
 }
 
+TEST_CASE("slices at different places share their kernels") {
+  for (const int64_t steps : {4, 12}) {
+    Net n;
+    const ValueId x = n.input(DType::kFloat64, {n.dim(steps), n.dim(20)});
+    std::vector<ValueId> outputs;
+    for (int64_t i = 0; i < steps; ++i) {
+      const ValueId row = n.b.slice(x, {n.dim(i), n.dim(0)}, {n.dim(1), n.dim(20)});
+      outputs.push_back(n.b.reduce(Op::reduce_sum, n.b.value(Op::tanh, {row}), {0, 1}));
+    }
+    lower::Stats stats;
+    CHECK(n.check(outputs, &stats) == "");
+    CHECK(stats.kernel_calls >= static_cast<size_t>(steps));
+    CHECK(stats.distinct_kernels <= 4);  // the first row lies at offset 0; what follows the sums
+  }
+}
+
 TEST_CASE("reductions over each choice of axes") {
   for (Op op : {Op::reduce_sum, Op::reduce_max, Op::reduce_min, Op::reduce_prod}) {
     for (const std::vector<int64_t>& axes :

@@ -44,6 +44,7 @@ struct CompileOptions {
   // What each kernel takes of a run. If given, those that together take little are compiled with
   // Effort::kFast: a third of the time for code that takes about twice as long.
   std::span<const double> work = {};
+  double other_work = 0;  // of a run, in the same unit
 };
 
 // What it took to compile one module.

@@ -93,7 +93,6 @@ struct Step {
   uint32_t grain = 0;
   std::vector<std::string> messages = {};
   uint32_t group = 0;  // index in stats.groups of what this step computes
-  double work = 0;     // kCall: operations of its first iteration, extents not known taken for 64
 };
 
 struct GroupStats {
@@ -139,9 +138,12 @@ struct LoweredModule {
   Stats stats;
 };
 
-// What each kernel takes of a run, roughly, in register-sized operations: all its calls, with 16 turns for
-// each loop around them, and what it costs to make a call.
-std::vector<double> kernel_work(const LoweredModule& module);
+// What takes the time of a run, roughly, in register-sized operations: symbols are 64, loops turn 16 times.
+struct RunWork {
+  std::vector<double> kernels;  // of all calls of each
+  double calls = 0;             // to make them
+};
+RunWork run_work(const LoweredModule& module);
 
 // Throws UserError listing every op it cannot lower, with their places.
 LoweredModule lower(const Graph& graph, const LowerOptions& options);

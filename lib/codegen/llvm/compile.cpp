@@ -28,7 +28,7 @@ constexpr uint64_t kHurryWeight = 40000;
 constexpr size_t kLargeMapInsts = 60;
 constexpr uint64_t kFastFactor = 3;
 // Cold kernels: how much longer a run may take for them, and what Effort::kFast adds to a kernel's time.
-constexpr double kColdLoss = 0.15;
+constexpr double kColdLoss = 0.3;
 constexpr double kFastMapLoss = 1, kFastLoopLoss = 4;
 
 // Runs job(0..count) on up to `threads` threads, each with a deep stack and a compiler of its own; the
@@ -88,9 +88,10 @@ bool is_large_map(const kernel::Kernel& kernel) {
 
 // The kernels to compile quickly: those that save most time of the compiler for what they add to a run.
 std::vector<bool> find_cold(std::span<const kernel::Kernel* const> kernels,
-                            std::span<const double> work, std::span<const uint64_t> weights) {
+                            const CompileOptions& options, std::span<const uint64_t> weights) {
   std::vector<double> loss;
-  double total = 0;
+  const std::span<const double> work = options.work;
+  double total = options.other_work;
   for (size_t i = 0; i < kernels.size(); ++i) {
     total += work[i];
     loss.push_back(work[i] * (is_map(*kernels[i]) ? kFastMapLoss : kFastLoopLoss));
@@ -138,7 +139,7 @@ class Partition {
     const uint64_t total = std::accumulate(weights.begin(), weights.end(), uint64_t{0});
     const bool hurry = options.effort == Effort::kDefault && total > kHurryWeight;
     std::vector<bool> cold(kernels.size());
-    if (!options.work.empty()) cold = find_cold(kernels, options.work, weights);
+    if (!options.work.empty()) cold = find_cold(kernels, options, weights);
     std::vector<size_t> quick;
     for (size_t i = 0; i < kernels.size(); ++i) {
       if (cold[i] || (hurry && is_large_map(*kernels[i]))) {
