@@ -254,4 +254,24 @@ std::optional<ValueId> from_pattern(const Pattern& p, CaseMaker& make) {
   return PatternCase(make).run(p);
 }
 
+std::optional<ValueId> make_case(const Rule& rule, CaseMaker& make) {
+  try {
+    return rule.generate ? std::optional(rule.generate(make)) : from_pattern(rule.pattern, make);
+  } catch (const UserError&) {
+    return std::nullopt;  // half a case may stay behind, dead
+  }
+}
+
+std::unique_ptr<Graph> make_case(const Rule& rule, Context& context, uint64_t seed) {
+  GraphBuilder b(context, GraphBuilder::Mode::kRaw);
+  CaseMaker make(b, seed);
+  const auto v = make_case(rule, make);
+  if (!v) return nullptr;
+  const NodeId root = b.graph().producer(*v);
+  for (int i = 0; i < b.graph().node(root).num_results; ++i) {
+    b.output("y" + std::to_string(i), b.result(root, i));
+  }
+  return b.finish();
+}
+
 }  // namespace gcomp::rewrite

@@ -1,9 +1,11 @@
+#include "gcomp/rewrite/lint.h"
+
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "gcomp/rewrite/generate.h"
-#include "gcomp/rewrite/rule.h"
+#include "matcher.h"
 
 namespace gcomp::rewrite {
 namespace {
@@ -70,6 +72,49 @@ void check_shadowing(std::span<const Rule> rules, std::vector<std::string>* faul
   }
 }
 
+// Variables renamed in the order in which they occur, `names` kept from pattern to result.
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
+Pattern renamed(Pattern p, std::map<std::string, std::string>* names) {
+  if (!p.name.empty()) {
+    p.name = names->try_emplace(p.name, "v" + std::to_string(names->size())).first->second;
+  }
+  for (Pattern& child : p.operands) child = renamed(std::move(child), names);
+  return p;
+}
+
+// What to_string leaves out: dtypes of leaves, alternatives of nodes.
+// NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
+std::string details(const Pattern& p) {
+  std::string text = std::to_string(static_cast<int>(p.kind)) + "." + std::to_string(p.dtypes) +
+                     "." + std::to_string(p.output);
+  for (Op o : p.ops) text += " " + std::string(name(o));
+  for (const Pattern& child : p.operands) text += "(" + details(child) + ")";
+  return text;
+}
+
+// What a row says whatever its variables are called; rows with computed results say it in their doc.
+// The least text of all operand orders, so that a + b and b + a are the same.
+std::string meaning(const Rule& r) {
+  std::string least;
+  const auto* result = std::get_if<Pattern>(&r.result);
+  for (const Pattern& order : operand_orders(r.pattern)) {
+    std::map<std::string, std::string> names;
+    const Pattern pattern = renamed(order, &names);
+    std::string text = to_string(pattern) + " " + details(pattern) + " -> ";
+    text += result != nullptr ? to_string(renamed(*result, &names)) : r.doc;
+    if (least.empty() || text < least) least = std::move(text);
+  }
+  return least;
+}
+
+void check_duplicates(std::span<const Rule> rules, std::vector<std::string>* faults) {
+  std::map<std::string, std::string> seen;
+  for (const Rule& r : rules) {
+    const auto [first, fresh] = seen.try_emplace(meaning(r), r.name);
+    if (!fresh) faults->push_back(r.name + ": says the same as " + first->second);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> lint(std::span<const Rule> rules,
@@ -94,6 +139,7 @@ std::vector<std::string> lint(std::span<const Rule> rules,
     }
     check_result(r, &faults);
   }
+  check_duplicates(rules, &faults);
   check_shadowing(rules, &faults);
   return faults;
 }

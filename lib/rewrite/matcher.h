@@ -11,6 +11,9 @@ namespace gcomp::rewrite {
 inline constexpr size_t kMaxSlots = 32;
 using Bindings = std::array<ValueId, kMaxSlots>;
 
+// Every operand order of a pattern that can occur.
+std::vector<Pattern> operand_orders(const Pattern& p);
+
 // Fills `bindings` (slot -> value); false when the pattern does not match.
 bool match_pattern(const CompiledPattern& pattern, Facts& facts, NodeId root, Bindings* bindings);
 

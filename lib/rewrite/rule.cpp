@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gcomp/support/error.h"
+#include "matcher.h"
 
 namespace gcomp::rewrite {
 namespace {
@@ -19,7 +20,9 @@ bool commutes(const Pattern& p) {
          std::all_of(p.ops.begin(), p.ops.end(), [](Op o) { return has_trait(o, kCommutative); });
 }
 
-// Every operand order of a pattern. The engine keeps constants in the second place of commutative
+}  // namespace
+
+// The engine keeps constants in the second place of commutative
 // nodes, so an order with a constant first (and none second) cannot occur. Depth is a pattern's.
 // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 std::vector<Pattern> operand_orders(const Pattern& p) {
@@ -53,6 +56,8 @@ std::vector<Pattern> operand_orders(const Pattern& p) {
   }
   return orders;
 }
+
+namespace {
 
 int16_t slot_of(const std::string& name, std::vector<std::string>* names) {
   if (name.empty()) return -1;

@@ -372,9 +372,11 @@ bool Sweeper::apply_rules(NodeId n) {
     };
     if (!meets(0) || !meets(1)) continue;
     const bool applied = apply(c, n);
+    RuleStats& stats = stats_.rules[rules_.pattern(c.pattern).rule];
+    stats.looks_at_uses = facts_.take_uses_asked() || stats.looks_at_uses;
     if (options_.profile) {
       const uint64_t end = ticks();
-      stats_.rules[rules_.pattern(c.pattern).rule].ticks += end - begin;
+      stats.ticks += end - begin;
       begin = end;
     }
     if (applied) return true;

@@ -231,24 +231,6 @@ TEST_CASE("tag queries include, exclude and require by tag or name") {
   CHECK(select(rules, {{"log_exp"}, {}, {}}).size() == 1);
 }
 
-TEST_CASE("lint finds duplicates, unbound names, shadowed rows, unknown tags, missing generators") {
-  std::vector<Rule> rules;
-  rules.push_back(rule("a", x + y, y + z).tag("t"));
-  rules.push_back(rule("a", sin(x), x).tag("t"));
-  rules.push_back(rule("b", sin(cos(x)), x).tag("t"));
-  rules.push_back(rule("c", exp(x), x).tag("nonsense"));
-  rules.push_back(
-      rule("d", "doc", op(Op::reshape, {x}), [](const Match& m, Emitter&) -> Replacement {
-        return m["x"];
-      }).tag("t"));
-  const std::vector<std::string> tags{"t"};
-  const auto faults = lint(rules, tags);
-  const std::vector<std::string> expected{"a: result uses unbound 'z'", "a: duplicate name",
-                                          "c: unknown tag 'nonsense'",
-                                          "d: needs a generator of cases", "b: shadowed by a"};
-  CHECK(faults == expected);
-}
-
 TEST_CASE("patterns print as algebra") {
   CHECK(to_string(log(1 + x) * -(y - 0.5)) == "log(1 + x) * (-(y - 0.5))");
   CHECK(rule("r", x + -0.0, x).doc == "x + -0.0 -> x");

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "evaluate.h"
-#include "gcomp/support/error.h"
 
 namespace gcomp::truth {
 namespace {
@@ -130,22 +129,8 @@ class InputMaker {
 
 std::unique_ptr<Case> make_case(const rewrite::Rule& rule, uint64_t seed) {
   auto c = std::make_unique<Case>();
-  GraphBuilder b(c->context, GraphBuilder::Mode::kRaw);
-  CaseMaker make(b, seed);
-  std::optional<ValueId> v;
-  try {
-    v = rule.generate ? std::optional(rule.generate(make))
-                      : rewrite::from_pattern(rule.pattern, make);
-  } catch (const UserError&) {
-    return nullptr;
-  }
-  if (!v) return nullptr;
-  const NodeId root = b.graph().producer(*v);
-  for (int i = 0; i < b.graph().node(root).num_results; ++i) {
-    b.output("y" + std::to_string(i), b.result(root, i));
-  }
-  c->graph = b.finish();
-  return c;
+  c->graph = rewrite::make_case(rule, c->context, seed);
+  return c->graph ? std::move(c) : nullptr;
 }
 
 namespace {
@@ -156,13 +141,7 @@ class Grower {
   Grower(GraphBuilder& b, uint64_t seed) : b_(b), make_(b, seed) {}
 
   void add_case(const rewrite::Rule& rule) {
-    std::optional<ValueId> v;
-    try {
-      v = rule.generate ? std::optional(rule.generate(make_))
-                        : rewrite::from_pattern(rule.pattern, make_);
-    } catch (const UserError&) {
-      // Half a case may stay behind, dead.
-    }
+    const auto v = rewrite::make_case(rule, make_);
     if (!v || b_.type(*v).rank() > 5) return;
     offer(*v);
     if (make_.chance(0.4)) glue();

@@ -280,10 +280,11 @@ class Evaluator {
   Value fresh(Shape shape) { return {interp::make_tensor(DType::kInt64, std::move(shape)), true}; }
 
   // The id of the smaller or larger of two elements, which keeps its identity: x - max(x) is exactly 0
-  // where x is the maximum. A new element where one is NaN or unknown.
+  // where x is the maximum. A new element where one is NaN, or unknown or extreme itself.
   int64_t extreme(bool max, int64_t a, int64_t b) {
     const Element &x = pool_[static_cast<size_t>(a)], &y = pool_[static_cast<size_t>(b)];
-    if (x.known && y.known && !x.value.is_nan() && !y.value.is_nan()) {
+    const bool plain = x.known && y.known && x.ordinary && y.ordinary;
+    if (plain && !x.value.is_nan() && !y.value.is_nan()) {
       return (max ? x.value < y.value : y.value < x.value) ? b : a;
     }
     Element e{*binary(max ? Op::max : Op::min, x.value, y.value)};

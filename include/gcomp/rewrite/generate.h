@@ -2,6 +2,7 @@
 // Random graphs in which a rule should apply, for fuzzing every row without a test of its own.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -58,5 +59,9 @@ class CaseMaker {
 bool can_generate(const Pattern& p);
 // One attempt; nullopt when the drawn dtypes do not fit together.
 std::optional<ValueId> from_pattern(const Pattern& p, CaseMaker& make);
+// A case of the rule, by its generator or from its pattern; nullopt when the draw does not fit.
+std::optional<ValueId> make_case(const Rule& rule, CaseMaker& make);
+// The same as a graph whose outputs are all results of that node.
+std::unique_ptr<Graph> make_case(const Rule& rule, Context& context, uint64_t seed);
 
 }  // namespace gcomp::rewrite

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "gcomp/ir/builder.h"
@@ -33,7 +34,12 @@ class Facts {
   const Constant* constant_source(ValueId v) const;
   std::optional<Splat> splat(ValueId v);
   // Readers in the old graph of the values that became `v`; 0 for a value a rule just made.
-  uint32_t uses(ValueId v) const { return v.index < uses_.size() ? uses_[v.index] : 0; }
+  uint32_t uses(ValueId v) const {
+    uses_asked_ = true;
+    return v.index < uses_.size() ? uses_[v.index] : 0;
+  }
+  // Whether `uses` was called since this was last asked.
+  bool take_uses_asked() { return std::exchange(uses_asked_, false); }
   void add_uses(ValueId v, uint32_t count);
   // The value from which a node can take data-dependent extents.
   void set_carrier(SymbolId s, ValueId v) { carriers_[s.index] = v; }
@@ -43,6 +49,7 @@ class Facts {
  private:
   const Graph* graph_;
   std::vector<uint32_t> uses_;
+  mutable bool uses_asked_ = false;
   std::unordered_map<uint32_t, std::optional<Splat>> splats_;  // by the constant's attributes
   std::unordered_map<uint32_t, ValueId> carriers_;             // by symbol
 };

@@ -126,8 +126,4 @@ class RuleSet {
   std::vector<std::vector<Candidate>> by_root_;  // per op
 };
 
-// Faults of a rule base, one text each: duplicate names, unbound names in results, rows that an earlier
-// row shadows, tags not in `known_tags`, rows that cannot be fuzzed, missing docs.
-std::vector<std::string> lint(std::span<const Rule> rules, std::span<const std::string> known_tags);
-
 }  // namespace gcomp::rewrite

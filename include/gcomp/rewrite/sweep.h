@@ -57,6 +57,7 @@ struct RuleStats {
   size_t matched = 0;  // patterns that held: those applied and those refused
   size_t applied = 0;
   std::array<size_t, kNumRefusals> refused = {};
+  bool looks_at_uses = false;  // so a second sweep, with other counts, may find more
   size_t nodes_created = 0;
   // With SweepOptions::profile:
   size_t nodes_removed = 0;  // the roots replaced, and what nobody but them read
