@@ -1,6 +1,6 @@
 // Problem: sums and products as people and gradients write them, `x + y + x`, `y = y + y` a thousand
 // times, `x * y * x`, meet their like far apart, where a rule that looks at two nodes does not see it.
-// Method: a region is a tree of add, sub and neg, or of mul, div and neg, whose inner nodes have one reader.
+// Method: a region is a tree of add, sub and neg, or of mul, div and neg, whose inner nodes are read once.
 // Each is taken once, at its root: one walk to the leaves, equal bases collected in a map with coefficients
 // (exponents), and the region rebuilt where that is cheaper; else it stays as it was written, for rounding's
 // sake. A leaf `x * 3` counts as three x, `pow(x, 3)` as x thrice; constants become one. A shared value is a
@@ -129,27 +129,35 @@ Family family_of(const Graph& g, const Node& n) {
   return in_family(g, n, Family::kProduct) ? Family::kProduct : Family::kNone;
 }
 
-// Which family each node is taken for, by one scan from users to operands.
+bool doubles(const Graph& g, const Node& n) {
+  return n.op == Op::add && g.operands(n)[0] == g.operands(n)[1];
+}
+
+// Which family each node is taken for, by one scan from users to operands. Inner nodes are read once, or
+// by both operands of a sum when they double something themselves: y = y + y again and again.
 class Regions {
  public:
   explicit Regions(const Graph& g) : uses_(g.num_nodes()), families_(g.num_nodes(), Family::kNone) {
     inner_.resize(g.num_nodes());
-    std::vector<Family> reader(g.num_nodes(), Family::kNone);
-    for (const Port& p : g.outputs()) uses_[g.producer(p.value).index] += 2;  // never inner
+    std::vector<NodeId> reader(g.num_nodes());
+    for (const Port& p : g.outputs()) uses_[g.producer(p.value).index] += 3;  // never inner
     for (size_t i = g.num_nodes(); i-- > 0;) {
       const Node& n = g.node(NodeId(i));
-      inner_[i] = uses_[i] == 1 && in_family(g, n, reader[i]);
-      families_[i] = inner_[i] ? reader[i] : family_of(g, n);
+      const bool once =
+          uses_[i] == 1 || (uses_[i] == 2 && doubles(g, n) && doubles(g, g.node(reader[i])));
+      const Family above = once ? families_[reader[i].index] : Family::kNone;
+      inner_[i] = once && in_family(g, n, above);
+      families_[i] = inner_[i] ? above : family_of(g, n);
       for (ValueId v : g.operands(n)) {
         const NodeId p = g.producer(v);
         ++uses_[p.index];
-        reader[p.index] = families_[i];
+        reader[p.index] = NodeId(i);
       }
     }
   }
 
   bool is_inner(NodeId n) const { return inner_[n.index]; }
-  bool read_once(NodeId n) const { return uses_[n.index] == 1; }
+  uint32_t uses(NodeId n) const { return uses_[n.index]; }
   Family family(NodeId n) const { return families_[n.index]; }
 
  private:
@@ -175,7 +183,7 @@ template <class Number>
 struct Leaf {
   ValueId value;  // in the new graph
   Parts<Number> parts;
-  bool dies;  // when the region does not read it, nobody does
+  uint32_t uses;  // how many operands it is
 };
 
 // One base with what all its leaves add up to.
@@ -184,8 +192,9 @@ struct Term {
   ValueId base;         // without its coefficient or exponent
   Parts<Number> total;  // of `base`
   Leaf<Number> first;
-  uint32_t leaves = 1;
-  int saved = 0;  // cost of the coefficients and exponents that were taken off and die
+  uint32_t leaves = 1, repeats = 1;  // all, and those that are `first`
+  int taken_off = 0;                 // cost of the coefficients or the exponent of `first`
+  int saved = 0;                     // cost of those that nobody needs any more
 };
 
 uint32_t multiplications(uint32_t exponent) {
@@ -215,24 +224,20 @@ class Reassociation {
         fast_math_(context.fast_math),
         regions_(old),
         builder_(old.context(), GraphBuilder::Mode::kInterned),
-        facts_(builder_.graph()),
-        memo_(old.num_values()) {}
+        old_facts_(old),
+        new_facts_(builder_.graph()) {}
 
-  // Null if nothing changes.
+  // Null if nothing changes. Nothing is copied before the first region that pays.
   std::unique_ptr<Graph> run() {
-    size_t slots = 0;
-    for (const Node& n : old_.nodes()) slots += n.num_operands;
-    builder_.reserve(old_.num_nodes(), slots);
-    for (const Port& p : old_.inputs()) {
-      builder_.set_loc(old_.producer_node(p.value).loc);
-      memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
-    }
+    if (!bodies_.empty()) begin_copy(NodeId(size_t{0}));
     for (size_t i = 0; i < old_.num_nodes(); ++i) {
       const Node& n = old_.node(NodeId(i));
-      if (n.op == Op::input) continue;
-      builder_.set_loc(n.loc);
-      copy(n);
-      if (regions_.is_inner(NodeId(i))) continue;
+      if (copying_ && n.op != Op::input) copy(n);
+      if (!is_candidate(NodeId(i))) continue;
+      if (!copying_) {
+        if (!rebuild(NodeId(i))) continue;
+        begin_copy(NodeId(i + 1));
+      }
       ValueId& value = memo_[n.first_result.index];
       const size_t before = graph().num_nodes();
       const auto better = rebuild(NodeId(i));
@@ -251,9 +256,54 @@ class Reassociation {
   size_t rebuilt() const { return rebuilt_; }
 
  private:
-  const Graph& graph() const { return builder_.graph(); }
+  // Where values are looked up: the new graph, or before anything is copied the old one.
+  const Graph& graph() const { return copying_ ? builder_.graph() : old_; }
+  Facts& facts() { return copying_ ? new_facts_ : old_facts_; }
+  ValueId now(ValueId old) const { return copying_ ? memo_[old.index] : old; }
   const Node& producer(ValueId v) const { return graph().producer_node(v); }
-  DType dtype(ValueId v) const { return builder_.type(v).dtype; }
+  DType dtype(ValueId v) const { return graph().type(v).dtype; }
+
+  // Copies all nodes before `end`.
+  void begin_copy(NodeId end) {
+    copying_ = true;
+    memo_.resize(old_.num_values());
+    size_t slots = 0;
+    for (const Node& n : old_.nodes()) slots += n.num_operands;
+    builder_.reserve(old_.num_nodes(), slots);
+    for (const Port& p : old_.inputs()) {
+      builder_.set_loc(old_.producer_node(p.value).loc);
+      memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
+    }
+    for (size_t i = 0; i < end.index; ++i) {
+      if (old_.node(NodeId(i)).op != Op::input) copy(old_.node(NodeId(i)));
+    }
+  }
+
+  // The root of a region in which something may meet: a single node whose operands have different bases,
+  // as nearly all are, is none.
+  bool is_candidate(NodeId root) {
+    const Family family = regions_.family(root);
+    if (family == Family::kNone || regions_.is_inner(root)) return false;
+    const auto operands = old_.operands(root);
+    if (operands.size() < 2) return regions_.is_inner(old_.producer(operands[0]));
+    for (ValueId v : operands) {
+      if (regions_.is_inner(old_.producer(v))) return true;
+    }
+    const ValueId first = now(operands[0]), second = now(operands[1]);
+    return base_of(family, first) == base_of(family, second);
+  }
+
+  ValueId base_of(Family family, ValueId v) {
+    for (int i = 0; i < kMaxPeeled; ++i) {
+      const Node& n = producer(v);
+      const auto operands = graph().operands(n);
+      const bool has_constant = operands.size() == 2 && facts().is_constant(operands[1]);
+      const bool scales = n.op == Op::neg || ((n.op == Op::mul || n.op == Op::div) && has_constant);
+      if (family == Family::kSum ? !scales : n.op != Op::pow) break;
+      v = operands[0];
+    }
+    return v;
+  }
 
   bool allowed(NodeId root, ValueId value, size_t first_made) {
     const NodeId copy = graph().producer(memo_[old_.result(root).index]);
@@ -266,6 +316,7 @@ class Reassociation {
   }
 
   void copy(const Node& n) {
+    builder_.set_loc(n.loc);
     operands_.clear();
     for (ValueId v : old_.operands(n)) operands_.push_back(memo_[v.index]);
     types_.clear();
@@ -292,6 +343,7 @@ class Reassociation {
     return table.intern(std::move(list));
   }
 
+  // The region in a cheaper form, or nothing. Before anything is copied: whether there is one.
   std::optional<ValueId> rebuild(NodeId root) {
     const DType t = old_.type(old_.result(root)).dtype;
     switch (regions_.family(root)) {
@@ -306,28 +358,37 @@ class Reassociation {
   // The leaves of a region from left to right, the cost of its nodes, and how many of a product's are neg.
   template <class Number>
   std::vector<Leaf<Number>> leaves(NodeId root, int* cost, uint32_t* negs) {
+    struct Pending {
+      NodeId node;
+      Parts<Number> parts;
+    };
     const bool product = regions_.family(root) == Family::kProduct;
     std::vector<Leaf<Number>> found;
-    pending_.assign(1, {root, false});
-    while (!pending_.empty()) {
-      const auto [n, inverse] = pending_.back();
-      pending_.pop_back();
+    std::vector<Pending> pending{{root, {Number::one(), {}}}};
+    while (!pending.empty()) {
+      const auto [n, here] = pending.back();
+      pending.pop_back();
       const Op op = old_.node(n).op;
       const auto operands = old_.operands(n);
       *cost += op == Op::div ? kDivide : kAdd;
       if (op == Op::neg) ++*negs;
+      if (doubles(old_, old_.node(n)) && regions_.is_inner(old_.producer(operands[0]))) {
+        Parts<Number> twice = here;
+        twice += here;
+        pending.push_back({old_.producer(operands[0]), twice});
+        continue;
+      }
       // Right to left: leaves that stand before inner nodes, or between two, come in another order than
       // in the text, always the same.
       for (size_t i = operands.size(); i-- > 0;) {
         const bool flips = op == Op::neg ? !product : i == 1 && (op == Op::sub || op == Op::div);
+        const Parts<Number> parts = flips ? here.swapped() : here;
         const NodeId p = old_.producer(operands[i]);
         if (regions_.is_inner(p)) {
-          pending_.push_back({p, inverse != flips});
-          continue;
+          pending.push_back({p, parts});
+        } else {
+          found.push_back({now(operands[i]), parts, regions_.uses(p)});
         }
-        Leaf<Number> leaf{memo_[operands[i].index], {}, regions_.read_once(p)};
-        (inverse != flips ? leaf.parts.minus : leaf.parts.plus) = Number::one();
-        found.push_back(leaf);
       }
     }
     std::reverse(found.begin(), found.end());
@@ -346,8 +407,12 @@ class Reassociation {
     }
     Term<Number>& same = (*terms)[at - 1];
     same.total += term.total;
-    same.saved += term.saved;
     ++same.leaves;
+    if (term.first.value == same.first.value) {
+      ++same.repeats;
+    } else if (term.first.uses == 1) {
+      same.saved += term.taken_off;
+    }
   }
 
   // Ends a collection. A base that occurred once is its leaf as it stood there.
@@ -358,7 +423,8 @@ class Reassociation {
       if (term.leaves == 1) {
         term.base = term.first.value;
         term.total = term.first.parts;
-        term.saved = 0;
+      } else if (term.first.uses == term.repeats) {
+        term.saved += term.taken_off;
       }
       cancel(&term);
     }
@@ -381,7 +447,7 @@ class Reassociation {
 
   // Neither infinite nor NaN.
   bool finite(ValueId v) {
-    if (const auto splat = facts_.splat(v)) return std::isfinite(splat->real);
+    if (const auto splat = facts().splat(v)) return std::isfinite(splat->real);
     const Node& n = producer(v);
     if (n.op != Op::cast) return false;
     const DType from = dtype(graph().operands(n)[0]);
@@ -418,14 +484,14 @@ class Reassociation {
 
   // The value of a splat, unless infinite or NaN.
   std::optional<Parts<Scaled>> number(ValueId v, const Scaled& /*kind*/) {
-    const auto splat = facts_.splat(v);
+    const auto splat = facts().splat(v);
     if (!splat || !std::isfinite(splat->real)) return std::nullopt;
     Parts<Scaled> p;
     (std::signbit(splat->real) ? p.minus : p.plus) = Scaled::of(std::fabs(splat->real));
     return p;
   }
   std::optional<Parts<Wrapped>> number(ValueId v, const Wrapped& /*kind*/) {
-    const auto splat = facts_.splat(v);
+    const auto splat = facts().splat(v);
     if (!splat) return std::nullopt;
     return Parts<Wrapped>{{static_cast<uint64_t>(splat->integer)}, {}};
   }
@@ -433,7 +499,7 @@ class Reassociation {
   // ---- making nodes ----
 
   ValueId commutative(Op op, ValueId a, ValueId b) {
-    const bool first = facts_.is_constant(a), second = facts_.is_constant(b);
+    const bool first = facts().is_constant(a), second = facts().is_constant(b);
     if (first != second ? first : b < a) std::swap(a, b);
     return builder_.value(op, {a, b});
   }
@@ -485,41 +551,50 @@ class Reassociation {
 
   // ---- sums ----
 
-  // `x * 3` is three x, `-x` is minus one x.
+  // `x * 3` is three x, `x / 3` a third, `-x` minus one.
   template <class Number>
   Term<Number> without_coefficient(const Leaf<Number>& leaf) {
     Term<Number> term{leaf.value, leaf.parts, leaf};
     for (int i = 0; i < kMaxPeeled; ++i) {
-      const Node& n = producer(term.base);
-      const auto operands = graph().operands(n);
-      if (n.op == Op::neg) {
-        term.total = term.total.swapped();
-      } else if (n.op == Op::mul) {
-        const auto c = number(operands[1], Number());
-        if (!c || (c->plus.zero() && c->minus.zero())) break;
-        term.total = term.total * *c;
-      } else {
-        break;
-      }
-      if (leaf.dies) term.saved += kScale;
-      term.base = operands[0];
+      const auto c = coefficient(term.base, Number());
+      if (!c || (c->plus.zero() && c->minus.zero())) break;
+      term.total = term.total * *c;
+      term.taken_off += producer(term.base).op == Op::div ? kDivide : kScale;
+      term.base = graph().operands(producer(term.base))[0];
     }
     return term;
   }
 
-  // The constant part of a sum as a value to add; nothing when it is 0 or out of range.
-  std::optional<ValueId> constant_part(ValueId like, const Parts<Scaled>& k, bool* in_range) {
-    const double v = k.plus.value() - k.minus.value();
-    *in_range = std::isfinite(make_splat(dtype(like), {}, v).as_double(0));
-    if (v == 0) return std::nullopt;
-    return builder_.full_like(like, v);
+  template <class Number>
+  std::optional<Parts<Number>> coefficient(ValueId v, const Number& kind) {
+    const Node& n = producer(v);
+    const auto operands = graph().operands(n);
+    if (n.op == Op::neg) return Parts<Number>{{}, Number::one()};
+    if (n.op == Op::mul) return number(operands[1], kind);
+    if (n.op != Op::div) return std::nullopt;
+    return reciprocal(number(operands[1], kind));
   }
-  std::optional<ValueId> constant_part(ValueId like, const Parts<Wrapped>& k, bool* in_range) {
-    *in_range = true;
-    const uint64_t v = k.plus.bits - k.minus.bits;
-    if (signed_of(dtype(like), v) == 0) return std::nullopt;
-    return integer_like(like, v);
+
+  static std::optional<Parts<Scaled>> reciprocal(std::optional<Parts<Scaled>> c) {
+    if (!c || (c->plus.zero() && c->minus.zero())) return std::nullopt;
+    for (Scaled* s : {&c->plus, &c->minus}) {
+      if (!s->zero()) *s = Scaled::of(1 / s->value());
+    }
+    return c;
   }
+  static std::optional<Parts<Wrapped>> reciprocal(const std::optional<Parts<Wrapped>>& /*c*/) {
+    return std::nullopt;
+  }
+
+  // The constant part of a sum; not finite: out of range.
+  static double constant_part(DType t, const Parts<Scaled>& k) {
+    return make_splat(t, {}, k.plus.value() - k.minus.value()).as_double(0);
+  }
+  static int64_t constant_part(DType t, const Parts<Wrapped>& k) {
+    return signed_of(t, k.plus.bits - k.minus.bits);
+  }
+  ValueId constant_like(ValueId v, double k) { return builder_.full_like(v, k); }
+  ValueId constant_like(ValueId v, int64_t k) { return integer_like(v, static_cast<uint64_t>(k)); }
 
   template <class Number>
   std::optional<ValueId> rebuild_sum(NodeId root) {
@@ -537,29 +612,31 @@ class Reassociation {
       }
     }
     close(&terms);
-    const ValueId like = memo_[old_.result(root).index];
-    bool in_range = true;
-    const auto k = constant_part(like, constant, &in_range);
-    if (!in_range || sum_cost(dtype(like), terms, k.has_value()) >= cost) return std::nullopt;
-    return make_sum(like, terms, k);
+    const ValueId like = now(old_.result(root));
+    const auto k = constant_part(dtype(like), constant);
+    if (!std::isfinite(static_cast<double>(k))) return std::nullopt;
+    if (sum_cost(dtype(like), terms, k != 0) >= cost) return std::nullopt;
+    if (!copying_) return like;
+    return make_sum(like, terms, k != 0 ? std::optional(constant_like(like, k)) : std::nullopt);
   }
 
   // What the sum will cost, less the coefficients that it makes dead.
   template <class Number>
   static int sum_cost(DType t, const std::vector<Term<Number>>& terms, bool constant) {
-    int pieces = constant ? 1 : 0, cost = 0;
+    int pieces = constant ? 1 : 0, scales = 0, saved = 0;
     bool positive = constant;
     for (const Term<Number>& term : terms) {
       positive = positive || !term.total.plus.zero();
       for (const Number& c : {term.total.plus, term.total.minus}) {
         if (c.zero()) continue;
         ++pieces;
-        cost += kScale * factors(t, c);
+        scales += factors(t, c);
       }
-      cost -= term.saved;
+      saved += term.saved;
     }
-    if (!positive && pieces > 0) ++pieces;  // the neg
-    return cost + kAdd * std::max(0, pieces - 1);
+    // A sum of negative terms is negated, a single one in its coefficient.
+    const bool negated = !positive && pieces > 0 && !(pieces == 1 && scales > 0);
+    return kScale * scales + kAdd * (std::max(1, pieces) - 1 + (negated ? 1 : 0)) - saved;
   }
 
   // From left to right; the constant last.
@@ -603,7 +680,7 @@ class Reassociation {
     Term<Exponent> term{leaf.value, leaf.parts, leaf};
     const Node& n = producer(leaf.value);
     if (n.op != Op::pow || !is_float(dtype(leaf.value))) return term;
-    const auto splat = facts_.splat(graph().operands(n)[1]);
+    const auto splat = facts().splat(graph().operands(n)[1]);
     if (!splat || splat->real < 2 || splat->real > 64 || splat->real != std::floor(splat->real)) {
       return term;
     }
@@ -611,7 +688,7 @@ class Reassociation {
     for (Exponent* e : {&term.total.plus, &term.total.minus}) {
       e->count = std::min(e->count * by, kMaxExponent);
     }
-    if (leaf.dies) term.saved = kPower;
+    term.taken_off = kPower;
     term.base = graph().operands(n)[0];
     return term;
   }
@@ -649,10 +726,10 @@ class Reassociation {
     const auto found = leaves<Exponent>(root, &cost, &negs);
     c.negative = negs % 2 == 1;
     if (found.size() < 2) return std::nullopt;
-    const ValueId like = memo_[old_.result(root).index];
+    const ValueId like = now(old_.result(root));
     std::vector<Term<Exponent>> terms;
     for (const Leaf<Exponent>& leaf : found) {
-      if (const auto splat = facts_.splat(leaf.value)) {
+      if (const auto splat = facts().splat(leaf.value)) {
         add_constant(&c, *splat, leaf);
       } else {
         collect(&terms, without_exponent(leaf));
@@ -668,7 +745,7 @@ class Reassociation {
               [](const auto& a, const auto& b) { return a.base < b.base; });
     const int now = product_cost(dtype(like), terms, c);
     if (now > cost || (now == cost && !repeated)) return std::nullopt;
-    return make_product(like, terms, c);
+    return copying_ ? make_product(like, terms, c) : like;
   }
 
   void add_constant(Coefficient* c, const rewrite::Splat& splat, const Leaf<Exponent>& leaf) {
@@ -734,7 +811,7 @@ class Reassociation {
     if (below.valid()) above = builder_.value(Op::div, {above, below});
     if (c.divisor.valid()) {
       const ValueId quotient = builder_.value(Op::div, {above, c.divisor});
-      const bool flips = c.negative != std::signbit(facts_.splat(c.divisor)->real);
+      const bool flips = c.negative != std::signbit(facts().splat(c.divisor)->real);
       return flips ? builder_.value(Op::neg, {quotient}) : quotient;
     }
     if (factors(dtype(like), magnitude) == 1) {
@@ -759,12 +836,12 @@ class Reassociation {
   bool fast_math_;
   Regions regions_;
   GraphBuilder builder_;
-  Facts facts_;
+  Facts old_facts_, new_facts_;
+  bool copying_ = false;
   std::vector<ValueId> memo_;      // old value -> new value
-  std::vector<uint32_t> term_of_;  // per new value: 1 + its term, while a region is collected
-  std::vector<std::pair<NodeId, bool>> pending_;  // scratch
-  std::vector<ValueId> operands_;                 // scratch
-  std::vector<TypeId> types_;                     // scratch
+  std::vector<uint32_t> term_of_;  // per value: 1 + its term, while a region is collected
+  std::vector<ValueId> operands_;  // scratch
+  std::vector<TypeId> types_;      // scratch
   size_t rebuilt_ = 0;
 };
 

@@ -33,9 +33,7 @@ bool match_leaf(const CompiledPattern::Node& p, Facts& facts, ValueId v) {
   return false;
 }
 
-bool has_op(const CompiledPattern::Node& p, Op op) {
-  return std::find(p.ops.begin(), p.ops.end(), op) != p.ops.end();
-}
+bool has_op(const CompiledPattern::Node& p, Op op) { return p.ops.test(static_cast<size_t>(op)); }
 
 // NOLINTNEXTLINE(misc-no-recursion): over a rule's pattern
 ValueId build(const Pattern& p, const Type& hint, const Match& match, Emitter& emit);

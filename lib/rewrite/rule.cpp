@@ -79,7 +79,7 @@ CompiledPattern flatten(const Pattern& root, std::vector<std::string>* names) {
     n.dtypes = p.dtypes;
     n.output = p.output;
     n.value = p.value;
-    n.ops = p.ops;
+    for (Op o : p.ops) n.ops.set(static_cast<size_t>(o));
     n.open = p.open || std::any_of(p.ops.begin(), p.ops.end(),
                                    [](Op o) { return !has_trait(o, kElementwise); });
     for (const Pattern& child : p.operands) queue.push_back(&child);
@@ -87,17 +87,6 @@ CompiledPattern flatten(const Pattern& root, std::vector<std::string>* names) {
   }
   GCOMP_CHECK(flat.nodes.size() <= kMaxPatternNodes, "pattern too large: " + to_string(root));
   return flat;
-}
-
-OperandNeed need_of(const CompiledPattern& p, size_t operand) {
-  if (operand >= p.nodes[0].num_operands) return {};
-  const CompiledPattern::Node& n = p.nodes[p.nodes[0].first_operand + operand];
-  switch (n.kind) {
-    case Pattern::Kind::kVariable: return {};
-    case Pattern::Kind::kOp:
-      return n.ops.size() == 1 ? OperandNeed{OperandNeed::kOp, n.ops[0]} : OperandNeed{};
-    default: return {OperandNeed::kConstant, Op::constant};
-  }
 }
 
 }  // namespace
@@ -180,17 +169,41 @@ RuleSet::RuleSet(std::vector<const Rule*> rules)
       CompiledPattern flat = flatten(order, &names_[r]);
       flat.rule = r;
       const auto id = static_cast<uint32_t>(patterns_.size());
-      for (Op o : flat.nodes[0].ops) {
-        by_root_[static_cast<size_t>(o)].push_back({id, {need_of(flat, 0), need_of(flat, 1)}});
-      }
+      for (Op o : order.ops) by_root_[static_cast<size_t>(o)].patterns.push_back(id);
       patterns_.push_back(std::move(flat));
     }
   }
+  for (RootIndex& index : by_root_) {
+    index.words = (index.patterns.size() + 63) / 64;
+    for (int operand : {0, 1}) index_operand(&index, operand);
+  }
 }
 
-std::span<const RuleSet::Candidate> RuleSet::candidates(Op root) const {
-  if (by_root_.empty()) return {};
-  return by_root_[static_cast<size_t>(root)];
+void RuleSet::index_operand(RootIndex* index, int operand) const {
+  OperandNeeds& needs = index->needs[operand];
+  needs.any.resize(index->words);
+  needs.constant.resize(index->words);
+  needs.by_op.resize(index->words * kNumOps);
+  for (size_t i = 0; i < index->patterns.size(); ++i) {
+    const CompiledPattern& p = patterns_[index->patterns[i]];
+    const size_t word = i / 64;
+    const uint64_t bit = uint64_t{1} << (i % 64);
+    if (operand >= p.nodes[0].num_operands) {
+      needs.any[word] |= bit;
+      continue;
+    }
+    const CompiledPattern::Node& n =
+        p.nodes[static_cast<size_t>(p.nodes[0].first_operand + operand)];
+    switch (n.kind) {
+      case Pattern::Kind::kVariable: needs.any[word] |= bit; break;
+      case Pattern::Kind::kOp:
+        for (size_t o = 0; o < kNumOps; ++o) {
+          if (n.ops.test(o)) needs.by_op[o * index->words + word] |= bit;
+        }
+        break;
+      default: needs.constant[word] |= bit; break;
+    }
+  }
 }
 
 }  // namespace gcomp::rewrite

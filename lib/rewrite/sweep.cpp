@@ -138,7 +138,7 @@ class Sweeper {
   bool replace(NodeId n);
   bool fold(NodeId n);
   bool apply_rules(NodeId n);
-  bool apply(const RuleSet::Candidate& candidate, NodeId n);
+  bool apply(uint32_t pattern_id, NodeId n);
   std::optional<Refusal> refusal(const Rewrite& rewrite, uint32_t rule);
   void refuse(uint32_t rule, Refusal why);
   bool is_allowed(const Rewrite& rewrite);
@@ -354,38 +354,27 @@ bool Sweeper::fold(NodeId n) {
 
 bool Sweeper::apply_rules(NodeId n) {
   const Node& node = graph().node(n);
-  const auto candidates = rules_.candidates(node.op);
-  if (candidates.empty()) return false;
-  Op ops[2] = {Op::input, Op::input};
-  bool constants[2] = {false, false};
+  OperandLook looks[2];
   const auto operands = graph().operands(node);
   for (size_t i = 0; i < std::min<size_t>(2, operands.size()); ++i) {
-    ops[i] = graph().producer_node(operands[i]).op;
-    constants[i] =
-        (ops[i] == Op::constant || ops[i] == Op::broadcast) && facts_.is_constant(operands[i]);
+    looks[i] = {graph().producer_node(operands[i]).op, facts_.is_constant(operands[i])};
   }
   uint64_t begin = options_.profile ? ticks() : 0;
-  for (const RuleSet::Candidate& c : candidates) {
-    const auto meets = [&](int i) {
-      return c.needs[i].kind == OperandNeed::kAny ||
-             (c.needs[i].kind == OperandNeed::kOp ? ops[i] == c.needs[i].op : constants[i]);
-    };
-    if (!meets(0) || !meets(1)) continue;
-    const bool applied = apply(c, n);
-    RuleStats& stats = stats_.rules[rules_.pattern(c.pattern).rule];
+  return rules_.any_candidate(node.op, looks, [&](uint32_t p) {
+    const bool applied = apply(p, n);
+    RuleStats& stats = stats_.rules[rules_.pattern(p).rule];
     stats.looks_at_uses = facts_.take_uses_asked() || stats.looks_at_uses;
     if (options_.profile) {
       const uint64_t end = ticks();
       stats.ticks += end - begin;
       begin = end;
     }
-    if (applied) return true;
-  }
-  return false;
+    return applied;
+  });
 }
 
-bool Sweeper::apply(const RuleSet::Candidate& candidate, NodeId n) {
-  const CompiledPattern& pattern = rules_.pattern(candidate.pattern);
+bool Sweeper::apply(uint32_t pattern_id, NodeId n) {
+  const CompiledPattern& pattern = rules_.pattern(pattern_id);
   RuleStats& stats = stats_.rules[pattern.rule];
   ++stats.tried;
   Bindings bindings;

@@ -52,17 +52,6 @@ Replacement merge_terms(const Match& m, Emitter& e) {
   return e.value(Op::add, {m["x"], splat_like(e, m["x"], sum)});
 }
 
-// (x * c) + (x * d), d = 1 where it is not bound. Of opposite signs the terms are not a number for
-// infinite x, and their sum would be.
-Replacement collect_factors(const Match& m, Emitter& e) {
-  const DType t = m.type("x").dtype;
-  const double c = m.scalar("c"), d = m.has("d") ? m.scalar("d") : 1;
-  if (!(c * d > 0)) return std::nullopt;
-  const double sum = rounded(t, c + d);
-  if (!ordinary(t, sum)) return std::nullopt;
-  return e.value(Op::mul, {m["x"], splat_like(e, m["x"], sum)});
-}
-
 bool finite_coefficients(const Match& m) {
   return std::isfinite(m.scalar("c")) && (!m.has("d") || std::isfinite(m.scalar("d")));
 }
@@ -101,15 +90,6 @@ std::vector<Rule> sums() {
       rule("add_constants", "x + c + d -> x + (c + d)", (fx + fc) + fd, merge_terms)
           .when(finite_coefficients)
           .reassociates(),
-      rule("add_self", x + x, x * 2),
-      rule("add_multiple", "x * c + x -> x * (c + 1)", fx * fc + fx, collect_factors)
-          .when(finite_coefficients)
-          .reassociates(),
-      rule("add_multiples", "x * c + x * d -> x * (c + d)", fx * fc + fx * fd, collect_factors)
-          .when(finite_coefficients)
-          .reassociates(),
-      rule("add_multiple_int", ix * ic + ix, ix * (ic + 1)),
-      rule("add_multiples_int", ix * ic + ix * id, ix * (ic + id)),
   });
 }
 

@@ -3,6 +3,7 @@
 // a rule table reads as algebra: `log(1 + x)`, `where(c, x, x)`. A pattern that is used as a *result*
 // is a template: it is built from the values the names were bound to.
 
+#include <bitset>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -26,6 +27,8 @@ inline constexpr DTypeMask kFloats = mask_of(DType::kFloat16) | mask_of(DType::k
                                      mask_of(DType::kFloat32) | mask_of(DType::kFloat64);
 inline constexpr DTypeMask kNumbers = kInts | kFloats;
 inline constexpr DTypeMask kAllDTypes = kNumbers | kBools;
+
+using OpSet = std::bitset<kNumOps>;
 
 struct Pattern {  // NOLINT(misc-no-recursion): copying one, and rows are shallow
   enum class Kind : uint8_t {

@@ -1,6 +1,7 @@
 #pragma once
 // A rewrite rule is a row of data; a RuleSet is a selection of rows, indexed for the sweep.
 
+#include <bit>
 #include <functional>
 #include <optional>
 #include <span>
@@ -92,38 +93,65 @@ struct CompiledPattern {
     DTypeMask dtypes = kAllDTypes;
     int output = 0;
     double value = 0;
-    std::vector<Op> ops;
+    OpSet ops;
   };
   std::vector<Node> nodes;  // nodes[0] is the root; breadth first
   uint32_t rule = 0;        // index in the set
 };
 
-// What an operand of the root must look like for a pattern to be worth trying.
-struct OperandNeed {
-  enum Kind : uint8_t { kAny, kOp, kConstant } kind = kAny;
+// What the index looks at of an operand. A missing operand is an `input`, which no pattern asks for.
+struct OperandLook {
   Op op = Op::input;
+  bool constant = false;  // or the broadcast of one
 };
 
 class RuleSet {
  public:
-  struct Candidate {
-    uint32_t pattern;
-    OperandNeed needs[2];
-  };
-
   RuleSet() = default;
   explicit RuleSet(std::vector<const Rule*> rules);
 
   std::span<const Rule* const> rules() const { return rules_; }
-  std::span<const Candidate> candidates(Op root) const;
   const CompiledPattern& pattern(uint32_t i) const { return patterns_[i]; }
   std::span<const std::string> names(uint32_t rule) const { return names_[rule]; }
 
+  // Calls `try_pattern` with the patterns worth comparing at a node of op `root` with such first operands,
+  // in the order of the rules, until one gives true.
+  template <class F>
+  bool any_candidate(Op root, const OperandLook (&operands)[2], const F& try_pattern) const {
+    if (by_root_.empty()) return false;
+    const RootIndex& index = by_root_[static_cast<size_t>(root)];
+    for (size_t word = 0; word < index.words; ++word) {
+      uint64_t left = index.needs[0].allowed(operands[0], word, index.words) &
+                      index.needs[1].allowed(operands[1], word, index.words);
+      for (; left != 0; left &= left - 1) {
+        const auto bit = static_cast<size_t>(std::countr_zero(left));
+        if (try_pattern(index.patterns[word * 64 + bit])) return true;
+      }
+    }
+    return false;
+  }
+
  private:
+  // Bit i stands for pattern i of a root: those that one operand of the root allows.
+  struct OperandNeeds {
+    std::vector<uint64_t> any, constant;  // any operand will do; it must be constant
+    std::vector<uint64_t> by_op;          // per op, all words of one after those of another
+    uint64_t allowed(const OperandLook& look, size_t word, size_t words) const {
+      return any[word] | by_op[static_cast<size_t>(look.op) * words + word] |
+             (look.constant ? constant[word] : 0);
+    }
+  };
+  struct RootIndex {
+    std::vector<uint32_t> patterns;  // in the order of the rules
+    size_t words = 0;
+    OperandNeeds needs[2];
+  };
+  void index_operand(RootIndex* index, int operand) const;
+
   std::vector<const Rule*> rules_;
   std::vector<std::vector<std::string>> names_;  // per rule: slot -> name
   std::vector<CompiledPattern> patterns_;
-  std::vector<std::vector<Candidate>> by_root_;  // per op
+  std::vector<RootIndex> by_root_;  // per op
 };
 
 }  // namespace gcomp::rewrite
