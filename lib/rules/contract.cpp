@@ -202,6 +202,23 @@ Replacement sum_of_squared_outer(const Match& m, Emitter& e) {
   return e.builder().reduce(Op::reduce_sum, e.value(Op::mul, {b, c}), axes);
 }
 
+// matmul(x * s, w) -> matmul(x, w) * s: there the factor costs nothing, and meets others.
+Replacement scale_out(const Match& m, Emitter& e, int which) {
+  const ValueId x = m["x"], w = m["w"];
+  const ValueId product = which == 0 ? e.like(m.root(), {x, w}) : e.like(m.root(), {w, x});
+  if (m.op("scaled") == Op::neg) return e.value(Op::neg, {product});
+  const Node& factor = m.graph().producer_node(m["s"]);
+  if (factor.op != Op::broadcast) return std::nullopt;
+  const ValueId number = m.graph().operands(factor)[0];
+  if (m.graph().type(number).rank() != 0) return std::nullopt;
+  return e.value(Op::mul, {product, e.broadcast(number, m.root_type().dims, {})});
+}
+
+bool finite_factor(const Match& m) {
+  const double s = m.scalar("s");
+  return std::isfinite(s) && s != 0 && !m.facts().is_constant(m["x"]);  // that folds
+}
+
 bool is_nhwc(const Attrs& conv) { return conv.string_or(AttrKey::layout, "nchw") == "nhwc"; }
 
 // The axis of a conv's (or conv_transpose's) result that counts channels.
@@ -519,6 +536,58 @@ ValueId channel_case(CaseMaker& make, Op op, bool constants) {
   return make.builder().value(op, {c.result, b});
 }
 
+// One operand of a product is negated, or scaled by a number (a constant, or an input).
+ValueId scaled_operand_case(CaseMaker& make, int which, Op op, bool constant) {
+  GraphBuilder& g = make.builder();
+  const DType t = make.dtype(constant ? kNumbers : kFloats);
+  const DimId rows = make.extent(), inner = make.extent(), columns = make.extent();
+  const int64_t ta = make.pick(0, 1), tb = make.pick(0, 1);
+  const std::vector<DimId> a = ta ? std::vector{inner, rows} : std::vector{rows, inner};
+  const std::vector<DimId> b = tb ? std::vector{columns, inner} : std::vector{inner, columns};
+  ValueId operands[] = {make.input(t, a), make.input(t, b)};
+  ValueId& scaled = operands[which];
+  if (op == Op::neg) {
+    scaled = g.value(op, {scaled});
+  } else {
+    const ValueId s = constant ? g.scalar(t, make.small_number(t)) : make.input(t, {});
+    scaled = g.value(op, {scaled, g.broadcast(s, which == 0 ? a : b, {})});
+  }
+  return g.value(Op::matmul, operands, flags(ta, tb));
+}
+
+// A factor or sign of one operand of a product, moved to its result.
+std::vector<Rule> scale_rules() {
+  std::vector<Rule> rules;
+  for (const int which : {0, 1}) {
+    const std::string side = which == 0 ? "_a" : "_b";
+    const auto of = [&](const Pattern& scaled) {
+      return which == 0 ? op(Op::matmul, {scaled, w}) : op(Op::matmul, {w, scaled});
+    };
+    const auto out = [which](const Match& m, Emitter& e) { return scale_out(m, e, which); };
+    rules.push_back(rule("matmul_scale" + side, "matmul(x * s, w) -> matmul(x, w) * s, s a number",
+                         of(one_of({Op::mul}, "scaled", {x, scalar("s", kNumbers)})), out)
+                        .when(finite_factor)
+                        .reassociates()
+                        .cases([which](CaseMaker& make) {
+                          return scaled_operand_case(make, which, Op::mul, true);
+                        }));
+    rules.push_back(rule("matmul_neg" + side, "matmul(-x, w) -> -matmul(x, w)",
+                         of(one_of({Op::neg}, "scaled", {x})), out)
+                        .reassociates()
+                        .cases([which](CaseMaker& make) {
+                          return scaled_operand_case(make, which, Op::neg, true);
+                        }));
+    rules.push_back(rule("matmul_factor" + side, "matmul(x * broadcast(s), w) -> matmul(x, w) * s",
+                         of(one_of({Op::mul}, "scaled", {x, one_of({Op::broadcast}, "s", {y})})),
+                         out)
+                        .assumes_finite()
+                        .cases([which](CaseMaker& make) {
+                          return scaled_operand_case(make, which, Op::mul, false);
+                        }));
+  }
+  return everywhere(std::move(rules));
+}
+
 ValueId scaled_matmul_case(CaseMaker& make) {
   GraphBuilder& g = make.builder();
   const DType t = make.dtype(kFloats);
@@ -641,6 +710,7 @@ std::vector<Rule> operand_rules() {
 
 std::vector<Rule> contract_rules() {
   std::vector<Rule> rules = matmul_rules();
+  for (Rule& r : scale_rules()) rules.push_back(std::move(r));
   for (Rule& r : operand_rules()) rules.push_back(std::move(r));
   return rules;
 }
