@@ -9,11 +9,12 @@ using kernel::Builder;
 using kernel::Value;
 using kernel::Values;
 
-// Long sums are done in blocks, each from zero, so that rounding errors stay small: an iteration of the
-// outermost loop over pieces that is at least this long is a block ...
-constexpr int64_t kMinBlock = 128;
-// ... and contiguous pieces that may be longer than twice this are cut.
-constexpr int64_t kBlock = 256;
+// Long sums are done in blocks, each from zero, so that rounding errors stay small: contiguous pieces that
+// may be longer than one and a half of these are cut into equal blocks of about this length. If they are
+// shorter, an iteration of the outermost loop over pieces is a block if it has at least half of this.
+constexpr int64_t kBlock = 48;
+// Steps of k in one iteration.
+constexpr int kUnroll = 4;
 // Rows of the tiles for the last few rows.
 constexpr int kShortTile = 4;
 // Of a panel: what stays near, and what a half-cycle brings from farther away.
@@ -173,7 +174,7 @@ class Emitter {
     // B's length of one piece at this level.
     Value length = b_.mul(l_.inner, b_.index(tile_.columns()));
     for (size_t i = level + 1; i < l_.outer.size(); ++i) length = b_.mul(length, l_.outer[i].count);
-    const bool block = level == 0 && known_length(0) >= kMinBlock;
+    const bool block = level == 0 && !cuts_inner() && known_length(0) >= kBlock / 2;
     return b_.for_loop(b_.index(0), piece.count, b_.index(1), sums,
                        [&](Value p, std::span<const Value> carried) {
                          const Value shift = b_.mul(p, piece.a_stride);
@@ -187,19 +188,23 @@ class Emitter {
                        });
   }
 
+  bool cuts_inner() const { return l_.known_inner < 0 || 2 * l_.known_inner > 3 * kBlock; }
+
   Values inner(const Values& a_rows, Value b_at, const Values& sums) {
-    if (l_.known_inner >= 0 && l_.known_inner <= 2 * kBlock) {
-      return run_of_k(a_rows, b_at, b_.index(0), l_.inner, sums);
+    if (!cuts_inner()) return run_of_k(a_rows, b_at, b_.index(0), l_.inner, sums);
+    int64_t block = kBlock;
+    if (l_.known_inner > 0) {
+      const int64_t blocks = (l_.known_inner + kBlock / 2) / kBlock;
+      block = ((l_.known_inner + blocks - 1) / blocks + kUnroll - 1) / kUnroll * kUnroll;
     }
-    return b_.for_loop(b_.index(0), l_.inner, b_.index(kBlock), sums,
+    return b_.for_loop(b_.index(0), l_.inner, b_.index(block), sums,
                        [&](Value k, std::span<const Value> carried) {
-                         const Value end = b_.min(b_.add(k, b_.index(kBlock)), l_.inner);
+                         const Value end = b_.min(b_.add(k, b_.index(block)), l_.inner);
                          return total(carried, run_of_k(a_rows, b_at, k, end, zeros(a_rows)));
                        });
   }
 
   Values run_of_k(const Values& a_rows, Value b_at, Value from, Value to, const Values& sums) {
-    constexpr int kUnroll = 4;
     const Value most_of = b_.bit_and(b_.sub(to, from), b_.index(-kUnroll));
     const Value unrolled_end = b_.add(from, most_of);
     const auto step = [&](int unroll) {

@@ -1,7 +1,8 @@
 """Each real model is compiled once, without --dim, and that one file serves every size of every dynamic extent.
 
 ONNX Runtime is the judge: each output within 2e-5 of its largest magnitude (the text detector, which amplifies
-rounding, within 5e-5 on larger pages, where ONNX Runtime is no nearer to itself), and the same decision.
+rounding, within 5e-5 on larger pages, where ONNX Runtime is no nearer to itself: test_real_accuracy.py), and the
+same decision.
 """
 
 import json
