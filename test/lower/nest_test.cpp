@@ -63,7 +63,7 @@ TEST_CASE("slices at different places share their kernels") {
     const ValueId x = n.input(DType::kFloat64, {n.dim(steps), n.dim(20)});
     std::vector<ValueId> outputs;
     for (int64_t i = 0; i < steps; ++i) {
-      const ValueId row = n.b.slice(x, {n.dim(i), n.dim(0)}, {n.dim(1), n.dim(20)});
+      const ValueId row = n.b.slice(x, {n.dim(i), n.dim(0)}, {n.dim(1), n.dim(20)}, {1, 1});
       outputs.push_back(n.b.reduce(Op::reduce_sum, n.b.value(Op::tanh, {row}), {0, 1}));
     }
     lower::Stats stats;

@@ -14,7 +14,7 @@ struct Net {
   ValueId input(DType t, std::vector<DimId> shape) {
     return b.input("x" + std::to_string(b.graph().inputs().size()), {t, std::move(shape)});
   }
-  std::string check(std::initializer_list<ValueId> outputs, lower::Stats* stats = nullptr,
+  std::string check(const std::vector<ValueId>& outputs, lower::Stats* stats = nullptr,
                     int64_t n = 37) {
     int k = 0;
     for (ValueId v : outputs) b.output("y" + std::to_string(k++), v);
