@@ -5,7 +5,7 @@
 
 #include "page.h"
 
-#include <map>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 

@@ -51,7 +51,9 @@ void Lineage::begin_pass(const Pass&, const Graph& graph) {
 void Lineage::begin_graph(const Graph& old) {
   taken_.clear();
   applied_.clear();
-  if (!stages_.back().index.contains(&old) && !map_of_.contains(&old)) guess(old);
+  if (!stages_.back().index.contains(&old) && !map_of_.contains(&old)) {
+    guess(stages_.back().graph(), old);
+  }
 }
 
 void Lineage::take(NodeId old_node, const Graph& built) {
@@ -141,9 +143,8 @@ void Lineage::rebuilt(const Graph& old, const Graph& result, std::span<const Val
   maps_.push_back(std::move(map));
 }
 
-// A pass built `old` and did not say from what: from the stage's graph, by places and ops.
-void Lineage::guess(const Graph& old) {
-  const Graph& source = stages_.back().graph();
+// A pass built `old` and did not say from what: from `source`, by places and ops.
+void Lineage::guess(const Graph& source, const Graph& old) {
   std::map<std::pair<uint32_t, Op>, std::vector<uint32_t>> by_place;
   for (uint32_t i = 0; i < old.num_nodes(); ++i) {
     const Node& n = old.node(NodeId(i));
@@ -223,6 +224,12 @@ void Lineage::end_pass(const Pass& pass, const Graph& after, std::shared_ptr<con
   const Stage made = std::move(stages_.back());
   stages_.pop_back();
   const Stage& from = stages_.back();
+  const bool alike = made.graphs.size() == from.graphs.size();  // bodies stand for those before
+  for (size_t g = alike ? 0 : made.graphs.size() - 1; g < made.graphs.size(); ++g) {
+    const Graph* graph = made.graphs[g];
+    if (from.index.contains(graph) || map_of_.contains(graph)) continue;
+    guess(alike ? *from.graphs[g] : from.graph(), *graph);
+  }
   Step step;
   step.became.assign(from.num_nodes(), kNone);
   step.fate.assign(from.num_nodes(), Fate::kUnread);

@@ -278,4 +278,18 @@ TEST_CASE(
   check_whole(lineage);
   CHECK(&lineage.stages()[0].graph() == read);
   CHECK(lineage.steps()[0].became == std::vector<uint32_t>{0, 1, 2});
+  // The same without a sweep: nothing but the graph itself is known.
+  pipeline.passes[0].run = [](const Graph& old, PassContext&) -> std::unique_ptr<Graph> {
+    GraphBuilder copy(old.context(), GraphBuilder::Mode::kRaw);
+    copy.set_loc("first");
+    const ValueId in = copy.input("x", old.type(old.inputs()[0].value));
+    copy.set_loc("third");
+    copy.output("y", copy.value(Op::sin, {in}));
+    return copy.finish();
+  };
+  Lineage mute;
+  options.observers = {&mute};
+  graph = run(std::move(graph), pipeline, options);
+  check_whole(mute);
+  CHECK(mute.steps()[0].became == std::vector<uint32_t>{0, kNone, 1});
 }

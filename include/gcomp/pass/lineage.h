@@ -90,7 +90,7 @@ class Lineage : public Observer {
   };
 
   void add_stage(std::string name, const Graph& graph);
-  void guess(const Graph& old);
+  void guess(const Graph& source, const Graph& old);
   Map map_to(const Graph& g) const;
   static Map composed(const Map& first, const Map& second);
   static Map identity(const Graph& g);
