@@ -139,8 +139,20 @@ def mean(ratios):
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
+class Table:
+    """Lines that are shown as they are made, for measuring takes minutes."""
+
+    def __init__(self):
+        self.text = ""
+
+    def add(self, lines):
+        print(lines, end="", flush=True)
+        self.text += lines
+
+
 def levels_table(meter, all_graphs, missed):
-    text = header("graph", "level", "start to artifact", "nodes, fused", "a call", "peak memory")
+    table = Table()
+    table.add(header("graph", "level", "start to artifact", "nodes, fused", "a call", "peak memory"))
     for graph in all_graphs:
         calls, compiles = {}, {}
         for level in LEVELS:
@@ -148,13 +160,13 @@ def levels_table(meter, all_graphs, missed):
             calls[level], compiles[level] = meter.run_seconds(graph, artifact), seconds
             nodes, fused = meter.nodes(graph, "-O", level)
             left = f"{nodes:,}" if level in ("none", "merge", "o1", "stabilize") else f"{nodes:,}, {fused:,}"
-            text += row(graph.name, f"`{level}`", f"{seconds:.2f} s", left, unit(calls[level]), f"{peak / 2**20:.0f} MB")
+            table.add(row(graph.name, f"`{level}`", f"{seconds:.2f} s", left, unit(calls[level]), f"{peak / 2**20:.0f} MB"))
         for before, after in zip(RISING, RISING[1:]):
             if calls[after] > NOISE * calls[before]:
                 missed.append(f"{graph.name}: a call at {after} takes longer than at {before}")
             if compiles[before] > NOISE * compiles[after]:
                 missed.append(f"{graph.name}: {after} compiles in less time than {before}")
-    return text
+    return table.text
 
 
 def costliest_rules(meter, all_graphs, count=5):
@@ -178,7 +190,8 @@ def slow_table(meter, all_graphs, missed):
     for graph in all_graphs:
         seconds, _, artifact = meter.compile(graph)
         base[graph.name] = (seconds, meter.run_seconds(graph, artifact), meter.nodes(graph)[0])
-    text = header("left out of fast_run", "start to artifact", "a call", "nodes left", "tagged slow")
+    table = Table()
+    table.add(header("left out of fast_run", "start to artifact", "a call", "nodes left", "tagged slow"))
 
     def line(word, is_slow):
         times, calls, nodes = [], [], []
@@ -191,8 +204,7 @@ def slow_table(meter, all_graphs, missed):
         spread = f" ({min(times):.2f} to {max(times):.2f})"
         worst = f" ({min(calls):.2f} to {max(calls):.2f})"
         told = "" if is_slow is None else "yes" if is_slow else "no"
-        nonlocal text
-        text += row(f"`{word}`", f"{mean(times):.2f}{spread}", f"{mean(calls):.2f}{worst}", f"{mean(nodes):.2f}", told)
+        table.add(row(f"`{word}`", f"{mean(times):.2f}{spread}", f"{mean(calls):.2f}{worst}", f"{mean(nodes):.2f}", told))
         return mean(times), mean(calls), max(calls)
 
     for word, is_slow in rows.items():
@@ -202,8 +214,9 @@ def slow_table(meter, all_graphs, missed):
     time, _, call = line("slow", None)
     if time > 0.7 or call > COSTS:
         missed.append(f"excluding slow: {time:.2f} of the time (goal 0.70), a call {call:.2f} (goal {COSTS})")
-    text += "\nThe costliest rules, of the time from start to artifact: "
-    return text + ", ".join(f"`{name}` {100 * share:.1f} %" for name, share in costliest_rules(meter, all_graphs)) + ".\n"
+    costliest = ", ".join(f"`{name}` {100 * share:.1f} %" for name, share in costliest_rules(meter, all_graphs))
+    table.add(f"\nThe costliest rules, of the time from start to artifact: {costliest}.\n")
+    return table.text
 
 
 def write_readme(name, text):
@@ -228,8 +241,8 @@ def main():
         meter = Meter(args.gcomp, folder, args.times)
         all_graphs = list(graphs(meter, folder, args.graphs))
         for name in args.tables:
+            print(f"\n### {name}\n")
             text = {"levels": levels_table, "slow": slow_table}[name](meter, all_graphs, missed)
-            print(f"### {name}\n\n{text}", flush=True)
             if args.readme:
                 write_readme(name, text)
     for line in missed:
