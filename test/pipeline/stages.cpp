@@ -106,7 +106,7 @@ Optimised optimise(const Graph& graph, const pass::Options& wanted) {
         if (!s.chases.empty()) result.fault = p->name + ": " + joined(s.chases);
       }
     }
-    const auto faults = verify(*result.graph, true);
+    const auto faults = verify(*result.graph, sweeps);
     if (!faults.empty()) result.fault = "after " + p->name + ": " + joined(faults);
     if (!result.fault.empty()) return result;
   }
