@@ -19,7 +19,10 @@ def inputs_of(path) -> dict[str, np.ndarray]:
     return {i["name"]: np.asarray(0.5 * rng.normal(size=i["shape"]), i["dtype"]) for i in inputs}
 
 
-@pytest.mark.parametrize(("index", "path"), enumerate(SAMPLES), ids=[str(p.relative_to(ROOT / "graphs")) for p in SAMPLES])
+NAMES = [str(path.relative_to(ROOT / "graphs")) for path in SAMPLES]
+
+
+@pytest.mark.parametrize(("index", "path"), list(enumerate(SAMPLES)), ids=NAMES)
 def test_compiled_levels_agree_with_the_evaluator(index, path, tmp_path):
     inputs = inputs_of(path)
     expected = run_npz(path, inputs, tmp_path, "--interpret")
