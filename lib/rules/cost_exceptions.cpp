@@ -8,6 +8,7 @@ std::span<const rewrite::CostException> cost_exceptions() {
   const auto* batch =
       "one product of more rows runs faster than a batch, which the model does not see";
   const auto* stack = "elementwise ops fuse with what they read; a stack has to be written first";
+  const auto* epilogue = "factors and signs meet after the product, whose kernel applies them";
   static const std::vector<rewrite::CostException> kExceptions = {
       {"sub_constant",
        "one form for adding constants, so that they meet; -c folds unless it is large"},
@@ -21,6 +22,12 @@ std::span<const rewrite::CostException> cost_exceptions() {
       {"add_rows", "gathers at constants become slices; scatters are copies of the whole"},
       {"max_of_stack", stack},
       {"sum_of_stack", stack},
+      {"matmul_scale_a", epilogue},
+      {"matmul_scale_b", epilogue},
+      {"matmul_neg_a", epilogue},
+      {"matmul_neg_b", epilogue},
+      {"matmul_factor_a", epilogue},
+      {"matmul_factor_b", epilogue},
       {"matmul_of_one_matrix", batch},
       {"matmul_of_shared_matrix", batch},
   };
