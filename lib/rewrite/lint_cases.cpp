@@ -15,9 +15,9 @@ constexpr int kMaxAttempts = 400;  // draws that do not fit included
 
 struct Tally {
   int cases = 0;
-  size_t tried = 0, matched = 0, applied = 0;
-  int costlier = 0;  // cases after which the graph costs more, and no ...
-  int cheaper = 0;   // ... or less
+  size_t tried = 0, held = 0, applied = 0;  // held: pattern and condition
+  int costlier = 0;                         // cases after which the graph costs more, and no ...
+  int cheaper = 0;                          // ... or less
 };
 
 SweepOptions folding() {
@@ -35,7 +35,8 @@ void count_case(const Graph& graph, const RuleSet& alone, const RuleSet& none, T
   const auto after = sweep(graph, alone, options, &stats);
   ++tally->cases;
   tally->tried += stats.rules[0].tried;
-  tally->matched += stats.rules[0].matched;
+  const RuleStats& told = stats.rules[0];
+  tally->held += told.matched - told.refused[static_cast<size_t>(Refusal::kCondition)];
   tally->applied += stats.rules[0].applied;
   if (stats.rules[0].applied == 0) return;
   const uint64_t was = cost(*before), is = cost(*after);
@@ -47,7 +48,7 @@ void judge_tally(const Rule& rule, const Tally& tally, std::span<const CostExcep
                  std::vector<std::string>* faults) {
   if (tally.tried == 0) {
     faults->push_back(rule.name + ": none of its cases matches its pattern");
-  } else if (tally.matched == 0) {
+  } else if (tally.held == 0) {
     faults->push_back(rule.name + ": its condition holds in none of its cases");
   } else if (tally.applied == 0) {
     faults->push_back(rule.name + ": its result function gives nothing in any of its cases");
