@@ -132,7 +132,8 @@ std::vector<Rule> products() {
              return e.value(Op::mul, {m["x"], splat_like(e, m["x"], 1 / m.scalar("c"))});
            })
           .when(scalar_is("c", is_power_of_two)),
-      rule("div_of_div", "x / c / d -> x / (c * d)", (fx / fc) / fd,
+      // Where x / c has other readers nothing is saved, and x is read once more.
+      rule("div_of_div", "x / c / d -> x / (c * d)", (fx / fc).named("quotient") / fd,
            [](const Match& m, Emitter& e) -> Replacement {
              const double c = m.scalar("c"), d = m.scalar("d");
              const double product = rounded(m.type("x").dtype, c * d);
@@ -141,6 +142,7 @@ std::vector<Rule> products() {
              if (!ordinary(m.type("x").dtype, product)) return std::nullopt;
              return e.value(Op::div, {m["x"], splat_like(e, m["x"], product)});
            })
+          .when([](const Match& m) { return m.facts().uses(m["quotient"]) <= 1; })
           .reassociates(),
       rule("floor_div_one", floor_div(ix, 1), ix),
       rule("floor_div_minus_one", floor_div(sx, -1), -sx).when([](const Match& m) {

@@ -19,10 +19,11 @@ bool is_softmax(const Graph& g, ValueId v) {
   return sum.op == Op::reduce_sum && g.operands(sum)[0] == exps;
 }
 
-// Updates of one place that are added would be inf - inf for an infinite factor.
+// Of a softmax only: of other factors the gather costs more than the products that it saves, and an infinite
+// one would meet updates of one place that cancel.
 bool updates_can_be_multiplied(const Match& m) {
   const std::string reduction = m.attrs("scatter").string_or(AttrKey::reduction, "none");
-  return reduction == "none" || (reduction == "add" && is_softmax(m.graph(), m["y"]));
+  return (reduction == "none" || reduction == "add") && is_softmax(m.graph(), m["y"]);
 }
 
 // What is 0 but where updates are put, times y: only the updates are multiplied.
@@ -40,10 +41,21 @@ bool divides_by_positive(const Match& m) { return mathematically_positive(m, m["
 
 // ---- cases ----
 
+ValueId softmax_of(GraphBuilder& g, ValueId v) {
+  const Type t = g.type(v);
+  std::vector<int64_t> kept;
+  for (int64_t a = 0; a + 1 < t.rank(); ++a) kept.push_back(a);
+  const ValueId exps = g.value(Op::exp, {v});
+  const ValueId sum = g.reduce(Op::reduce_sum, exps, {t.rank() - 1});
+  const ValueId spread =
+      g.value(Op::broadcast, {sum}, {{AttrKey::axes, kept}, {AttrKey::shape, t.dims}});
+  return g.value(Op::div, {exps, spread});
+}
+
 ValueId scattered_case(CaseMaker& make) {
   GraphBuilder& g = make.builder();
   const Type t{make.dtype(kFloats), make.static_shape(1, 3, 1)};
-  const ValueId zeros = make.splat(t, 0), factor = make.input(t);
+  const ValueId zeros = make.splat(t, 0), factor = softmax_of(g, make.input(t));
   if (make.chance(0.5)) {
     const ValueId index = g.full({DType::kInt64, t.dims}, 0);
     const ValueId s = g.value(Op::scatter_elements, {zeros, index, make.input(t)},

@@ -75,14 +75,6 @@ Replacement softmax(const Match& m, Emitter& e) {
   return e.value(Op::div, {shifted, e.like(m.node("b"), {sum})});
 }
 
-// exp(x) * broadcast(y / sum(exp(x))), the gradient of log(sum(exp(x))): y * softmax(x).
-Replacement softmax_gradient(const Match& m, Emitter& e) {
-  const Replacement quotient = softmax(m, e);
-  ValueId factor = m["y"];
-  if (m.has("minus")) factor = e.value(Op::neg, {factor});
-  return e.value(Op::mul, {e.like(m.node("b"), {factor}), quotient.values[0]});
-}
-
 bool unshifted(const Match& m) {
   return !shifted_by_max(m, m["x"]) && !m.attrs("sum").ints(AttrKey::axes).empty();
 }
@@ -130,23 +122,6 @@ ValueId softmax_case(CaseMaker& make) {
   const ValueId b =
       make.builder().value(Op::broadcast, {sum}, {{AttrKey::axes, kept}, {AttrKey::shape, shape}});
   return make.builder().value(Op::div, {exps, b});
-}
-
-ValueId softmax_gradient_case(CaseMaker& make, bool negative) {
-  GraphBuilder& g = make.builder();
-  ValueId exps, sum;
-  std::vector<int64_t> axes;
-  const ValueId v = sum_exp_case(make, &exps, &sum, &axes);
-  const Type all = g.type(v), few = g.type(sum);
-  std::vector<int64_t> kept;
-  for (int64_t a = 0; a < all.rank(); ++a) {
-    if (std::find(axes.begin(), axes.end(), a) == axes.end()) kept.push_back(a);
-  }
-  ValueId factor = g.value(Op::div, {make.input(few), sum});
-  if (negative) factor = g.value(Op::neg, {factor});
-  const ValueId b =
-      g.value(Op::broadcast, {factor}, {{AttrKey::axes, kept}, {AttrKey::shape, all.dims}});
-  return g.value(Op::mul, {exps, b});
 }
 
 // ---- logarithms of moved elements ----
@@ -269,16 +244,6 @@ std::vector<Rule> exponentials() {
             return make.builder().value(Op::log, {move_somehow(make, softmax_case(make))});
           }),
       rule("log_over_exp", log(y / exp(x)), log(y) - x),
-      rule("log_over_moved_exp", "log(y / gather(exp(x))) -> log(y) - gather(x)",
-           log(y / one_of(kMoves, "move", {exp(x)}).and_more()),
-           [](const Match& m, Emitter& e) -> Replacement {
-             return e.value(Op::sub, {e.value(Op::log, {m["y"]}), moved(m, e, m["x"])});
-           })
-          .cases([](CaseMaker& make) {
-            const ValueId p = moved_exp(make);
-            const ValueId v = make.input(make.builder().type(p));
-            return make.builder().value(Op::log, {make.builder().value(Op::div, {v, p})});
-          }),
       rule("log_exp_div", log(exp(x) / y), x - log(y)),
       rule("log_exp_mul", log(exp(x) * y), x + log(y)),
       rule("log_diff_exp", log(exp(x) - exp(y)), where(y == -INFINITY, x, x + log1mexp(y - x))),
@@ -338,15 +303,6 @@ std::vector<Rule> sums_of_exponentials() {
            exp(x) / one_of({Op::broadcast}, "b", {sum_of_exp(x)}), softmax)
           .when(unshifted)
           .cases(softmax_case),
-      rule("softmax_gradient", "exp(x) * (y / sum(exp(x))) -> y * softmax(x), of x - max(x)",
-           exp(x) * one_of({Op::broadcast}, "b", {any("y") / sum_of_exp(x)}), softmax_gradient)
-          .when(unshifted)
-          .cases([](CaseMaker& make) { return softmax_gradient_case(make, false); }),
-      rule("softmax_gradient_neg", "exp(x) * -(y / sum(exp(x))) -> -y * softmax(x)",
-           exp(x) * one_of({Op::broadcast}, "b", {(-(any("y") / sum_of_exp(x))).named("minus")}),
-           softmax_gradient)
-          .when(unshifted)
-          .cases([](CaseMaker& make) { return softmax_gradient_case(make, true); }),
       rule("log_softmax", "log(exp(x) / sum(exp(x))) -> x - max(x) - log(sum(exp(x - max(x))))",
            log(exp(x) / one_of({Op::broadcast}, "b", {sum_of_exp(x)})), log_softmax)
           .cases(
