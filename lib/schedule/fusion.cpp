@@ -96,6 +96,7 @@ struct GroupState {
   DimId kept;                 // elements of the axes not reduced
   bool split = false;
   bool open = true;              // more nodes may join
+  bool read_outside = false;     // by a node of another group, or through an index map
   std::vector<ValueId> tensors;  // read from outside, a guess of how many addresses it takes
 };
 
@@ -277,6 +278,7 @@ class Fuser {
       const bool renames = is_renaming(n.op) && c.depth <= kMaxInlineDepth;
       if (renames || (!dense_[v.index] && c.depth <= kMaxInlineDepth)) {
         chains_[v.index] = std::move(c);
+        for (ValueId o : graph_.operands(n)) note_reader(o, kNoGroup);
         return;
       }
       kind = NodeKind::kNest;  // a copy
@@ -390,6 +392,7 @@ class Fuser {
       }
     }
     std::erase_if(candidates, [&](uint32_t g) { return states_[g].stage != stage; });
+    if (delay_product(stage, &candidates)) ++stage;
     uint32_t group = kNoGroup;
     if (!candidates.empty()) {
       group = try_join(id, candidates);
@@ -400,7 +403,35 @@ class Fuser {
     if (options_.explain) note_unfused(id, group, candidates);
     GroupState& s = states_[group];
     s.weight += weight(id);
-    for (ValueId o : operands) add_tensor(&s, o, group);
+    for (ValueId o : operands) {
+      add_tensor(&s, o, group);
+      note_reader(o, group);
+    }
+  }
+
+  void note_reader(ValueId o, uint32_t by) {
+    const ValueId base = chains_[o.index].base.valid() ? chains_[o.index].base : o;
+    const uint32_t g = group_of(base);
+    if (g != kNoGroup && g != by) states_[g].read_outside = true;
+  }
+
+  // A sum of two products (matmul, conv) can be in the kernel of one only, and only after the other: the
+  // last one, with what else would be in the sum's kernel, is put off by a stage. That is safe while
+  // nothing outside has read them, since no stage rests on theirs.
+  bool delay_product(uint32_t stage, std::vector<uint32_t>* candidates) {
+    const auto is_product = [&](uint32_t g) { return states_[g].kind == GroupKind::kContract; };
+    if (std::count_if(candidates->begin(), candidates->end(), is_product) < 2) return false;
+    uint32_t last = kNoGroup;
+    for (uint32_t g : *candidates) {
+      const bool free = is_product(g) && !states_[g].read_outside;
+      if (free && (last == kNoGroup || g > last)) last = g;
+    }
+    if (last == kNoGroup) return false;
+    std::erase_if(*candidates, [&](uint32_t g) {
+      return g != last && (is_product(g) || states_[g].read_outside);
+    });
+    for (uint32_t g : *candidates) states_[g].stage = stage + 1;
+    return true;
   }
 
   // `candidates`: the groups that it could have joined.
@@ -541,6 +572,7 @@ class Fuser {
       return false;
     }
     a->weight += b.weight;
+    a->read_outside = a->read_outside || b.read_outside;
     for (ValueId t : b.tensors) {
       if (std::find(a->tensors.begin(), a->tensors.end(), t) == a->tensors.end()) {
         a->tensors.push_back(t);

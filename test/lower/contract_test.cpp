@@ -3,6 +3,11 @@
 #include <algorithm>
 
 #include "compare.h"
+#include "gcomp/ir/text.h"
+#include "gcomp/pass/pass.h"
+#include "gcomp/passes/passes.h"
+#include "gcomp/rules/rules.h"
+#include "gcomp/schedule/fusion.h"
 
 namespace gcomp::test {
 namespace {
@@ -193,6 +198,77 @@ TEST_CASE("transposed convolutions with windows side by side") {
       CHECK(n.check(n.b.value(Op::tanh, {y}), 7, &stats) == "");
       CHECK(stats.kernel_calls == (constant ? 1u : 2u) + (c.features == 1 ? 1u : 0u));
     }
+  }
+}
+
+namespace {
+
+// A graph of matrices after the whole pipeline: how many kernels compute it (packing aside), or what it
+// computes wrongly.
+struct Gemm : Net {
+  static constexpr int64_t kSize = 48;
+  ValueId matrix() { return input(DType::kFloat64, {kSize, kSize}); }
+  ValueId vector() { return input(DType::kFloat64, {kSize}); }
+  ValueId dot(ValueId x, ValueId y) { return b.value(Op::matmul, {x, y}); }
+  ValueId add(ValueId x, ValueId y) { return b.elementwise(Op::add, {x, y}); }
+  ValueId sub(ValueId x, ValueId y) { return b.elementwise(Op::sub, {x, y}); }
+  ValueId times(ValueId x, double c) {
+    return b.elementwise(Op::mul, {x, b.scalar(DType::kFloat64, c)});
+  }
+
+  size_t kernels(ValueId y) {
+    b.output("y", y);
+    const auto raw = b.finish();
+    const pass::Pipeline pipeline{passes::table(), passes::order(), rules::all()};
+    const auto g = pass::run(parse_graph(context, print(*raw)), pipeline, {});
+    CHECK(compare(*g, random_inputs(*raw, kSize, 1), {}, {1e-4, 1e-11}, nullptr, true, raw.get()) ==
+          "");
+    return schedule::fuse(*g, {}).groups.size();
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Gemm,
+                  "gemm forms: one kernel a product, with alpha, beta, bias and what follows") {
+  const ValueId a = matrix(), w = matrix(), c = matrix();
+  SUBCASE("alpha a w + beta c") { CHECK(kernels(add(times(dot(a, w), 2), times(c, 3))) == 1); }
+  SUBCASE("alpha in an operand") { CHECK(kernels(add(dot(times(a, 2), w), c)) == 1); }
+  SUBCASE("alpha in both operands and outside") {
+    CHECK(kernels(times(dot(times(a, 2), b.value(Op::neg, {w})), 3)) == 1);
+  }
+  SUBCASE("bias and activation") {
+    CHECK(kernels(b.value(Op::tanh, {add(dot(a, w), vector())})) == 1);
+  }
+  SUBCASE("c - rate * transposed(a) w") {
+    CHECK(kernels(sub(c, times(dot(b.transpose(a, {1, 0}), w), 0.01))) == 1);
+  }
+  SUBCASE("a w + c d") { CHECK(kernels(add(dot(a, w), dot(c, matrix()))) == 2); }
+  SUBCASE("tanh(a w) + a c") {
+    CHECK(kernels(add(b.value(Op::tanh, {dot(a, w)}), dot(a, c))) == 2);
+  }
+  SUBCASE("a sum of four products, as a list and as a tree") {
+    std::vector<ValueId> dots;
+    for (int i = 0; i < 4; ++i) dots.push_back(dot(matrix(), matrix()));
+    const ValueId list = add(add(add(dots[0], dots[1]), dots[2]), dots[3]);
+    const ValueId tree = add(add(dots[0], dots[1]), add(dots[2], dots[3]));
+    SUBCASE("list") { CHECK(kernels(list) <= 4); }
+    SUBCASE("tree") { CHECK(kernels(tree) <= 4); }
+  }
+  SUBCASE("a product read elsewhere stays where it is") {
+    const ValueId first = dot(a, w), second = dot(a, c);
+    const ValueId sum = add(first, second);
+    CHECK(kernels(add(dot(sum, first), dot(second, sum))) <= 5);
+  }
+  SUBCASE("a vector") {
+    const ValueId x = b.reshape(vector(), {dim(kSize), dim(1)});
+    const ValueId y = b.reshape(vector(), {dim(kSize), dim(1)});
+    CHECK(kernels(add(times(dot(a, x), 2), times(y, 3))) == 1);
+  }
+  SUBCASE("an outer product: no product of matrices at all") {
+    const ValueId x = b.reshape(vector(), {dim(kSize), dim(1)});
+    const ValueId y = b.reshape(vector(), {dim(1), dim(kSize)});
+    CHECK(kernels(add(dot(x, y), c)) == 1);
   }
 }
 

@@ -110,8 +110,9 @@ TEST_CASE("only unsafe drops the graph's own checks") {
     std::vector<std::string> all;
     Options o;
     o.level = level;
-    for (const Pass* p : pass::select(pipeline(), o)) {
-      for (const rewrite::Rule* r : select_rules(pipeline(), *p, o)) all.push_back(r->name);
+    const Pipeline rows = pipeline();
+    for (const Pass* p : pass::select(rows, o)) {
+      for (const rewrite::Rule* r : select_rules(rows, *p, o)) all.push_back(r->name);
     }
     return all;
   };

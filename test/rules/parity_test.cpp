@@ -492,7 +492,7 @@ TEST_CASE("what the parity table names exists") {
       ++cannot;
       CHECK_MESSAGE(!row.ours.empty(), "why?");
     } else {
-      CHECK_MESSAGE(row.status == "todo", "unknown status " << row.status);
+      FAIL_CHECK("unknown status " << row.status);
     }
     if (!row.test.empty()) {
       CHECK_MESSAGE(fault_of_test(row.test) == "", row.test << " " << fault_of_test(row.test));
