@@ -9,15 +9,13 @@
 #include <map>
 #include <numeric>
 
+#include "copy.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/rewrite/observer.h"
-#include "sweeps.h"
 
 namespace gcomp::passes {
 namespace {
-
-using BodyMap = std::unordered_map<uint32_t, GraphId>;
 
 // What is left of a node: numbers of inputs and outputs of its bodies.
 struct Plan {
@@ -36,35 +34,34 @@ size_t operand_of(size_t input) { return input + 1; }
 
 class Pruner {
  public:
-  Pruner(const Graph& old, const BodyMap& bodies)
+  Pruner(const Graph& old, const BodyMap& bodies, const pass::PassContext& pass)
       : context_(old.context()),
+        pass_(pass),
         old_(old),
         bodies_(bodies),
         builder_(old.context(), GraphBuilder::Mode::kRaw),
-        memo_(old.num_values()) {}
+        memo_(old.num_values()),
+        copier_(old, bodies, builder_, memo_) {}
 
   // Null if nothing changes.
   std::unique_ptr<Graph> run() {
     find_used();
-    for (const Port& p : old_.inputs()) {
-      builder_.set_loc(old_.producer_node(p.value).loc);
-      memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
-    }
+    copier_.inputs();
     for (size_t i = 0; i < old_.num_nodes(); ++i) {
       const Node& n = old_.node(NodeId(i));
       if (n.op == Op::input || !live_[i]) continue;
       builder_.set_loc(n.loc);
       if (has_trait(n.op, kHasBody) && prune(n)) continue;
-      copy(n);
+      copier_.node(n);
     }
     if (pruned_ == 0 && bodies_.empty()) return nullptr;
-    for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
-    for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
-    return builder_.finish();
+    copier_.outputs();
+    auto made = builder_.finish();
+    pass_.rebuilt(old_, *made, memo_);
+    return made;
   }
 
-  size_t pruned() const { return pruned_; }
-  std::span<const ValueId> memo() const { return memo_; }
+  size_t changes() const { return pruned_; }
 
  private:
   void find_used() {
@@ -84,29 +81,6 @@ class Pruner {
   GraphId current(GraphId body) const {
     const auto found = bodies_.find(body.index);
     return found == bodies_.end() ? body : found->second;
-  }
-
-  void copy(const Node& n) {
-    std::vector<ValueId> operands;
-    std::vector<TypeId> types;
-    for (ValueId v : old_.operands(n)) operands.push_back(memo_[v.index]);
-    for (uint32_t k = 0; k < n.num_results; ++k) {
-      types.push_back(old_.type_id(ValueId(n.first_result.index + k)));
-    }
-    AttrsId attrs = n.attrs;
-    if (has_trait(n.op, kHasBody)) {
-      std::vector<Attr> list(old_.attrs(n).begin(), old_.attrs(n).end());
-      for (Attr& a : list) {
-        if (auto* graphs = std::get_if<std::vector<GraphId>>(&a.value)) {
-          for (GraphId& g : *graphs) g = current(g);
-        }
-      }
-      attrs = context_.attrs.intern(std::move(list));
-    }
-    const NodeId made = builder_.typed_node(n.op, operands, attrs, types);
-    for (uint32_t k = 0; k < n.num_results; ++k) {
-      memo_[n.first_result.index + k] = builder_.result(made, static_cast<int>(k));
-    }
   }
 
   // ---- what is left ----
@@ -338,10 +312,12 @@ class Pruner {
   }
 
   Context& context_;
+  const pass::PassContext& pass_;
   const Graph& old_;
   const BodyMap& bodies_;
   GraphBuilder builder_;
   std::vector<ValueId> memo_;
+  Copier copier_;
   std::vector<bool> used_, live_;  // per old value; per old node
   size_t pruned_ = 0;
 };
@@ -349,23 +325,8 @@ class Pruner {
 }  // namespace
 
 pass::Pass control() {
-  const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
-    Context& tables = graph.context();
-    BodyMap bodies;
-    size_t pruned = 0;
-    for (GraphId id : rewrite::nested_graphs(tables, graph)) {
-      Pruner inner(tables.graph(id), bodies);
-      auto changed = inner.run();
-      pruned += inner.pruned();
-      if (changed) bodies.emplace(id.index, tables.add_graph(std::move(changed)));
-    }
-    Pruner outer(graph, bodies);
-    auto changed = outer.run();
-    pruned += outer.pruned();
-    context.profile->counters.emplace_back("conds and loops made smaller", pruned);
-    if (!changed) return nullptr;
-    for (rewrite::Observer* o : context.observers) o->rebuilt(graph, *changed, outer.memo());
-    return sweep(*changed, context);
+  const auto run = [](const Graph& graph, pass::PassContext& context) {
+    return rebuild_all<Pruner>(graph, context, "conds and loops made smaller");
   };
   return {"control",
           run,

@@ -10,11 +10,11 @@
 #include <map>
 #include <tuple>
 
+#include "copy.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/rewrite/match.h"
 #include "gcomp/rewrite/observer.h"
-#include "sweeps.h"
 
 namespace gcomp::passes {
 namespace {
@@ -24,8 +24,6 @@ constexpr size_t kMaxParts = 4096;    // of one joined product
 constexpr int64_t kCopiedInner = 64;  // operands that are not copied in vain: short along the sum,
 constexpr int64_t kWideResult = 16;   // or of a result so wide that copying costs little
 constexpr int kMaxLayers = 8;         // of blocks that overlap
-
-using BodyMap = std::unordered_map<uint32_t, GraphId>;
 
 const rewrite::Rule& as_rule() {
   static const rewrite::Rule kRule = [] {
@@ -47,34 +45,30 @@ class JoinTerms {
         dims_(old.context().dims),
         builder_(old.context(), GraphBuilder::Mode::kInterned),
         facts_(builder_.graph()),
-        memo_(old.num_values()) {}
+        memo_(old.num_values()),
+        copier_(old, bodies, builder_, memo_) {}
 
   // Null if nothing changes.
   std::unique_ptr<Graph> run() {
     find_sums();
     find_row_products();
     if (!worth_building() && bodies_.empty()) return nullptr;
-    for (const Port& p : old_.inputs()) {
-      builder_.set_loc(old_.producer_node(p.value).loc);
-      memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
-    }
+    copier_.inputs();
     for (size_t i = 0; i < old_.num_nodes(); ++i) {
       const Node& n = old_.node(NodeId(i));
       if (n.op == Op::input) continue;
-      builder_.set_loc(n.loc);
-      copy(n);
+      copier_.node(n);
       if (n.op == Op::add && !inner_[i]) join_sum(NodeId(i));
       if (n.op == Op::matmul) join_rows(NodeId(i));
     }
     if (joined_ == 0 && bodies_.empty()) return nullptr;
-    for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
-    for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
+    copier_.outputs();
     auto made = builder_.finish();
-    for (rewrite::Observer* o : context_.observers) o->rebuilt(old_, *made, memo_);
+    context_.rebuilt(old_, *made, memo_);
     return made;
   }
 
-  size_t joined() const { return joined_; }
+  size_t changes() const { return joined_; }
 
  private:
   // A term that is zero outside of a block: in the new graph.
@@ -115,31 +109,6 @@ class JoinTerms {
                return o == Op::pad || o == Op::matmul || o == Op::mul;
              });
     });
-  }
-
-  void copy(const Node& n) {
-    operands_.clear();
-    types_.clear();
-    for (ValueId v : old_.operands(n)) operands_.push_back(memo_[v.index]);
-    for (int k = 0; k < n.num_results; ++k) {
-      types_.push_back(old_.type_id(ValueId(n.first_result.index + k)));
-    }
-    AttrsId attrs = n.attrs;
-    if (has_trait(n.op, kHasBody)) {
-      std::vector<Attr> list(old_.attrs(n).begin(), old_.attrs(n).end());
-      for (Attr& a : list) {
-        auto* graphs = std::get_if<std::vector<GraphId>>(&a.value);
-        if (graphs == nullptr) continue;
-        for (GraphId& g : *graphs) {
-          if (const auto found = bodies_.find(g.index); found != bodies_.end()) g = found->second;
-        }
-      }
-      attrs = old_.context().attrs.intern(std::move(list));
-    }
-    const NodeId made = builder_.typed_node(n.op, operands_, attrs, types_);
-    for (int k = 0; k < n.num_results; ++k) {
-      memo_[n.first_result.index + k] = graph().result(made, k);
-    }
   }
 
   // From left to right.
@@ -498,35 +467,20 @@ class JoinTerms {
   DimTable& dims_;
   GraphBuilder builder_;
   rewrite::Facts facts_;
-  std::vector<ValueId> memo_;               // old value -> new value
+  std::vector<ValueId> memo_;  // old value -> new value
+  Copier copier_;
   std::vector<uint32_t> uses_;              // per old node
   std::vector<bool> inner_;                 // per old node: an addition read by one addition only
   std::map<RowKey, ValueId> row_products_;  // the product of all rows, once it is made
   std::vector<ValueId> block_values_;       // scratch
-  std::vector<ValueId> operands_;           // scratch
-  std::vector<TypeId> types_;               // scratch
   size_t joined_ = 0;
 };
 
 }  // namespace
 
 pass::Pass join_terms() {
-  const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
-    Context& tables = graph.context();
-    BodyMap bodies;
-    size_t joined = 0;
-    for (GraphId id : rewrite::nested_graphs(tables, graph)) {
-      JoinTerms inner(tables.graph(id), bodies, context);
-      auto changed = inner.run();
-      joined += inner.joined();
-      if (changed) bodies.emplace(id.index, tables.add_graph(std::move(changed)));
-    }
-    JoinTerms outer(graph, bodies, context);
-    const auto changed = outer.run();
-    joined += outer.joined();
-    context.profile->counters.emplace_back("sums with joined terms", joined);
-    if (!changed) return nullptr;
-    return sweep(*changed, context);
+  const auto run = [](const Graph& graph, pass::PassContext& context) {
+    return rebuild_all<JoinTerms>(graph, context, "sums with joined terms");
   };
   return {"join_terms",
           run,

@@ -14,11 +14,11 @@
 #include <bit>
 #include <cmath>
 
+#include "copy.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/rewrite/match.h"
 #include "gcomp/rewrite/observer.h"
-#include "sweeps.h"
 
 namespace gcomp::passes {
 namespace {
@@ -201,8 +201,6 @@ uint32_t multiplications(uint32_t exponent) {
   return static_cast<uint32_t>(std::bit_width(exponent) + std::popcount(exponent)) - 2;
 }
 
-using BodyMap = std::unordered_map<uint32_t, GraphId>;
-
 // What observers know the pass's changes by.
 const rewrite::Rule& as_rule() {
   static const rewrite::Rule kRule = [] {
@@ -225,14 +223,15 @@ class Reassociation {
         regions_(old),
         builder_(old.context(), GraphBuilder::Mode::kInterned),
         old_facts_(old),
-        new_facts_(builder_.graph()) {}
+        new_facts_(builder_.graph()),
+        copier_(old, bodies, builder_, memo_) {}
 
   // Null if nothing changes. Nothing is copied before the first region that pays.
   std::unique_ptr<Graph> run() {
     if (!bodies_.empty()) begin_copy(NodeId(size_t{0}));
     for (size_t i = 0; i < old_.num_nodes(); ++i) {
       const Node& n = old_.node(NodeId(i));
-      if (copying_ && n.op != Op::input) copy(n);
+      if (copying_ && n.op != Op::input) copier_.node(n);
       if (!is_candidate(NodeId(i))) continue;
       if (!copying_) {
         if (!rebuild(NodeId(i))) continue;
@@ -246,14 +245,13 @@ class Reassociation {
       ++rebuilt_;
     }
     if (rebuilt_ == 0 && bodies_.empty()) return nullptr;
-    for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
-    for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
+    copier_.outputs();
     auto made = builder_.finish();
-    for (rewrite::Observer* o : context_.observers) o->rebuilt(old_, *made, memo_);
+    context_.rebuilt(old_, *made, memo_);
     return made;
   }
 
-  size_t rebuilt() const { return rebuilt_; }
+  size_t changes() const { return rebuilt_; }
 
  private:
   // Where values are looked up: the new graph, or before anything is copied the old one.
@@ -270,12 +268,9 @@ class Reassociation {
     size_t slots = 0;
     for (const Node& n : old_.nodes()) slots += n.num_operands;
     builder_.reserve(old_.num_nodes(), slots);
-    for (const Port& p : old_.inputs()) {
-      builder_.set_loc(old_.producer_node(p.value).loc);
-      memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
-    }
+    copier_.inputs();
     for (size_t i = 0; i < end.index; ++i) {
-      if (old_.node(NodeId(i)).op != Op::input) copy(old_.node(NodeId(i)));
+      if (old_.node(NodeId(i)).op != Op::input) copier_.node(old_.node(NodeId(i)));
     }
   }
 
@@ -313,34 +308,6 @@ class Reassociation {
     }
     for (rewrite::Observer* o : context_.observers) o->applied(change);
     return true;
-  }
-
-  void copy(const Node& n) {
-    builder_.set_loc(n.loc);
-    operands_.clear();
-    for (ValueId v : old_.operands(n)) operands_.push_back(memo_[v.index]);
-    types_.clear();
-    for (int k = 0; k < n.num_results; ++k) {
-      types_.push_back(old_.type_id(ValueId(n.first_result.index + k)));
-    }
-    const AttrsId attrs = has_trait(n.op, kHasBody) ? map_bodies(n.attrs) : n.attrs;
-    const NodeId made = builder_.typed_node(n.op, operands_, attrs, types_);
-    for (int k = 0; k < n.num_results; ++k) {
-      memo_[n.first_result.index + k] = graph().result(made, k);
-    }
-  }
-
-  AttrsId map_bodies(AttrsId id) const {
-    AttrTable& table = old_.context().attrs;
-    std::vector<Attr> list(table[id].begin(), table[id].end());
-    for (Attr& a : list) {
-      auto* graphs = std::get_if<std::vector<GraphId>>(&a.value);
-      if (graphs == nullptr) continue;
-      for (GraphId& g : *graphs) {
-        if (const auto found = bodies_.find(g.index); found != bodies_.end()) g = found->second;
-      }
-    }
-    return table.intern(std::move(list));
   }
 
   // The region in a cheaper form, or nothing. Before anything is copied: whether there is one.
@@ -838,32 +805,17 @@ class Reassociation {
   GraphBuilder builder_;
   Facts old_facts_, new_facts_;
   bool copying_ = false;
-  std::vector<ValueId> memo_;      // old value -> new value
+  std::vector<ValueId> memo_;  // old value -> new value
+  Copier copier_;
   std::vector<uint32_t> term_of_;  // per value: 1 + its term, while a region is collected
-  std::vector<ValueId> operands_;  // scratch
-  std::vector<TypeId> types_;      // scratch
   size_t rebuilt_ = 0;
 };
 
 }  // namespace
 
 pass::Pass reassociate() {
-  const auto run = [](const Graph& graph, pass::PassContext& context) -> std::unique_ptr<Graph> {
-    Context& tables = graph.context();
-    BodyMap bodies;
-    size_t rebuilt = 0;
-    for (GraphId id : rewrite::nested_graphs(tables, graph)) {
-      Reassociation inner(tables.graph(id), bodies, context);
-      auto changed = inner.run();
-      rebuilt += inner.rebuilt();
-      if (changed) bodies.emplace(id.index, tables.add_graph(std::move(changed)));
-    }
-    Reassociation outer(graph, bodies, context);
-    const auto changed = outer.run();
-    rebuilt += outer.rebuilt();
-    context.profile->counters.emplace_back("sums and products rebuilt", rebuilt);
-    if (!changed) return nullptr;
-    return sweep(*changed, context);
+  const auto run = [](const Graph& graph, pass::PassContext& context) {
+    return rebuild_all<Reassociation>(graph, context, "sums and products rebuilt");
   };
   return {"reassociate",
           run,
