@@ -313,7 +313,7 @@ pass::Pass layout() {
   return {"layout",
           run,
           false,
-          {"fast_run"},
+          {"fast_compile", "fast_run"},
           "convolutions with channels last; transposes end up at the graph's edges",
           "layout"};
 }

@@ -71,7 +71,10 @@ std::vector<Rule> specialize_rules() {
           rule("exp_of_multiple_of_log2", exp(fx * 0.693147180559945309417), exp2(fx))
               .reassociates(),
           rule("log_times_inverse_log2", log(fx) * 1.44269504088896340736, log2(fx)).reassociates(),
-          rule("reciprocal_mul", fx * (1 / real("y")), fx / real("y")).reassociates(),
+          // A reciprocal with other readers is computed anyway, and a product costs less than a quotient.
+          rule("reciprocal_mul", fx * (1 / real("y")).named("inverse"), fx / real("y"))
+              .when([](const Match& m) { return used_once(m, "inverse"); })
+              .reassociates(),
       });
 }
 

@@ -28,7 +28,7 @@ constexpr uint64_t kHurryWeight = 40000;
 constexpr size_t kLargeMapInsts = 60;
 constexpr uint64_t kFastFactor = 3;
 // Cold kernels: how much longer a run may take for them, and what Effort::kFast adds to a kernel's time.
-constexpr double kColdLoss = 0.3;
+constexpr double kColdLoss = 0.5;
 constexpr double kFastMapLoss = 1, kFastLoopLoss = 4;
 
 // Runs job(0..count) on up to `threads` threads, each with a deep stack and a compiler of its own; the
