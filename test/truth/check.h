@@ -1,10 +1,13 @@
 #pragma once
 // One rule against its contract, on random graphs in which it should apply.
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "gcomp/rewrite/rule.h"
+#include "cases.h"
+#include "gcomp/rewrite/sweep.h"
 #include "judge.h"
 
 namespace gcomp::truth {
@@ -21,5 +24,21 @@ Verdict check_rule(const rewrite::Rule& rule, int effort = 1);
 
 // GCOMP_FUZZ_EFFORT, at least 1: for deeper runs than those of every day.
 int effort_from_environment();
+
+// A random graph and what the rule alone makes of it.
+struct Application {
+  uint64_t seed = 0;
+  std::unique_ptr<Case> original;
+  std::unique_ptr<Graph> rewritten;
+  rewrite::SweepStats stats;
+};
+
+// Nothing where the draw does not fit or the rule does not apply.
+std::unique_ptr<Application> apply(const rewrite::Rule& rule, int attempt);
+
+// The judgements on three kinds of values, until `take` gives false. Those on which the original fails are
+// left out.
+void judge_values(const rewrite::Rule& rule, const Application& application,
+                  const std::function<bool(const Judgement&)>& take);
 
 }  // namespace gcomp::truth

@@ -1,10 +1,21 @@
 #include "functions.h"
 
+#include <algorithm>
+
 namespace gcomp::truth {
 namespace {
 
+constexpr mpfr_prec_t kBits = Real::kBits;
+
+using Mpfr0 = int (*)(mpfr_ptr, mpfr_rnd_t);
 using Mpfr1 = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
 using Mpfr2 = int (*)(mpfr_ptr, mpfr_srcptr, mpfr_srcptr, mpfr_rnd_t);
+
+Real call(Mpfr0 f) {
+  Real r;
+  f(r.get(), MPFR_RNDN);
+  return r;
+}
 
 Real call(Mpfr1 f, const Real& x) {
   Real r;
@@ -89,32 +100,58 @@ Real erfcx(const Real& x) {
   return call(mpfr_exp, x * x) * call(mpfr_erfc, x);
 }
 
-// By Newton's method on log erfc, which is nearly quadratic where erf is flat.
+// y, improved by a step of Newton's method for log(erfc(y)) = goal, all in y's precision. Gives the change,
+// relative to y, as an exponent of 2.
+mpfr_exp_t erfinv_step(mpfr_ptr y, const Real& goal) {
+  mpfr_t tail, slope, step;
+  mpfr_inits2(mpfr_get_prec(y), tail, slope, step, nullptr);
+  mpfr_erfc(tail, y, MPFR_RNDN);
+  mpfr_sqr(slope, y, MPFR_RNDN);
+  mpfr_neg(slope, slope, MPFR_RNDN);
+  mpfr_exp(slope, slope, MPFR_RNDN);
+  mpfr_div(slope, slope, tail, MPFR_RNDN);
+  mpfr_mul_2ui(slope, slope, 1, MPFR_RNDN);
+  mpfr_const_pi(step, MPFR_RNDN);
+  mpfr_rec_sqrt(step, step, MPFR_RNDN);
+  mpfr_mul(slope, slope, step, MPFR_RNDN);
+  mpfr_log(step, tail, MPFR_RNDN);
+  mpfr_sub(step, step, goal.get(), MPFR_RNDN);
+  mpfr_div(step, step, slope, MPFR_RNDN);
+  mpfr_add(y, y, step, MPFR_RNDN);
+  const bool done = mpfr_zero_p(step) || mpfr_zero_p(y);
+  const mpfr_exp_t change = done ? -mpfr_get_prec(y) : mpfr_get_exp(step) - mpfr_get_exp(y);
+  mpfr_clears(tail, slope, step, nullptr);
+  return change;
+}
+
+// By Newton's method on log erfc, which is nearly quadratic where erf is flat: until it settles in a few
+// digits, then with twice as many each step.
 Real erfinv(const Real& x) {
   if (x.is_nan() || abs(x) > Real(1)) return nan();
   if (x.is_zero()) return x;
-  const Real rest = Real(1) - abs(x);
-  if (rest.is_zero()) {
-    Real inf;
-    mpfr_set_inf(inf.get(), x.is_negative() ? -1 : 1);
-    return inf;
+  const Real goal = call(mpfr_log1p, -abs(x));
+  if (goal.is_inf()) return x.is_negative() ? goal : -goal;
+  if (x.exponent() < -kBits / 4) {  // two terms of the series
+    const Real pi = call(mpfr_const_pi);
+    return x * scaled(call(mpfr_sqrt, pi), -1) * (Real(1) + pi * x * x / Real(12));
   }
-  const Real goal = call(mpfr_log, rest);
-  Real y = call(mpfr_sqrt, -goal);
-  const Real two_over_sqrt_pi = Real(2) / call(mpfr_sqrt, [] {
-                                  Real pi;
-                                  mpfr_const_pi(pi.get(), MPFR_RNDN);
-                                  return pi;
-                                }());
-  for (int step = 0; step < 200; ++step) {
-    const Real tail = call(mpfr_erfc, y);
-    const Real slope = two_over_sqrt_pi * call(mpfr_exp, -(y * y)) / tail;
-    const Real next = y + (call(mpfr_log, tail) - goal) / slope;
-    const Real change = abs(next - y);
-    y = next;
-    if (change.is_zero() || change < scaled(abs(y), -(Real::kBits - 40))) break;
+  const Real start = call(mpfr_sqrt, -goal);
+  // Near 0, erfc(y) is 1 but for the last digits.
+  const mpfr_prec_t lost = std::max<mpfr_exp_t>(0, -x.exponent());
+  mpfr_t y;
+  mpfr_init2(y, 64 + lost);
+  mpfr_set(y, start.get(), MPFR_RNDN);
+  for (int steps = 0; steps < 200 && erfinv_step(y, goal) > -30; ++steps) {
   }
-  return x.is_negative() ? -y : y;
+  for (mpfr_prec_t bits = 64; bits < kBits;) {
+    bits = std::min<mpfr_prec_t>(2 * bits - 16, kBits);
+    mpfr_prec_round(y, bits + lost, MPFR_RNDN);
+    erfinv_step(y, goal);
+  }
+  Real r;
+  mpfr_set(r.get(), y, MPFR_RNDN);
+  mpfr_clear(y);
+  return x.is_negative() ? -r : r;
 }
 
 Real digamma(const Real& x) {

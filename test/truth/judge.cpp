@@ -105,15 +105,9 @@ class Judge {
       if (!e.known || !in_contract(e)) continue;
       ++result_.judged;
       const double x = element(before_[k], i), y = element(after_[k], i);
-      const Errors errors{ulp_error(x, e.value, t), ulp_error(y, e.value, t)};
-      if (e.value.is_finite()) result_.errors.push_back(errors);
-      if (errors.after <= kAllowedUlps) continue;
-      if (contract_ != Contract::kExtendsDomain && same_bytes(before_[k], after_[k], i)) continue;
-      if (std::isfinite(x) && errors.after <= errors.before + kAllowedUlps) continue;
-      if (errors.after <= kAllowedUlps + kAllowedNoise * noise(k, i, t)) continue;
-      if (contract_ == Contract::kExtendsDomain && !e.value.is_finite() &&
-          (is_limit(k, i, y, t) || is_for_positive_zeros(k, i, y, t) ||
-           is_independent(k, i, y, t))) {
+      const Errors errors = errors_of(x, y, e.value, t);
+      if (is_right(k, i, y, e, errors)) {
+        result_.errors.push_back(errors);
         continue;
       }
       result_.fault = place(i) + text(x) + " became " + text(y) + ", truth " +
@@ -121,6 +115,25 @@ class Judge {
                       text(errors.before) + " before, noise " + text(noise(k, i, t)) + ")";
       return;
     }
+  }
+
+  static Errors errors_of(double before, double after, const Real& truth, DType t) {
+    Errors errors{t, before, after, ulp_error(before, truth, t), ulp_error(after, truth, t)};
+    errors.defined = truth.is_finite();
+    errors.in_range = errors.defined && abs(truth) < scaled(Real(1), format(t).max_exponent);
+    return errors;
+  }
+
+  bool is_right(size_t k, int64_t i, double y, const Element& e, const Errors& errors) {
+    const DType t = errors.dtype;
+    const double x = element(before_[k], i);
+    if (errors.after <= kAllowedUlps) return true;
+    if (contract_ != Contract::kExtendsDomain && same_bytes(before_[k], after_[k], i)) return true;
+    if (std::isfinite(x) && errors.after <= errors.before + kAllowedUlps) return true;
+    if (errors.after <= kAllowedUlps + kAllowedNoise * noise(k, i, t)) return true;
+    return contract_ == Contract::kExtendsDomain && !e.value.is_finite() &&
+           (is_limit(k, i, y, t) || is_for_positive_zeros(k, i, y, t) ||
+            is_independent(k, i, y, t));
   }
 
   void find_truth() {

@@ -16,17 +16,20 @@ namespace gcomp::truth {
 // is not.
 double ulp_error(double y, const Real& truth, DType t);
 
-// Errors of one result element before and after a rule.
+// One float of the results before and after a rule.
 struct Errors {
-  double before = 0;
-  double after = 0;
+  DType dtype = DType::kFloat64;
+  double was = 0, is = 0;        // its values
+  double before = 0, after = 0;  // ulp_error of them
+  bool defined = false;          // the truth is a number
+  bool in_range = false;         // one that the dtype can hold
 };
 
 struct Judgement {
   std::string fault;           // "" or what is wrong
   std::string uncovered;       // why there is no truth, if there is none
   int judged = 0;              // elements
-  std::vector<Errors> errors;  // of elements whose truth is a finite number, all that were judged
+  std::vector<Errors> errors;  // of all that were judged and are right
 };
 
 // What a result may be off beside the rounding noise of the original graph.
