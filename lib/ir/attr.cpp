@@ -131,13 +131,11 @@ AttrsId AttrTable::intern(std::vector<Attr> list) {
     GCOMP_CHECK(i == 0 || list[i - 1].key != list[i].key, "duplicate attribute");
     h = hash_combine(hash_combine(h, static_cast<size_t>(list[i].key)), hash_value(list[i].value));
   }
-  std::vector<AttrsId>& bucket = interned_[h];
-  for (AttrsId id : bucket) {
-    if (same_list(lists_[id.index], list)) return id;
-  }
+  const auto found = interned_.find(h, [&](uint32_t id) { return same_list(lists_[id], list); });
+  if (found) return AttrsId(*found);
   const AttrsId id(lists_.size());
   lists_.push_back(std::move(list));
-  bucket.push_back(id);
+  interned_.add(h, id.index);
   return id;
 }
 

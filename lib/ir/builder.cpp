@@ -1,7 +1,6 @@
 #include "gcomp/ir/builder.h"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 
 #include "gcomp/ir/infer.h"
@@ -30,9 +29,7 @@ std::vector<int64_t> right_aligned_axes(size_t n, size_t rank) {
 }  // namespace
 
 GraphBuilder::GraphBuilder(Context& context, Mode mode)
-    : graph_(std::make_unique<Graph>(context)), mode_(mode) {
-  if (mode_ == Mode::kInterned) intern_table_.resize(64);
-}
+    : graph_(std::make_unique<Graph>(context)), mode_(mode) {}
 
 std::unique_ptr<Graph> GraphBuilder::finish() { return std::move(graph_); }
 
@@ -56,48 +53,18 @@ ValueId GraphBuilder::constant(ConstantId id) {
 std::optional<NodeId> GraphBuilder::find_equal(size_t hash, Op op,
                                                std::span<const ValueId> operands,
                                                AttrsId attrs) const {
-  const size_t mask = intern_table_.size() - 1;
-  const auto tag = static_cast<uint32_t>(hash >> 32);
-  for (size_t i = hash & mask; intern_table_[i].node.valid(); i = (i + 1) & mask) {
-    if (intern_table_[i].tag != tag) continue;  // nearly always: nodes are not looked at
-    const Node& n = graph_->node(intern_table_[i].node);
+  const auto found = interned_.find(hash, [&](uint32_t id) {
+    const Node& n = graph_->node(NodeId(id));
     const auto have = graph_->operands(n);
-    if (n.op == op && n.attrs == attrs &&
-        std::equal(have.begin(), have.end(), operands.begin(), operands.end())) {
-      return intern_table_[i].node;
-    }
-  }
-  return std::nullopt;
-}
-
-void GraphBuilder::grow_intern_table(size_t size) {
-  const std::vector<InternSlot> old = std::move(intern_table_);
-  intern_table_.assign(size, InternSlot());
-  for (const InternSlot& slot : old) {
-    if (!slot.node.valid()) continue;
-    const Node& n = graph_->node(slot.node);
-    place(hash_node(n.op, graph_->operands(n), n.attrs), slot.node);
-  }
-}
-
-void GraphBuilder::place(size_t hash, NodeId id) {
-  const size_t mask = intern_table_.size() - 1;
-  size_t i = hash & mask;
-  while (intern_table_[i].node.valid()) i = (i + 1) & mask;
-  intern_table_[i] = {id, static_cast<uint32_t>(hash >> 32)};
-}
-
-void GraphBuilder::remember(size_t hash, NodeId id) {
-  if (2 * (intern_used_ + 1) > intern_table_.size()) grow_intern_table(2 * intern_table_.size());
-  place(hash, id);
-  ++intern_used_;
+    return n.op == op && n.attrs == attrs &&
+           std::equal(have.begin(), have.end(), operands.begin(), operands.end());
+  });
+  return found ? std::optional(NodeId(*found)) : std::nullopt;
 }
 
 void GraphBuilder::reserve(size_t nodes, size_t operands) {
   graph_->reserve(nodes, operands);
-  if (mode_ == Mode::kInterned && 2 * nodes > intern_table_.size()) {
-    grow_intern_table(std::bit_ceil(2 * nodes));
-  }
+  if (mode_ == Mode::kInterned) interned_.reserve(nodes);
 }
 
 NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands, std::vector<Attr> attrs) {
@@ -118,7 +85,7 @@ NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands_in, AttrsId a
   }
   const std::vector<TypeId> types = infer_types(op, operands, attrs);
   const NodeId id = graph_->append(op, operands, attrs, types, loc_);
-  if (shared) remember(hash, id);
+  if (shared) interned_.add(hash, id.index);
   return id;
 }
 
@@ -133,7 +100,7 @@ NodeId GraphBuilder::typed_node(Op op, std::span<const ValueId> operands, AttrsI
     }
   }
   const NodeId id = graph_->append(op, operands, attrs, types, loc_);
-  if (shared) remember(hash, id);
+  if (shared) interned_.add(hash, id.index);
   return id;
 }
 

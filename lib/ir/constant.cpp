@@ -190,17 +190,16 @@ ConstantId ConstantPool::intern(Constant c) {
   size_t h = hash_combine(static_cast<size_t>(c.dtype), c.shape.size());
   for (int64_t d : c.shape) h = hash_combine(h, static_cast<size_t>(d));
   h = hash_combine(h, hash_bytes(c.bytes));
-  std::vector<ConstantId>& bucket = interned_[h];
-  for (ConstantId id : bucket) {
-    const Constant& other = constants_[id.index];
-    if (other.dtype == c.dtype && other.shape == c.shape &&
-        (c.bytes.empty() || std::memcmp(other.bytes.data(), c.bytes.data(), c.bytes.size()) == 0)) {
-      return id;
-    }
-  }
+  const auto found = interned_.find(h, [&](uint32_t id) {
+    const Constant& other = constants_[id];
+    return other.dtype == c.dtype && other.shape == c.shape &&
+           (c.bytes.empty() ||
+            std::memcmp(other.bytes.data(), c.bytes.data(), c.bytes.size()) == 0);
+  });
+  if (found) return ConstantId(*found);
   const ConstantId id(constants_.size());
   constants_.push_back(std::move(c));
-  bucket.push_back(id);
+  interned_.add(h, id.index);
   return id;
 }
 

@@ -57,18 +57,16 @@ DimId DimTable::intern(DimExpr e) {
   h = hash_combine(h, e.symbol.index);
   for (DimId d : e.operands) h = hash_combine(h, d.index);
   for (int64_t c : e.coefficients) h = hash_combine(h, static_cast<size_t>(c));
-  std::vector<DimId>& bucket = interned_[h];
-  for (DimId id : bucket) {
-    const DimExpr& other = exprs_[id.index];
-    if (other.kind == e.kind && other.value == e.value && other.symbol == e.symbol &&
-        other.operands == e.operands && other.coefficients == e.coefficients) {
-      return id;
-    }
-  }
+  const auto found = interned_.find(h, [&](uint32_t id) {
+    const DimExpr& other = exprs_[id];
+    return other.kind == e.kind && other.value == e.value && other.symbol == e.symbol &&
+           other.operands == e.operands && other.coefficients == e.coefficients;
+  });
+  if (found) return DimId(*found);
   const DimId id(exprs_.size());
   bounds_.push_back(compute_bounds(e));
   exprs_.push_back(std::move(e));
-  bucket.push_back(id);
+  interned_.add(h, id.index);
   return id;
 }
 

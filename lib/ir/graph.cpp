@@ -1,6 +1,7 @@
 #include "gcomp/ir/graph.h"
 
 #include "gcomp/support/error.h"
+#include "gcomp/support/hash.h"
 
 namespace gcomp {
 
@@ -8,9 +9,13 @@ LocTable::LocTable() { texts_.emplace_back(); }
 
 LocId LocTable::intern(std::string_view text) {
   if (text.empty()) return none();
-  if (const auto found = ids_.find(text); found != ids_.end()) return found->second;
+  const size_t h = hash_bytes(std::as_bytes(std::span(text)));
+  if (const auto found = interned_.find(h, [&](uint32_t id) { return texts_[id] == text; })) {
+    return LocId(*found);
+  }
   const LocId id(texts_.size());
-  ids_.emplace(texts_.emplace_back(text), id);
+  texts_.emplace_back(text);
+  interned_.add(h, id.index);
   return id;
 }
 

@@ -8,13 +8,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "gcomp/ir/dim.h"
 #include "gcomp/ir/dtype.h"
 #include "gcomp/support/id.h"
+#include "gcomp/support/intern.h"
 
 namespace gcomp {
 
@@ -106,7 +106,7 @@ class AttrTable {
 
  private:
   std::deque<std::vector<Attr>> lists_;  // a deque: views stay valid
-  std::unordered_map<size_t, std::vector<AttrsId>> interned_;
+  InternTable interned_;
 };
 
 }  // namespace gcomp

@@ -103,15 +103,8 @@ class GraphBuilder {
   std::vector<DimId> common_shape(std::span<const ValueId> operands);
 
  private:
-  struct InternSlot {
-    NodeId node;
-    uint32_t tag = 0;  // upper bits of the hash
-  };
   std::optional<NodeId> find_equal(size_t hash, Op op, std::span<const ValueId> operands,
                                    AttrsId attrs) const;
-  void grow_intern_table(size_t size);
-  void place(size_t hash, NodeId id);
-  void remember(size_t hash, NodeId id);
   std::vector<TypeId> infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs);
   std::optional<std::vector<DimId>> compute_dim_values(ValueId v);
   bool is_input_symbol(SymbolId s);
@@ -120,8 +113,7 @@ class GraphBuilder {
   Mode mode_;
   LocId loc_ = LocTable::none();
   size_t intern_hits_ = 0;
-  std::vector<InternSlot> intern_table_;  // open addressing, size a power of two
-  size_t intern_used_ = 0;
+  InternTable interned_;  // nodes
   std::unordered_map<uint32_t, std::optional<std::vector<DimId>>> dim_values_;
   std::unordered_map<uint32_t, ValueId> bound_;  // value -> the bind_dims made for it
   size_t inputs_seen_ = 0;                       // how many inputs `input_symbols_` covers

@@ -7,11 +7,11 @@
 #include <deque>
 #include <memory>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "gcomp/ir/attr.h"
 #include "gcomp/ir/dtype.h"
+#include "gcomp/support/intern.h"
 
 namespace gcomp {
 
@@ -55,7 +55,7 @@ class ConstantPool {
 
  private:
   std::deque<Constant> constants_;
-  std::unordered_map<size_t, std::vector<ConstantId>> interned_;
+  InternTable interned_;
 };
 
 }  // namespace gcomp

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "gcomp/support/id.h"
+#include "gcomp/support/intern.h"
 
 namespace gcomp {
 
@@ -64,6 +65,7 @@ class DimTable {
   std::optional<SymbolId> as_symbol(DimId d) const;
   const std::string& symbol_name(SymbolId s) const { return symbols_[s.index]; }
   size_t num_symbols() const { return symbols_.size(); }
+  size_t size() const { return exprs_.size(); }  // expressions: every DimId is below
 
   // Bounds valid for every assignment of symbols >= 0; nullopt: unbounded or unknown.
   std::optional<int64_t> lower_bound(DimId d) const { return bounds_[d.index].first; }
@@ -95,7 +97,7 @@ class DimTable {
 
   std::deque<DimExpr> exprs_;  // a deque: references stay valid
   std::vector<Bounds> bounds_;
-  std::unordered_map<size_t, std::vector<DimId>> interned_;  // hash -> ids
+  InternTable interned_;
   std::vector<std::string> symbols_;
   std::unordered_map<std::string, SymbolId> symbol_ids_;
 };

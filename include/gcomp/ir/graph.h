@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "gcomp/ir/attr.h"
@@ -34,7 +33,7 @@ class LocTable {
 
  private:
   std::deque<std::string> texts_;
-  std::unordered_map<std::string_view, LocId> ids_;  // views of texts_, which stay where they are
+  InternTable interned_;
 };
 
 // The interned tables that graphs share. One per compilation; passed down, never global.

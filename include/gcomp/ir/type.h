@@ -4,12 +4,12 @@
 #include <deque>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "gcomp/ir/dim.h"
 #include "gcomp/ir/dtype.h"
 #include "gcomp/support/id.h"
+#include "gcomp/support/intern.h"
 
 namespace gcomp {
 
@@ -31,7 +31,7 @@ class TypeTable {
 
  private:
   std::deque<Type> types_;  // a deque: references stay valid
-  std::unordered_map<size_t, std::vector<TypeId>> interned_;
+  InternTable interned_;
 };
 
 }  // namespace gcomp
