@@ -7,9 +7,10 @@
 //   graphs: count, then each: nested ones first, the top graph last
 //   u64 aligned: zero padding to a multiple of 64, then the data section: constants, each aligned
 //   to 64
-// A graph: symbols (string indices), inputs (name, location, dtype, rank, dims), constants
-// (constant, location), nodes (op string, attributes, location, operands as distance back from the
-// next id), outputs (name, id), updates.
+// A graph: symbols (string indices), inputs (name, location, dtype, flags (1: donated), rank, dims),
+// constants (constant, location), nodes (op string, attributes, location, operands as distance back
+// from the next id), outputs (name, id), states (input, output + 1 or 0, initial constant + 1 or 0).
+// Version 1, which is read too, has no flags; its states are (input, output), without initial values.
 #include "gcomp/formats/binary.h"
 
 #include <cstring>
@@ -17,6 +18,7 @@
 #include <unordered_map>
 
 #include "gcomp/ir/builder.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
 #include "numbering.h"
 
@@ -24,7 +26,8 @@ namespace gcomp::formats {
 namespace {
 
 constexpr std::string_view kMagic = "GCOMPBIN";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr uint64_t kDonated = 1;
 constexpr size_t kAlignment = 64;
 
 size_t align(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
@@ -188,6 +191,7 @@ class Writer {
       e.u(string(p.name));
       e.u(string(context_.locs[g.producer_node(p.value).loc]));
       e.u(static_cast<uint64_t>(t.dtype));
+      e.u(p.donate ? kDonated : 0);
       e.u(t.dims.size());
       for (DimId d : t.dims) e.u(dim(d));
     }
@@ -212,10 +216,11 @@ class Writer {
       e.u(string(p.name));
       e.u(numbering.id[p.value.index]);
     }
-    e.u(g.updates().size());
-    for (const Update& u : g.updates()) {
-      e.u(u.input);
-      e.u(u.output);
+    e.u(g.states().size());
+    for (const State& s : g.states()) {
+      e.u(s.input);
+      e.u(s.output == State::kUnchanged ? 0 : uint64_t{s.output} + 1);
+      e.u(s.initial.valid() ? uint64_t{constant(s.initial)} + 1 : 0);
     }
   }
 
@@ -249,9 +254,11 @@ class Reader {
     if (graphs == 0) fail("holds no graph");
     std::unique_ptr<Graph> last;
     for (size_t i = 0; i < graphs; ++i) {
+      if (last && has_interface_marks(*last)) fail("a nested graph has states or donated inputs");
       if (last) bodies_.push_back(context_.add_graph(std::move(last)));
       last = graph();
     }
+    require_states(*last, name_);
     // Also what tells a truncated file: the data section is found from the end.
     if (align(at_) != data_begin_) fail("the graphs do not end where the data section begins");
     return last;
@@ -295,10 +302,10 @@ class Reader {
 
   void header() {
     if (!is_binary(file_.bytes) || file_.bytes.size() < 16) fail("no header");
-    uint32_t version;
-    std::memcpy(&version, file_.bytes.data() + 8, 4);
-    if (version != kVersion) {
-      fail("version " + std::to_string(version) + " is not known to this gcomp (it reads 1)");
+    std::memcpy(&version_, file_.bytes.data() + 8, 4);
+    if (version_ == 0 || version_ > kVersion) {
+      fail("version " + std::to_string(version_) +
+           " is not known to this gcomp (it reads 1 and 2)");
     }
     at_ = 16;
   }
@@ -447,9 +454,11 @@ class Reader {
       builder.set_loc(pick(strings_, "string"));
       Type t;
       t.dtype = dtype();
+      const uint64_t flags = version_ == 1 ? 0 : u();
+      if (flags > kDonated) fail("an input has unknown flags");
       t.dims.resize(count());
       for (DimId& d : t.dims) d = pick(dims_, "extent");
-      values.push_back(builder.input(name, t));
+      values.push_back(builder.input(name, t, (flags & kDonated) != 0));
     }
     const size_t constants = count();
     for (size_t i = 0; i < constants; ++i) {
@@ -465,13 +474,20 @@ class Reader {
       const std::string& name = pick(strings_, "string");
       builder.output(name, pick(values, "value"));
     }
-    const size_t updates = count();
-    for (size_t i = 0; i < updates; ++i) {
-      const uint64_t in = u(), out = u();
-      if (in >= inputs || out >= outputs) fail("no such input or output");
-      builder.update(static_cast<uint32_t>(in), static_cast<uint32_t>(out));
-    }
+    const size_t states = count();
+    for (size_t i = 0; i < states; ++i) builder.state(state(inputs, outputs));
     return builder.finish();
+  }
+
+  State state(size_t inputs, size_t outputs) {
+    const uint64_t in = u(), out = u() + (version_ == 1 ? 1 : 0);
+    if (in >= inputs || out > outputs) fail("no such input or output");
+    State s{.input = static_cast<uint32_t>(in)};
+    if (out != 0) s.output = static_cast<uint32_t>(out - 1);
+    const uint64_t initial = version_ == 1 ? 0 : u();
+    if (initial > constants_.size()) fail("no such constant");
+    if (initial != 0) s.initial = constant_id(initial - 1);
+    return s;
   }
 
   void node(GraphBuilder* builder, std::vector<ValueId>* values) {
@@ -497,6 +513,7 @@ class Reader {
   Context& context_;
   const MappedFile& file_;
   const std::string& name_;
+  uint32_t version_ = 0;
   size_t at_ = 0;
   size_t data_begin_ = 0;
   std::vector<std::string> strings_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gcomp/ir/element_text.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/base64.h"
 
 namespace gcomp::formats {
@@ -157,8 +158,14 @@ void GraphReader::input(const json& j, size_t index) {
   for (DimId d : t.dims) {
     if (builder_.dims().upper_bound(d).value_or(0) < 0) fail("negative extent", place + ".shape");
   }
+  const auto donate = j.find("donate");
+  if (donate != j.end() && !donate->is_boolean()) fail("expected true or false", place + ".donate");
+  const bool donated = donate != j.end() && donate->get<bool>();
+  if (donated && parent_ != nullptr) {
+    fail("a nested graph has no donated inputs", place, "remove \"donate\"");
+  }
   builder_.set_loc(name.get_ref<const std::string&>());
-  const ValueId v = builder_.input(name.get<std::string>(), t);
+  const ValueId v = builder_.input(name.get<std::string>(), t, donated);
   define(field(j, "id", place), v, {place, ".id"});
 }
 
@@ -457,22 +464,36 @@ void GraphReader::output(const json& j, size_t index) {
 void GraphReader::update(const json& j, size_t index) {
   if (source_.unknown_ops.any()) return;
   const std::string place = at("updates", index);
-  if (!j.is_array() || j.size() != 2 || !j[0].is_number_unsigned() || !j[1].is_number_unsigned()) {
-    fail("expected [input index, output index]", place);
+  if (!j.is_array() || j.size() != 2) fail("expected [input index, output index]", place);
+  builder_.state({.input = port(j[0], builder_.graph().inputs().size(), place),
+                  .output = port(j[1], builder_.graph().outputs().size(), place)});
+}
+
+void GraphReader::state(const json& j, size_t index) {
+  if (source_.unknown_ops.any()) return;
+  const std::string place = at("states", index);
+  State s{.input =
+              port(field(j, "input", place), builder_.graph().inputs().size(), place + ".input")};
+  if (const auto output = j.find("output"); output != j.end()) {
+    s.output = port(*output, builder_.graph().outputs().size(), place + ".output");
   }
-  const auto in = j[0].get<uint64_t>(), out = j[1].get<uint64_t>();
-  const Graph& g = builder_.graph();
-  if (in >= g.inputs().size() || out >= g.outputs().size()) {
-    fail("no such input or output", place);
+  if (const auto initial = j.find("initial"); initial != j.end()) {
+    s.initial = source_.context.constants.intern(tensor(*initial, place + ".initial"));
   }
-  if (g.type_id(g.inputs()[in].value) != g.type_id(g.outputs()[out].value)) {
-    fail("the output's type differs from the input's", place);
-  }
-  builder_.update(static_cast<uint32_t>(in), static_cast<uint32_t>(out));
+  builder_.state(s);
+}
+
+// The number of an input or output.
+uint32_t GraphReader::port(const json& j, size_t end, const std::string& place) const {
+  if (!j.is_number_unsigned()) fail("expected a number, found " + kind_of(j), place);
+  if (j.get<uint64_t>() < end) return j.get<uint32_t>();
+  fail("no such input or output: " + j.dump(), place,
+       "inputs and outputs are counted from 0; there are " + std::to_string(end));
 }
 
 std::unique_ptr<Graph> GraphReader::finish() {
   source_.unknown_ops.checkpoint(ExitCode::kGraph);
+  require_states(builder_.graph(), source_.file_name);
   return builder_.finish();
 }
 

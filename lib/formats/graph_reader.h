@@ -44,7 +44,8 @@ class GraphReader {
   void constant(const nlohmann::json& j, size_t index);
   void node_tree(const nlohmann::json& j, size_t index);  // with its nested graphs
   void output(const nlohmann::json& j, size_t index);
-  void update(const nlohmann::json& j, size_t index);
+  void update(const nlohmann::json& j, size_t index);  // the older form of a state
+  void state(const nlohmann::json& j, size_t index);
   std::unique_ptr<Graph> finish();
 
  private:
@@ -61,6 +62,7 @@ class GraphReader {
                          std::string hint = "") const;
   const nlohmann::json& field(const nlohmann::json& j, const char* key,
                               const std::string& place) const;
+  uint32_t port(const nlohmann::json& j, size_t end, const std::string& place) const;
   ValueId lookup(const nlohmann::json& j, const JsonPlace& place) const;
   void define(const nlohmann::json& j, ValueId v, const JsonPlace& place);
   DType dtype(const nlohmann::json& j, const JsonPlace& place) const;

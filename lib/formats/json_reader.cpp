@@ -9,10 +9,21 @@ namespace {
 using nlohmann::json;
 
 // The top-level keys, in their fixed order.
-enum Key { kVersion, kName, kSymbols, kInputs, kConstants, kNodes, kOutputs, kUpdates, kNumKeys };
-constexpr const char* kKeyNames[] = {"version",   "name",  "symbols", "inputs",
-                                     "constants", "nodes", "outputs", "updates"};
-constexpr bool kRequired[] = {true, false, false, true, true, true, true, false};
+enum Key {
+  kVersion,
+  kName,
+  kSymbols,
+  kInputs,
+  kConstants,
+  kNodes,
+  kOutputs,
+  kUpdates,
+  kStates,
+  kNumKeys
+};
+constexpr const char* kKeyNames[] = {"version", "name",    "symbols", "inputs", "constants",
+                                     "nodes",   "outputs", "updates", "states"};
+constexpr bool kRequired[] = {true, false, false, true, true, true, true, false, false};
 
 // Parser events in; one complete element of a top-level list at a time out, to the GraphReader.
 class StreamingHandler : public nlohmann::json_sax<json> {
@@ -70,7 +81,7 @@ class StreamingHandler : public nlohmann::json_sax<json> {
   [[noreturn]] void fail(const std::string& message) const {
     graph_error(message, source_.file_name,
                 "keys come in this order: version, name, symbols, inputs, constants, nodes, "
-                "outputs, updates");
+                "outputs, updates, states");
   }
 
   void next_key(const std::string& k) {
@@ -139,6 +150,7 @@ class StreamingHandler : public nlohmann::json_sax<json> {
       case kNodes: reader_.node_tree(v, index_); break;
       case kOutputs: reader_.output(v, index_); break;
       case kUpdates: reader_.update(v, index_); break;
+      case kStates: reader_.state(v, index_); break;
       default: fail(std::string("\"") + kKeyNames[key_] + "\" must not be a list");
     }
     ++index_;

@@ -74,7 +74,7 @@ class Writer {
       const Type& t = g.type(p.value);
       sink_(std::string(i ? ",\n" : "\n") + "{\"id\": " + id(f, p.value) +
             ", \"name\": " + json_string(p.name) + ", \"dtype\": \"" + std::string(name(t.dtype)) +
-            "\", \"shape\": " + dims(g, t.dims) + "}");
+            "\", \"shape\": " + dims(g, t.dims) + (p.donate ? ", \"donate\": true}" : "}"));
     }
     sink_("],\n\"constants\": [");
     for (size_t i = 0; i < f.numbering.constants.size(); ++i) {
@@ -86,9 +86,16 @@ class Writer {
 
   void constant(const Frame& f, NodeId n) {
     const Graph& g = f.graph;
-    const ConstantId cid = g.attrs(n).constant(AttrKey::value);
+    sink_("{\"id\": " + id(f, g.result(n)) + ", ");
+    tensor(g, g.attrs(n).constant(AttrKey::value));
+    location(g, n);
+    sink_("}");
+  }
+
+  // "dtype": ..., "shape": ..., and the elements
+  void tensor(const Graph& g, ConstantId cid) {
     const Constant& c = g.context().constants[cid];
-    sink_("{\"id\": " + id(f, g.result(n)) + ", \"dtype\": \"" + std::string(name(c.dtype)) +
+    sink_("\"dtype\": \"" + std::string(name(c.dtype)) +
           "\", \"shape\": " + bracketed(c.shape, [](int64_t d) { return std::to_string(d); }));
     if (!options_.weights_file.empty() && c.bytes.size() >= options_.min_weight_bytes) {
       sink_(", \"file\": {\"path\": " + json_string(options_.weights_file) + ", \"tensor\": \"c" +
@@ -102,8 +109,6 @@ class Writer {
     } else {
       sink_(", \"base64\": \"" + base64_encode(c.bytes) + "\"");
     }
-    location(g, n);
-    sink_("}");
   }
 
   void location(const Graph& g, NodeId n) {
@@ -189,12 +194,24 @@ class Writer {
             ", \"id\": " + id(f, p.value) + "}");
     }
     sink_("]");
-    if (!g.updates().empty()) {
-      sink_(",\n\"updates\": " + bracketed(g.updates(), [](const Update& u) {
-              return "[" + std::to_string(u.input) + ", " + std::to_string(u.output) + "]";
-            }));
-    }
+    if (!g.states().empty()) states(g);
     sink_("}");
+  }
+
+  void states(const Graph& g) {
+    const char* before = ",\n\"states\": [\n";
+    for (const State& s : g.states()) {
+      sink_(before + ("{\"input\": " + std::to_string(s.input)));
+      if (s.output != State::kUnchanged) sink_(", \"output\": " + std::to_string(s.output));
+      if (s.initial.valid()) {
+        sink_(", \"initial\": {");
+        tensor(g, s.initial);
+        sink_("}");
+      }
+      sink_("}");
+      before = ",\n";
+    }
+    sink_("]");
   }
 
   const JsonWriteOptions& options_;

@@ -33,12 +33,12 @@ GraphBuilder::GraphBuilder(Context& context, Mode mode)
 
 std::unique_ptr<Graph> GraphBuilder::finish() { return std::move(graph_); }
 
-ValueId GraphBuilder::input(std::string name, const Type& t) {
+ValueId GraphBuilder::input(std::string name, const Type& t, bool donate) {
   const AttrsId attrs =
       context().attrs.intern({{AttrKey::index, static_cast<int64_t>(graph_->inputs().size())}});
   const TypeId type = context().types.intern(t);
   const NodeId n = graph_->append(Op::input, {}, attrs, {&type, 1}, loc_);
-  graph_->add_input(std::move(name), graph_->result(n));
+  graph_->add_input(std::move(name), graph_->result(n), donate);
   return graph_->result(n);
 }
 

@@ -7,6 +7,7 @@
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/element_text.h"
 #include "gcomp/ir/infer.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/ir/text.h"
 #include "gcomp/support/base64.h"
 #include "gcomp/support/error.h"
@@ -225,19 +226,21 @@ class Parser {
         std::string name = string();
         expect("=");
         builder.output(std::move(name), value());
-      } else if (take("update")) {
-        const auto in = number<uint32_t>();
-        expect("->");
-        const auto out = number<uint32_t>();
-        if (in >= builder.graph().inputs().size() || out >= builder.graph().outputs().size()) {
-          fail("no such input or output");
-        }
-        builder.update(in, out);
+      } else if (take("state")) {
+        state(&builder);
       } else {
         node(&builder, &values, value);
       }
     }
+    if (const auto problem = check_states(builder.graph())) fail(problem->what);
     return builder.finish();
+  }
+
+  void state(GraphBuilder* builder) {
+    State s{.input = number<uint32_t>()};
+    if (take("->")) s.output = number<uint32_t>();
+    if (take("=")) s.initial = context_.constants.intern(constant(type()));
+    builder->state(s);
   }
 
   template <class F>
@@ -252,10 +255,12 @@ class Parser {
     const std::string_view op_name = word();
     if (!parse_op(op_name, &op)) fail("no op '" + std::string(op_name) + "'");
     std::string input_name;
+    bool donate = false;
     std::vector<ValueId> operands;
     std::vector<Attr> attrs;
     if (op == Op::input) {
       input_name = string();
+      donate = take("donate");
     } else if (op != Op::constant) {
       expect("(");
       while (!take(")")) {
@@ -274,7 +279,7 @@ class Parser {
     builder->set_loc(take("@") ? string() : "");
     std::vector<ValueId> made;
     if (op == Op::input) {
-      made.push_back(builder->input(input_name, types[0]));
+      made.push_back(builder->input(input_name, types[0], donate));
     } else if (op == Op::constant) {
       made.push_back(builder->constant(std::move(data)));
     } else {

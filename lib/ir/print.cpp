@@ -44,6 +44,17 @@ std::string elements(const Constant& c, const PrintOptions& options) {
   return s + "}";
 }
 
+// "state 1 -> 0 = float32[2] {0.5, 1.5}"
+std::string state_line(const Graph& g, const State& s, const PrintOptions& options) {
+  std::string line = "state " + std::to_string(s.input);
+  if (s.output != State::kUnchanged) line += " -> " + std::to_string(s.output);
+  if (!s.initial.valid()) return line;
+  const Constant& c = g.context().constants[s.initial];
+  line += " = " + std::string(name(c.dtype)) +
+          list_text(c.shape, [](int64_t d) { return std::to_string(d); });
+  return line + " " + elements(c, options);
+}
+
 }  // namespace
 
 std::vector<const Graph*> inner_first(const Graph& top) {
@@ -102,7 +113,8 @@ std::string NodePrinter::line(const Graph& g, NodeId id) const {
   }
   out += " = " + std::string(name(n.op));
   if (n.op == Op::input) {
-    out += " " + in_quotes(g.inputs()[g.attrs(n).integer(AttrKey::index)].name);
+    const Port& port = g.inputs()[g.attrs(n).integer(AttrKey::index)];
+    out += " " + in_quotes(port.name) + (port.donate ? " donate" : "");
   } else if (n.op != Op::constant) {
     out += "(";
     for (size_t i = 0; i < g.operands(n).size(); ++i) {
@@ -135,9 +147,7 @@ std::string print(const Graph& top, const PrintOptions& options) {
     for (const Port& p : g.outputs()) {
       out += "  return " + in_quotes(p.name) + " = %" + std::to_string(p.value.index) + "\n";
     }
-    for (const Update& u : g.updates()) {
-      out += "  update " + std::to_string(u.input) + " -> " + std::to_string(u.output) + "\n";
-    }
+    for (const State& s : g.states()) out += "  " + state_line(g, s, options) + "\n";
     out += "}\n";
   }
   return out;

@@ -37,7 +37,7 @@ std::unique_ptr<Graph> rebuild(const Graph& graph, Replacement by,
     Type type = graph.type(port.value);
     type.dims = substitute(context.dims, std::move(type.dims), by);
     builder.set_loc(graph.producer_node(port.value).loc);
-    made[port.value.index] = builder.input(port.name, type);
+    made[port.value.index] = builder.input(port.name, type, port.donate);
   }
   std::vector<ValueId> operands;
   for (const Node& node : graph.nodes()) {
@@ -52,7 +52,7 @@ std::unique_ptr<Graph> rebuild(const Graph& graph, Replacement by,
     }
   }
   for (const Port& port : graph.outputs()) builder.output(port.name, made[port.value.index]);
-  for (const Update& u : graph.updates()) builder.update(u.input, u.output);
+  for (const State& s : graph.states()) builder.state(s);
   return builder.finish();
 }
 

@@ -2,7 +2,8 @@
 //   V1  An operand is a value made by an earlier node (topological order), results are numbered in order.
 //   V2  Arity, attributes and result types are what the op's row infers from the operands.
 //   V3  The inputs are exactly the `input` nodes, in order, each once; their attribute `index` says so.
-//   V4  Outputs and updates refer to existing values; an update's output has its input's type.
+//   V4  Outputs refer to existing values. States are as check_states (states.h) wants them, and only the
+//       outer graph has any, or donated inputs.
 //   V5  A symbol in an attribute or a result type is an extent of a graph input, occurs in the type of
 //       an operand, is an element of a carrier's `bind_dims`, or is defined by the node itself: so
 //       whoever needs an extent depends on what brings it.
@@ -16,6 +17,7 @@
 #include <unordered_set>
 
 #include "gcomp/ir/infer.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
 
@@ -24,8 +26,8 @@ namespace {
 
 class Verifier {
  public:
-  Verifier(const Graph& g, bool interned, std::vector<std::string>* errors)
-      : g_(g), c_(g.context()), interned_(interned), errors_(errors) {}
+  Verifier(const Graph& g, bool nested, bool interned, std::vector<std::string>* errors)
+      : g_(g), c_(g.context()), nested_(nested), interned_(interned), errors_(errors) {}
 
   // Checks the graph itself; nested graphs are appended to `bodies`.
   void run(std::vector<const Graph*>* bodies) {
@@ -79,13 +81,9 @@ class Verifier {
     for (const Port& p : g_.outputs()) {
       if (p.value.index >= g_.num_values()) report("output '" + p.name + "' does not exist");
     }
-    for (const Update& u : g_.updates()) {
-      if (u.input >= g_.inputs().size() || u.output >= g_.outputs().size()) {
-        report("an update refers to no input or output");
-      } else if (g_.type_id(g_.inputs()[u.input].value) !=
-                 g_.type_id(g_.outputs()[u.output].value)) {
-        report("an update's output has another type than its input");
-      }
+    if (const auto problem = check_states(g_)) report(problem->what);
+    if (nested_ && has_interface_marks(g_)) {
+      report("a nested graph has states or donated inputs");
     }
   }
 
@@ -188,6 +186,7 @@ class Verifier {
 
   const Graph& g_;
   const Context& c_;
+  const bool nested_;
   const bool interned_;
   std::vector<std::string>* errors_;
   NodeId current_;
@@ -206,7 +205,7 @@ std::vector<std::string> verify(const Graph& graph, bool require_interned) {
     const Graph* g = pending.back();
     pending.pop_back();
     std::vector<const Graph*> bodies;
-    Verifier(*g, require_interned, &errors).run(&bodies);
+    Verifier(*g, g != &graph, require_interned, &errors).run(&bodies);
     for (const Graph* body : bodies) {
       if (seen.insert(body).second) pending.push_back(body);
     }

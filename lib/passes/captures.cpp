@@ -132,13 +132,13 @@ class Captures {
       if (to.valid()) continue;
       Type type = g.type(port.value);
       for (DimId& d : type.dims) d = context_.dims.substitute(d, by);
-      to = b.input(port.name, type);
+      to = b.input(port.name, type, port.donate);
     }
     for (uint32_t i = 0; i < g.num_nodes(); ++i) {
       if (g.node(NodeId(i)).op != Op::input) copy_node(v, NodeId(i), by, built, b, &made);
     }
     for (const Port& port : g.outputs()) b.output(port.name, made[port.value.index]);
-    for (const Update& u : g.updates()) b.update(u.input, u.output);
+    for (const State& s : g.states()) b.state(s);
     auto result = b.finish();
     pass_.rebuilt(g, *result, made);
     return result;

@@ -5,7 +5,7 @@ namespace gcomp::passes {
 void Copier::inputs() {
   for (const Port& p : old_.inputs()) {
     builder_.set_loc(old_.producer_node(p.value).loc);
-    memo_[p.value.index] = builder_.input(p.name, old_.type(p.value));
+    memo_[p.value.index] = builder_.input(p.name, old_.type(p.value), p.donate);
   }
 }
 
@@ -26,7 +26,7 @@ void Copier::node(const Node& n) {
 
 void Copier::outputs() {
   for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
-  for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
+  for (const State& s : old_.states()) builder_.state(s);
 }
 
 AttrsId Copier::map_bodies(AttrsId id) const {

@@ -25,7 +25,7 @@ class Copier {
 
   void inputs();
   void node(const Node& n);
-  void outputs();  // and updates
+  void outputs();  // and states
 
  private:
   AttrsId map_bodies(AttrsId id) const;

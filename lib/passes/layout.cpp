@@ -61,7 +61,7 @@ class ChannelsLast {
   std::unique_ptr<Graph> run() {
     for (const Port& p : old_.inputs()) {
       builder_.set_loc(old_.producer_node(p.value).loc);
-      plain_[p.value.index] = builder_.input(p.name, old_.type(p.value));
+      plain_[p.value.index] = builder_.input(p.name, old_.type(p.value), p.donate);
     }
     for (const Node& n : old_.nodes()) {
       if (n.op == Op::input) continue;
@@ -72,7 +72,7 @@ class ChannelsLast {
       builder_.set_loc(old_.producer_node(p.value).loc);
       builder_.output(p.name, plain(p.value));
     }
-    for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
+    for (const State& s : old_.states()) builder_.state(s);
     return builder_.finish();
   }
 

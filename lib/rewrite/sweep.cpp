@@ -91,9 +91,9 @@ std::unique_ptr<Graph> without_dead_nodes(const Graph& g, std::vector<ValueId>& 
       moved[n.first_result.index + k] = copy->result(id, k);
     }
   }
-  for (const Port& p : g.inputs()) copy->add_input(p.name, moved[p.value.index]);
+  for (const Port& p : g.inputs()) copy->add_input(p.name, moved[p.value.index], p.donate);
   for (const Port& p : g.outputs()) copy->add_output(p.name, moved[p.value.index]);
-  for (const Update& u : g.updates()) copy->add_update(u);
+  for (const State& s : g.states()) copy->add_state(s);
   return copy;
 }
 
@@ -188,7 +188,7 @@ std::unique_ptr<Graph> Sweeper::run() {
     }
   }
   for (const Port& p : old_.outputs()) builder_.output(p.name, memo_[p.value.index]);
-  for (const Update& u : old_.updates()) builder_.update(u.input, u.output);
+  for (const auto& s : old_.states()) builder_.state(s);
   stats_.intern_hits += builder_.intern_hits();
   return finish_graph();
 }
@@ -209,7 +209,7 @@ std::unique_ptr<Graph> Sweeper::finish_graph() {
 void Sweeper::make_inputs(const std::vector<uint32_t>& uses) {
   for (const Port& p : old_.inputs()) {
     builder_.set_loc(old_.producer_node(p.value).loc);
-    const ValueId v = builder_.input(p.name, old_.type(p.value));
+    const ValueId v = builder_.input(p.name, old_.type(p.value), p.donate);
     grow();
     memo_[p.value.index] = v;
     state_[graph().producer(v).index] = kFinal;

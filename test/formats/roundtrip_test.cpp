@@ -9,11 +9,14 @@ using namespace gcomp;
 
 namespace {
 
-// Every kind of list, pseudo-ops, an extent taken from a value, a nested graph.
+// Every kind of list, pseudo-ops, an extent taken from a value, a nested graph, a donated input, states.
 constexpr const char* kText = R"({"version": 1, "symbols": ["N"],
 "inputs": [{"id": 0, "name": "x", "dtype": "float64", "shape": ["N", 3]},
            {"id": 1, "name": "n", "dtype": "int64", "shape": []},
-           {"id": 2, "name": "p", "dtype": "bool", "shape": []}],
+           {"id": 2, "name": "p", "dtype": "bool", "shape": [], "donate": true},
+           {"id": 3, "name": "w", "dtype": "float64", "shape": ["2*N"]},
+           {"id": 4, "name": "count", "dtype": "int64", "shape": [2]},
+           {"id": 5, "name": "scale", "dtype": "float32", "shape": []}],
 "constants": [{"id": 7, "dtype": "float32", "shape": [2], "data": [0.1, "-inf"]},
               {"id": 8, "dtype": "int64", "shape": [2],
                "data": [9223372036854775807, -9223372036854775808]},
@@ -32,7 +35,10 @@ constexpr const char* kText = R"({"version": 1, "symbols": ["N"],
   "nodes": [], "outputs": [{"name": "r", "id": 0}]}]}}
 ],
 "outputs": [{"name": "y", "id": 24}, {"name": "s", "id": 20}, {"name": "c", "id": 25},
-            {"name": "k", "id": 7}, {"name": "big", "id": 8}]})";
+            {"name": "k", "id": 7}, {"name": "big", "id": 8}],
+"states": [{"input": 4, "output": 4, "initial": {"dtype": "int64", "shape": [2], "data": [3, -4]}},
+           {"input": 3, "initial": {"dtype": "float64", "shape": [2], "base64": "AAAAAAAA8D8AAAAAAAAAwA=="}},
+           {"input": 5}]})";
 
 std::string to_json(const Graph& g) {
   std::string text;
@@ -82,6 +88,13 @@ TEST_CASE("JSON is a fixed point after one reading, and exact through the binary
   CHECK(once.find("[9223372036854775807, -9223372036854775808]") != std::string::npos);
   CHECK(once.find("[0.1, \"-inf\"]") != std::string::npos);
   CHECK(once.find("[-0.0]") != std::string::npos);
+  CHECK(once.find("\"donate\": true") != std::string::npos);
+  REQUIRE(back->states().size() == 3);
+  CHECK(back->states()[0].output == 4);
+  CHECK(d.constants[back->states()[0].initial].as_int(1) == -4);
+  CHECK(back->states()[1].output == State::kUnchanged);
+  CHECK(d.constants[back->states()[1].initial].as_double(1) == -2.0);
+  CHECK_FALSE(back->states()[2].initial.valid());
 }
 
 TEST_CASE("every truncation is a clear error") {
@@ -172,4 +185,81 @@ TEST_CASE("deeply nested graphs are read and written without recursion") {
   const std::string bytes = to_binary(*graph);
   Context d;
   CHECK(to_json(*formats::read_binary(d, in_memory(bytes), "deep.gcb")) == to_json(*graph));
+}
+
+namespace {
+
+// x, w -> y, v: `states` is the list of that name.
+std::string with_states(const std::string& states, const std::string& w = "\"shape\": [2]") {
+  return R"({"version": 1, "inputs": [{"id": 0, "name": "x", "dtype": "float32", "shape": [2]},
+    {"id": 1, "name": "w", "dtype": "float32", )" +
+         w + R"(}], "constants": [], "nodes": [{"op": "neg", "in": [0], "out": [2]}],
+    "outputs": [{"name": "y", "id": 2}, {"name": "v", "id": 0}], )" +
+         states + "}";
+}
+
+}  // namespace
+
+TEST_CASE("what states must fulfil is said with place and advice") {
+  CHECK(error_of(with_states(R"("states": [{"input": 1, "output": 0}])")) == "no error");
+  const auto fails = [](const std::string& text, std::string_view with) {
+    const std::string error = error_of(text);
+    CAPTURE(error);
+    CHECK(error.find(with) != std::string::npos);
+  };
+  fails(with_states(R"("states": [{"output": 0}])"), "states[0]");
+  fails(with_states(R"("states": [{"input": 2}])"), "states[0].input");
+  fails(with_states(R"("states": [{"input": 1, "output": 2}])"), "states[0].output");
+  fails(with_states(R"("states": [{"input": 1, "output": 0}, {"input": 1}])"),
+        "shares an input or output");
+  fails(with_states(R"("states": [{"input": 1, "output": 0}, {"input": 0, "output": 0}])"),
+        "states[1]");
+  fails(with_states(R"("states": [{"input": 1, "output": 0}])", R"("shape": [3])"),
+        "state 'w' is float32[3], its new value float32[2]");
+  fails(with_states(R"("states": [{"input": 1}])", R"("shape": [2], "donate": true)"),
+        "do not donate it");
+  fails(
+      with_states(
+          R"("states": [{"input": 1, "initial": {"dtype": "float32", "shape": [3], "data": [1, 2, 3]}}])"),
+      "its initial value float32[3]");
+  fails(
+      with_states(
+          R"("states": [{"input": 1, "initial": {"dtype": "int32", "shape": [2], "data": [1, 2]}}])"),
+      "its initial value int32[2]");
+  fails(with_states(R"("states": [{"input": 1, "initial": {"dtype": "float32", "shape": [2]}}])"),
+        "states[0].initial");
+  fails(with_states(R"("states": [])", R"("shape": [2], "donate": 1)"), "inputs[1].donate");
+}
+
+TEST_CASE("the older form of states is read: pairs in JSON, version 1 of the binary form") {
+  Context c;
+  const auto g = formats::read_json(c, with_states(R"("updates": [[1, 0]])"), ".", "test.json");
+  REQUIRE(g->states().size() == 1);
+  CHECK(g->states()[0].input == 1);
+  CHECK(g->states()[0].output == 0);
+  CHECK_FALSE(g->states()[0].initial.valid());
+  // Version 1 of a graph with one scalar input that becomes its own output: no flags, no initial value.
+  std::string bytes("GCOMPBIN\1\0\0\0\0\0\0\0", 16);
+  bytes += std::string(
+      "\2\1x\0"
+      "\0"
+      "\0"
+      "\1\0"
+      "\1",
+      9);  // strings x and ""; one list
+  bytes += std::string(
+      "\0"
+      "\1\0\1\x0b\0"
+      "\0"
+      "\0"
+      "\1\0\0"
+      "\1\0\0",
+      14);  // the graph
+  bytes.resize((bytes.size() + 63) / 64 * 64, '\0');
+  Context d;
+  const auto old = formats::read_binary(d, in_memory(bytes), "old.gcb");
+  REQUIRE(old->inputs().size() == 1);
+  CHECK(old->inputs()[0].name == "x");
+  REQUIRE(old->states().size() == 1);
+  CHECK(old->states()[0].output == 0);
 }

@@ -17,7 +17,7 @@ constexpr const char* kText = R"(body #0 {
 }
 graph {
   %0 = input "x" : float64[N, 3]  @"x"
-  %1 = input "p" : bool[]
+  %1 = input "p" donate : bool[]
   %2 = constant : float64[] {-0.0}
   %3 = broadcast(%2) {axes=[], shape=[N, 3]} : float64[N, 3]
   %4 = add(%0, %3) : float64[N, 3]  @"a \"quoted\" name"
@@ -29,6 +29,7 @@ graph {
   return "order" = %8
   return "flat" = %6
   return "c" = %9
+  state 0 -> 3 = float64[2, 3] {0.5, 1.0, 1.5, 2.0, -0.0, inf}
 }
 )";
 
@@ -130,4 +131,33 @@ TEST_CASE("shape arithmetic folds to extents") {
   const auto dims = b.extents_from(b.concat(parts, 0), "d", &carriers);
   CHECK(carriers.empty());
   CHECK(dims == std::vector<DimId>{c.dims.parse("2*N"), c.dims.constant(2)});
+}
+
+TEST_CASE("the verifier knows what states and donated inputs must fulfil") {
+  const auto errors = [](const auto& change) {
+    Context c;
+    const auto g = parse_graph(c, kText);
+    REQUIRE(g->states().size() == 1);
+    change(*g, c);
+    std::string all;
+    for (const std::string& e : verify(*g)) all += e + "\n";
+    return all;
+  };
+  using G = Graph&;
+  using C = Context&;
+  CHECK(errors([](G, C) {}).empty());
+  CHECK(errors([](G g, C) { g.add_state({.input = 2}); }).find("no input or output") !=
+        std::string::npos);
+  CHECK(errors([](G g, C) { g.add_state({.input = 0}); }).find("shares") != std::string::npos);
+  CHECK(errors([](G g, C) { g.add_state({.input = 1}); }).find("donated") != std::string::npos);
+  CHECK(errors([](G g, C c) {
+          GraphBuilder body(c, GraphBuilder::Mode::kRaw);
+          const ValueId a = body.input("a", {DType::kBool, {}}, /*donate=*/true);
+          body.output("r", a);
+          const std::vector<GraphId> bodies(2, c.add_graph(body.finish()));
+          const std::vector<ValueId> operands(2, g.inputs()[1].value);
+          const TypeId type = g.type_id(g.inputs()[1].value);
+          g.append(Op::cond, operands, c.attrs.intern({{AttrKey::bodies, bodies}}), {&type, 1},
+                   LocTable::none());
+        }).find("a nested graph has states or donated inputs") != std::string::npos);
 }

@@ -67,7 +67,7 @@ TEST_CASE_FIXTURE(Fixture, "a replacement's new nodes are offered to the rules")
   CHECK(swept(*g, basic_rules()) == "input constant broadcast mul");
 }
 
-TEST_CASE_FIXTURE(Fixture, "unused inputs stay, outputs, updates and places are kept") {
+TEST_CASE_FIXTURE(Fixture, "unused inputs stay, outputs, states and places are kept") {
   b.set_loc("first");
   const ValueId a = in("a"), unused = in("unused");
   b.set_loc("doubled");
@@ -75,7 +75,7 @@ TEST_CASE_FIXTURE(Fixture, "unused inputs stay, outputs, updates and places are 
   b.output("y", sum);
   b.output("again", sum);
   b.output("same", a);
-  b.update(1, 0);
+  b.state({.input = 1, .output = 0});
   const auto g = b.finish();
   const auto s = sweep(*g, set_of(basic_rules()));
   CHECK(s->inputs().size() == 2);
@@ -83,7 +83,8 @@ TEST_CASE_FIXTURE(Fixture, "unused inputs stay, outputs, updates and places are 
   REQUIRE(s->outputs().size() == 3);
   CHECK(s->outputs()[0].value == s->outputs()[1].value);
   CHECK(s->outputs()[2].value == s->inputs()[0].value);
-  CHECK(s->updates().size() == 1);
+  REQUIRE(s->states().size() == 1);
+  CHECK(s->states()[0].input == 1);
   const Node& root = s->producer_node(s->outputs()[0].value);
   CHECK(root.op == Op::mul);
   CHECK(context.locs[root.loc] == "doubled");

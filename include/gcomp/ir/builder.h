@@ -32,11 +32,11 @@ class GraphBuilder {
   void set_loc(std::string_view text) { loc_ = context().locs.intern(text); }
   LocId loc() const { return loc_; }
 
-  ValueId input(std::string name, const Type& t);
+  ValueId input(std::string name, const Type& t, bool donate = false);
   ValueId constant(Constant c);
   ValueId constant(ConstantId id);
   void output(std::string name, ValueId v) { graph_->add_output(std::move(name), v); }
-  void update(uint32_t input, uint32_t output) { graph_->add_update({input, output}); }
+  void state(const State& s) { graph_->add_state(s); }
   std::unique_ptr<Graph> finish();
 
   // Room for that many, so that building a large graph does not grow step by step.

@@ -71,12 +71,16 @@ struct Node {
 struct Port {  // a named input or output
   std::string name;
   ValueId value;
+  bool donate = false;  // inputs: a run may overwrite the caller's memory
 };
 
-// A state updated by a run: the graph's input `input` becomes output `output` for the next call.
-struct Update {
-  uint32_t input;   // index into inputs()
-  uint32_t output;  // index into outputs()
+// A value that lives between runs, named as its input. Its ports are no arguments of a call: the input is
+// the value before the run, the output the one after it.
+struct State {
+  static constexpr uint32_t kUnchanged = UINT32_MAX;
+  uint32_t input;                // index into inputs()
+  uint32_t output = kUnchanged;  // index into outputs()
+  ConstantId initial = {};       // before the first run; invalid: must be set before it
 };
 
 class Graph {
@@ -111,14 +115,16 @@ class Graph {
     return inputs_;
   }  // each value is made by an `input` node
   const std::vector<Port>& outputs() const { return outputs_; }  // a value may occur more than once
-  const std::vector<Update>& updates() const { return updates_; }
+  const std::vector<State>& states() const { return states_; }
 
   // Builders only (gcomp/ir/builder.h): appends a node whose operands exist already.
   NodeId append(Op op, std::span<const ValueId> operands, AttrsId attrs,
                 std::span<const TypeId> result_types, LocId loc);
-  void add_input(std::string name, ValueId v) { inputs_.push_back({std::move(name), v}); }
+  void add_input(std::string name, ValueId v, bool donate = false) {
+    inputs_.push_back({std::move(name), v, donate});
+  }
   void add_output(std::string name, ValueId v) { outputs_.push_back({std::move(name), v}); }
-  void add_update(Update u) { updates_.push_back(u); }
+  void add_state(State s) { states_.push_back(s); }
   void reserve(size_t nodes, size_t operands);
 
  private:
@@ -129,7 +135,7 @@ class Graph {
   std::vector<NodeId> producers_;  // per value
   std::vector<Port> inputs_;
   std::vector<Port> outputs_;
-  std::vector<Update> updates_;
+  std::vector<State> states_;
 };
 
 // How many operand slots and outputs read each value, and who: arrays built in one pass, for rules

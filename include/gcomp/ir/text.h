@@ -7,8 +7,9 @@
 //     %2 = broadcast(%1) {axes=[], shape=[N, 3]} : float32[N, 3]
 //     %3 = mul(%0, %2) : float32[N, 3]  @"Mul_7"
 //     return "y" = %3
-//     update 0 -> 1
 //   }
+// An input that may be overwritten is `input "x" donate`. A state (input 1 becomes output 0; "-> 0" and the
+// initial value may be missing) comes after the outputs: state 1 -> 0 = float32[2] {0.5, 1.5}
 // Nested graphs come first, as `body #0 { ... }`, and are named in attributes: bodies=[#0, #1].
 
 #include <memory>
