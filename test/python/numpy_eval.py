@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts" / "python"))
 from gcomp._safetensors import load_safetensors  # noqa: E402
 
-TOP_LEVEL_KEYS = ["version", "name", "symbols", "inputs", "constants", "nodes", "outputs", "updates"]
+TOP_LEVEL_KEYS = ["version", "name", "symbols", "inputs", "constants", "nodes", "outputs", "updates", "states"]
 
 
 class CheckFailed(Exception):

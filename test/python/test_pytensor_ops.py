@@ -417,7 +417,7 @@ def test_parameter_checks(tmp_path, action, want):
         Evaluator(path).run({"x": np.array(0.5), "ok": np.array(-1.0)})
 
 
-def test_updates_pair_inputs_and_outputs(tmp_path):
+def test_shared_variables_with_updates_are_states(tmp_path):
     total = pytensor.shared(np.zeros(3), name="total")
     scale = pytensor.shared(2.0, name="scale")
     x = pt.dvector("x")
@@ -426,9 +426,31 @@ def test_updates_pair_inputs_and_outputs(tmp_path):
     graph = Evaluator(path)
     assert [i["name"] for i in graph.graph["inputs"]] == ["x", "total"]
     assert [o["name"] for o in graph.graph["outputs"]] == ["sum", "new_total"]
-    assert graph.graph["updates"] == [[1, 1]]
+    initial = {"dtype": "float64", "shape": [3], "data": [0.0, 0.0, 0.0]}
+    assert graph.graph["states"] == [{"input": 1, "output": 1, "initial": initial}]
     out = graph.run({"x": np.ones(3), "total": np.arange(3.0)})
     np.testing.assert_array_equal(out["new_total"], [2.0, 3.0, 4.0])
+    with pytest.raises(CheckFailed):  # a state keeps its extents
+        graph.run({"x": np.ones(1), "total": np.arange(1.0)})
+
+
+def test_states_without_update_default_updates_and_donated_inputs(tmp_path):
+    count = pytensor.shared(np.int64(3), name="count")
+    count.default_update = count + 1
+    scale = pytensor.shared(np.float32(2.0), name="scale")
+    x, y = pt.fvectors("x", "y")
+    path = gcomp.export_pytensor([x, y], [x * scale + y * count.astype("float32")], tmp_path / "g.json",
+                                 states=[scale], donate=[y], dims={"x": ["N"], "y": ["N"]})  # fmt: skip
+    graph = Evaluator(path).graph
+    assert [i.get("donate", False) for i in graph["inputs"]] == [False, True, False, False]
+    assert graph["states"] == [
+        {"input": 2, "initial": {"dtype": "float32", "shape": [], "data": [2.0]}},
+        {"input": 3, "output": 1, "initial": {"dtype": "int64", "shape": [], "data": [3]}},
+    ]
+    with pytest.raises(TypeError, match="states: y is not a shared variable"):
+        gcomp.export_pytensor([x], [x], tmp_path / "g.json", states=[y])
+    with pytest.raises(ValueError, match="donate: y is not among the inputs"):
+        gcomp.export_pytensor([x], [x], tmp_path / "g.json", donate=[y])
 
 
 # ---- errors and size ----

@@ -76,7 +76,7 @@ class GraphWriter:
         self._constants = []  # (id, array)
         self._nodes = []  # (op, operand ids, result ids, attrs, loc, extra operand ids)
         self._outputs = []
-        self._updates = []
+        self._states = []  # (input number, output number or None, initial array)
         self._constant_ids = {}
         self._broadcasts = {}
         self._named_dims = {}
@@ -90,8 +90,8 @@ class GraphWriter:
         self._next_id += 1
         return value
 
-    def input(self, name, dtype, shape):
-        """`shape`: ints, or dim expressions over symbols ("N", "2*N + 1")."""
+    def input(self, name, dtype, shape, donate=False):
+        """`shape`: ints, or dim expressions over symbols ("N", "2*N + 1"). donate: a call may overwrite it."""
         value = self._new(dtype, ())
         dims = []
         for axis, d in enumerate(shape):
@@ -102,7 +102,7 @@ class GraphWriter:
                 self.symbols.append(d)
             dims.append(self._named_dims.setdefault(d, Extent(value, axis)))
         value.shape = tuple(dims)
-        self._inputs.append((value.id, name, dtype, list(shape)))
+        self._inputs.append((value.id, name, dtype, list(shape), donate))
         return value
 
     def constant(self, array):
@@ -163,8 +163,10 @@ class GraphWriter:
     def output(self, name, value):
         self._outputs.append((name, value.id))
 
-    def update(self, input_index, output_index):
-        self._updates.append([input_index, output_index])
+    def state(self, input_index, output_index, initial):
+        """A value that lives between calls: the input is the value before a call, the output (None: it stays)
+        the one after it."""
+        self._states.append((input_index, output_index, np.asarray(initial)))
 
     # ---- extents as values, and back ----
 
@@ -406,20 +408,31 @@ class GraphWriter:
         weights_name = path.stem + ".safetensors"
 
         def input_text(entry):
-            id_, name, dtype, shape = entry
-            return json.dumps({"id": ids[id_], "name": name, "dtype": dtype, "shape": shape})
+            id_, name, dtype, shape, donate = entry
+            item = {"id": ids[id_], "name": name, "dtype": dtype, "shape": shape}
+            return json.dumps({**item, "donate": True} if donate else item)
 
-        def constant_text(entry):
-            id_, array = entry
-            item = {"id": ids[id_], "dtype": array.dtype.name, "shape": list(array.shape)}
+        def tensor_item(key, array):
+            item = {"dtype": array.dtype.name, "shape": list(array.shape)}
             if array.nbytes >= _MIN_WEIGHT_BYTES:
-                weights[f"c{ids[id_]}"] = array
-                item["file"] = {"path": weights_name, "tensor": f"c{ids[id_]}"}
+                weights[key] = array
+                item["file"] = {"path": weights_name, "tensor": key}
             elif array.size > _MAX_INLINE_ELEMENTS or _has_odd_nan(array):
                 item["base64"] = base64.b64encode(_little_endian(array)).decode()
             else:
                 item["data"] = [_number(x) for x in array.ravel().tolist()]
-            return json.dumps(item)
+            return item
+
+        def constant_text(entry):
+            id_, array = entry
+            return json.dumps({"id": ids[id_], **tensor_item(f"c{ids[id_]}", array)})
+
+        def state_text(entry):
+            input_index, output_index, initial = entry
+            item = {"input": input_index}
+            if output_index is not None:
+                item["output"] = output_index
+            return json.dumps({**item, "initial": tensor_item(f"s{input_index}", initial)})
 
         def node_text(n):
             op, operands, results, attrs, loc, _ = n
@@ -444,7 +457,8 @@ class GraphWriter:
         parts.append(
             section("outputs", self._outputs, lambda o: json.dumps({"name": o[0], "id": ids[o[1]]}))
         )
-        parts.append(f' "updates": {json.dumps(self._updates)}')
+        if self._states:
+            parts.append(section("states", self._states, state_text))
         if weights:
             save_safetensors(path.with_name(weights_name), weights)
         path.write_text("{\n" + ",\n".join(parts) + "\n}\n")

@@ -30,14 +30,19 @@ FRAMEWORK = Framework(
 def export_pytensor(inputs, outputs, path, updates=None, **options):
     """Writes the graph that computes `outputs` from `inputs` (PyTensor variables) to `path` as JSON.
 
-    updates       {shared variable: its new value}. Each such shared variable becomes an input, after
-                  `inputs`, and its new value an output, after `outputs`; the file pairs them. Other shared
-                  variables become constants with their present value, unless they are among `inputs`.
+    updates       {shared variable: its new value}. Each such shared variable becomes a state, which lives
+                  between calls and begins with the variable's present value. So do shared variables of the
+                  graph that have a default update. All others become constants with their present value,
+                  unless they are among `inputs` or `states`.
+    states        further shared variables that become states: calls leave them alone, but they can be set
+    donate        those of `inputs` whose memory a call may overwrite
     input_names, output_names   default: the variables' names, else input_N and output_N
     name          name of the graph
     dims          {input name: extents}, numbers or symbol names ("N"), for extents that the input's type
                   leaves open. Without it every open extent gets a symbol of its own (x_0, x_1, ...); two
-                  inputs whose extents share a symbol are checked to agree at each call.
+                  inputs whose extents share a symbol are checked to agree at each call. The extents of a
+                  state are those of its present value unless they are given here; its new value is checked
+                  to have them.
     checks        what becomes of PyMC's parameter checks: "raise" (a failed run), "ninf" (the value is
                   -inf where a check fails, as in PyMC's compiled log-densities) or "remove"
 

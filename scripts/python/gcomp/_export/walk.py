@@ -287,22 +287,24 @@ def export(
     name=None,
     dims=None,
     checks="raise",
+    states=(),
+    donate=(),
 ):
     """export_pytensor and export_theano."""
     if checks not in CHECK_ACTIONS:
         raise ValueError(f"checks is {checks!r}; it must be one of {', '.join(CHECK_ACTIONS)}")
     inputs = [inputs] if isinstance(inputs, framework.Variable) else list(inputs)
     outputs = [outputs] if isinstance(outputs, framework.Variable) else list(outputs)
-    updates = dict(updates or {})
-    states = list(updates)
-    for v in states:
-        if not isinstance(v, framework.SharedVariable):
-            raise TypeError(f"updates: {v} is not a shared variable")
+    states = _new_values(framework, inputs, outputs, dict(updates or {}), states)
+    donate = [donate] if isinstance(donate, framework.Variable) else list(donate)
+    for v in donate:
+        if v not in inputs:
+            raise ValueError(f"donate: {v} is not among the inputs")
     in_names = _unique_names(inputs, input_names, "input")
     state_names = [v.name or f"state_{i}" for i, v in enumerate(states)]
-    in_names = _unique_names(inputs + states, in_names + state_names, "input")
+    in_names = _unique_names(inputs + list(states), in_names + state_names, "input")
     out_names = _unique_names(outputs, output_names, "output")
-    out_names = _unique_names(outputs + states, out_names + [f"new_{n}" for n in state_names], "output")
+    out_names = out_names + [f"new_{n}" for n, new in zip(state_names, states.values()) if new is not None]
 
     g = GraphWriter(name)
     cx = Exporter(framework, g, checks)
@@ -312,18 +314,20 @@ def export(
         raise ValueError(f"dims names no input: {', '.join(strays)}")
     taken = {d for given in dims.values() for d in given if isinstance(d, str)}
     values = {}
-    for var, in_name in zip(inputs + states, in_names):
+    for var, in_name in zip(inputs + list(states), in_names):
         if not isinstance(var.type, (framework.TensorType, framework.ScalarType)) or var.type.dtype not in DTYPES:
             raise TypeError(f"input {in_name}: cannot be exported ({var.type})")
         if var in values:
             raise ValueError(f"{var} is an input twice")
-        if isinstance(var.type, framework.TensorType):
+        if var in states and in_name not in dims:
+            shape = np.shape(var.get_value(borrow=True))
+        elif isinstance(var.type, framework.TensorType):
             shape = _dims_of(framework.static_shape(var.type), in_name, dims, taken)
         else:
             shape = ()
-        values[var] = g.input(in_name, var.type.dtype, shape)
+        values[var] = g.input(in_name, var.type.dtype, shape, donate=var in donate)
 
-    results = outputs + [v.type.filter_variable(updates[v]) for v in states]
+    results = outputs + [new for new in states.values() if new is not None]
     nodes = toposort(results, values)
     roots = dict.fromkeys(v for n in nodes for v in n.inputs)
     roots.update(dict.fromkeys(results))
@@ -343,11 +347,43 @@ def export(
         found = cx.run(values, results)
         if cx.problems:
             raise UnsupportedOps(cx.problems)
-        for out_name, value in zip(out_names, found):
+        for out_name, value in zip(out_names, found[: len(outputs)]):
             g.output(out_name, value)
-        for i in range(len(states)):
-            g.update(len(inputs) + i, len(outputs) + i)
+        next_output = len(outputs)
+        for i, (var, new) in enumerate(states.items(), len(inputs)):
+            initial = var.get_value(borrow=True)
+            if new is None:
+                g.state(i, None, initial)
+                continue
+            g.output(out_names[next_output], g.specify(found[next_output], values[var].shape))
+            g.state(i, next_output, initial)
+            next_output += 1
         return g.write(path)
+
+
+def _new_values(framework, inputs, outputs, updates, settable):
+    """{shared variable: its new value, or None} of all that are states: those with an update, those that the
+    caller wants to set, and those in the graph that have a default update, as in a function of the package's."""
+    settable = [settable] if isinstance(settable, framework.Variable) else list(settable)
+    states = {}
+    for v in [*updates, *settable]:
+        if not isinstance(v, framework.SharedVariable):
+            raise TypeError(f"{'updates' if v in updates else 'states'}: {v} is not a shared variable")
+        states[v] = v.type.filter_variable(updates[v]) if v in updates else None
+    pending, seen = [*outputs, *states.values()], set()
+    while pending:
+        v = pending.pop()
+        if v is None or v in seen:
+            continue
+        seen.add(v)
+        if v.owner is not None:
+            pending.extend(v.owner.inputs)
+        default = getattr(v, "default_update", None)
+        if default is not None and isinstance(v.type, framework.TensorType) and v not in inputs:
+            if v not in states:
+                states[v] = v.type.filter_variable(default)
+                pending.append(states[v])
+    return states
 
 
 @contextlib.contextmanager
