@@ -43,7 +43,8 @@ std::string traits_text(uint32_t traits) {
                            {kAssociative, "associative"}, {kLayout, "layout"},
                            {kReduction, "reduction"},     {kPredicate, "gives bool"},
                            {kEffect, "effect"},           {kDefinesDims, "defines extents"},
-                           {kSource, "source"},           {kHasBody, "has bodies"}};
+                           {kSource, "source"},           {kHasBody, "has bodies"},
+                           {kView, "view of operand 0"},  {kUpdates, "may overwrite operand 0"}};
   std::string text;
   for (const Row& row : kRows) {
     if (traits & row.bit) text += (text.empty() ? "" : ", ") + std::string(row.text);

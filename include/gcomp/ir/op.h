@@ -55,6 +55,9 @@ enum Trait : uint32_t {
   kDefinesDims = 1u << 7,  // introduces the symbols in attribute `symbols`
   kSource = 1u << 8,
   kHasBody = 1u << 9,  // attribute `bodies`: closed nested graphs
+  // Memory that a result may share with an operand; of elementwise ops with any operand of its type.
+  kView = 1u << 10,     // result 0 is operand 0 in the same memory, under another name or type
+  kUpdates = 1u << 11,  // result 0 can be made in operand 0's memory, if that is read nowhere else
 };
 
 class TypeInference;  // gcomp/ir/infer.h: what an inference function sees and reports to

@@ -322,7 +322,7 @@ std::vector<OpInfo> control_rows() {
        .min_operands = 2,
        .max_operands = 2,
        .num_results = 1,
-       .traits = kEffect,
+       .traits = kEffect | kView,
        .signature = "(x: T, cond: bool) -> T",
        .doc = "x. If an element of cond (of any shape) is false, the run fails with `message`; of "
               "several failing nodes the first in the graph's order is reported.",

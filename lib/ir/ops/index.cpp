@@ -124,12 +124,12 @@ void infer_scatter_nd(TypeInference& t) {
 }
 
 OpInfo row(Op op, int operands, std::string_view signature, std::string_view doc,
-           std::vector<AttrSpec> attrs, void (*infer)(TypeInference&)) {
+           std::vector<AttrSpec> attrs, void (*infer)(TypeInference&), uint32_t traits = 0) {
   return {.op = op,
           .min_operands = operands,
           .max_operands = operands,
           .num_results = 1,
-          .traits = 0,
+          .traits = traits,
           .signature = signature,
           .doc = doc,
           .attrs = std::move(attrs),
@@ -175,14 +175,14 @@ std::vector<OpInfo> index_rows() {
           "bfloat16 "
           "round after every step. Negative and out-of-range indices as gather.",
           {{AttrKey::axis, AttrKind::kInt, true, "axis that is indexed"}, reduction},
-          infer_scatter_elements),
+          infer_scatter_elements, kUpdates),
       row(Op::scatter_nd, 3, "(x: T, indices: integer[..., k], updates: T) -> T",
           "x with slices of updates written (or, by `reduction`, combined) at the coordinates in "
           "the "
           "last axis of indices, as gather_nd reads them; updates has the extents of indices "
           "without "
           "the last, then those of x from axis k on. Order, NaN and rounding as scatter_elements.",
-          {reduction}, infer_scatter_nd),
+          {reduction}, infer_scatter_nd, kUpdates),
   };
 }
 

@@ -140,12 +140,13 @@ void infer_specify_shape(TypeInference& t) {
 }
 
 OpInfo row(Op op, int min_operands, int max_operands, std::string_view signature,
-           std::string_view doc, std::vector<AttrSpec> attrs, void (*infer)(TypeInference&)) {
+           std::string_view doc, std::vector<AttrSpec> attrs, void (*infer)(TypeInference&),
+           uint32_t traits = 0) {
   return {.op = op,
           .min_operands = min_operands,
           .max_operands = max_operands,
           .num_results = 1,
-          .traits = kLayout,
+          .traits = kLayout | traits,
           .signature = signature,
           .doc = doc,
           .attrs = std::move(attrs),
@@ -160,7 +161,7 @@ std::vector<OpInfo> layout_rows() {
           "The same elements in row-major order with other extents. Both have the same number of "
           "elements; where that is not provable it is checked at run time. Further operands are "
           "carriers.",
-          {{AttrKey::shape, AttrKind::kDims, true, "extents of the result"}}, infer_reshape),
+          {{AttrKey::shape, AttrKind::kDims, true, "extents of the result"}}, infer_reshape, kView),
       row(Op::broadcast, 1, -1, "(x: T, carriers...) -> T[shape]",
           "Axis i of x becomes axis axes[i] of the result; the other axes of the result, and those "
           "where x has extent 1, repeat. The extent of an axis of x is 1 or the result's; where "
@@ -198,7 +199,7 @@ std::vector<OpInfo> layout_rows() {
       row(Op::specify_shape, 1, -1, "(x: T, carriers...) -> T[shape]",
           "x, with the promise that its extents are `shape`: checked at run time, an error "
           "otherwise. Further operands are carriers.",
-          {{AttrKey::shape, AttrKind::kDims, true, "extents of x"}}, infer_specify_shape),
+          {{AttrKey::shape, AttrKind::kDims, true, "extents of x"}}, infer_specify_shape, kView),
   };
 }
 

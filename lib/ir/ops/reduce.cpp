@@ -86,7 +86,7 @@ OpInfo scan(Op op, std::string_view doc) {
           .min_operands = 1,
           .max_operands = 1,
           .num_results = 1,
-          .traits = 0,
+          .traits = kUpdates,
           .signature = "(x: T) -> T, T: number",
           .doc = doc,
           .attrs = {{AttrKey::axis, AttrKind::kInt, true, "axis along which it runs"},

@@ -101,7 +101,7 @@ std::vector<OpInfo> source_rows() {
        .min_operands = 1,
        .max_operands = 1,
        .num_results = 1,
-       .traits = kDefinesDims,
+       .traits = kDefinesDims | kView,
        .signature = "(v: int64[n]) -> int64[n]",
        .doc =
            "Gives v back and defines n symbols: symbols[i] is the extent v[i] from here on. Nodes "
