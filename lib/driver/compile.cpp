@@ -15,7 +15,7 @@
 #include "gcomp/formats/formats.h"
 #include "gcomp/ir/text.h"
 #include "gcomp/ir/verify.h"
-#include "gcomp/lower/lower.h"
+#include "gcomp/lower/inplace.h"
 #include "gcomp/pass/limit.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/runtime/cpu.h"
@@ -82,9 +82,15 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
   options.fma = cpu.fma;
   options.fuse = pass::selects(pipeline(), o.pipeline, passes::kFusion);
   options.static_extents = pass::selects(pipeline(), o.pipeline, passes::kStaticExtents);
+  options.update_carried = pass::selects(pipeline(), o.pipeline, passes::kInplace);
   options.trace = report.wants_trace();
   try {
-    return lower::lower(graph, options);
+    lower::LoweredModule module = lower::lower(graph, options);
+    if (options.update_carried) {
+      lower::overwrite(module,
+                       {.inplace = {.mode = o.cycle_detection}, .verify = o.pipeline.verify_each});
+    }
+    return module;
   } catch (const UserError& error) {  // it knows the node, not the file
     std::vector<Diagnostic> all = error.diagnostics();
     for (Diagnostic& d : all) d.place = o.input.string() + (d.place.empty() ? "" : ": " + d.place);

@@ -60,6 +60,36 @@ std::string lowering_table(const lower::Stats& s) {
   return text + "\n";
 }
 
+std::string inplace_table(const lower::Stats& s) {
+  const schedule::InplaceStats& i = s.inplace;
+  std::string text =
+      line("inplace %.3f ms: %zu of %zu candidates (%zu by order, %zu by ordering edges)\n",
+           i.seconds * 1e3, i.accepted(), i.candidates, i.by_labels, i.by_edges);
+  text += line("        %.1f KiB not allocated (symbols as 64), %zu copies saved, %zu attempts, %zu "
+               "nodes visited by searches\n",
+               static_cast<double>(i.bytes_saved) / 1024, s.saved_copies, i.attempts, i.visits);
+  for (size_t c = 0; c < i.refused.size(); ++c) {
+    if (i.refused[c] == 0) continue;
+    text += line("%9zu refused: ", i.refused[c]);
+    text += schedule::reason(static_cast<schedule::Refusal>(c));
+    text += "\n";
+  }
+  return text + "\n";
+}
+
+Json inplace_json(const lower::Stats& s) {
+  const schedule::InplaceStats& i = s.inplace;
+  Json refused = Json::object();
+  for (size_t c = 1; c < i.refused.size(); ++c) {
+    refused[std::string(schedule::name(static_cast<schedule::Refusal>(c)))] = i.refused[c];
+  }
+  return {{"seconds", i.seconds},         {"candidates", i.candidates},
+          {"attempts", i.attempts},       {"by_order", i.by_labels},
+          {"by_edges", i.by_edges},       {"bytes_saved", i.bytes_saved},
+          {"copies_saved", s.saved_copies}, {"visits", i.visits},
+          {"refused", refused}};
+}
+
 Json lowering_json(const lower::Stats& s) {
   Json unfused = Json::object();
   const Causes causes = count_causes(s);
@@ -68,7 +98,8 @@ Json lowering_json(const lower::Stats& s) {
   }
   return {{"fusion_seconds", s.fusion_seconds}, {"groups", s.groups.size()},
           {"grouped_nodes", count_grouped(s)},  {"kernels", s.distinct_kernels},
-          {"kernel_calls", s.kernel_calls},     {"unfused", unfused}};
+          {"kernel_calls", s.kernel_calls},     {"unfused", unfused},
+          {"inplace", inplace_json(s)}};
 }
 
 // ---- Code generation
@@ -143,7 +174,7 @@ std::string Phases::table() const {
   }
   text += line("%-14s %8.2f\n\n", "all", total * 1e3);
   text += pass::to_table(passes) + "\n";
-  if (lowering) text += lowering_table(*lowering);
+  if (lowering) text += lowering_table(*lowering) + inplace_table(*lowering);
   return text + modules_table(modules);
 }
 

@@ -35,7 +35,18 @@ class Contraction {
     if (bias_.valid()) bias_buffer_ = spec_.input(w_.groups().storage[bias_.index]);
     epilogue_.begin_epilogue(result_);
   }
-  void call(DimId extent, uint32_t grain) { w_.call(spec_.finish(extent, grain)); }
+  void call(DimId extent, uint32_t grain) {
+    // What is multiplied is read again and again; what the epilogue reads is read once, with its piece.
+    const auto is_factor = [&](ValueId root) {
+      return std::ranges::any_of(graph_.operands(group_.nodes[0]), [&](ValueId v) {
+        return w_.groups().storage[v.index] == root;
+      });
+    };
+    for (const auto& [output, input] : epilogue_.overwrites()) {
+      if (!is_factor(input)) spec_.may_overwrite(output, input);
+    }
+    w_.call(spec_.finish(extent, grain));
+  }
 
  private:
   PlanWriter& w_;

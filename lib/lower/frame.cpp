@@ -110,6 +110,39 @@ bool Frame::place_output(size_t i, MemoryId m, bool reserve) {
   return true;
 }
 
+// Whether a group other than `group` reads the input after it, through index maps too.
+bool Frame::is_read_from(ValueId input, uint32_t group) const {
+  const Graph& g = graph();
+  std::vector<bool> holds(g.num_values(), false);  // the input, or index maps of it
+  for (uint32_t i = 0; i < g.num_nodes(); ++i) {
+    const Node& n = g.node(NodeId(i));
+    if (n.first_result == input) holds[input.index] = true;
+    const bool reads =
+        std::ranges::any_of(g.operands(n), [&](ValueId v) { return holds[v.index]; });
+    if (!reads) continue;
+    const uint32_t reader = groups_.group_of[i];
+    if (reader != schedule::kNoGroup && reader > group) return true;
+    if (reader != schedule::kNoGroup) continue;
+    for (uint32_t r = 0; r < n.num_results; ++r) holds[n.first_result.index + r] = true;
+  }
+  return std::ranges::any_of(g.outputs(), [&](const Port& p) { return holds[p.value.index]; });
+}
+
+bool Frame::updates_input(size_t i, size_t input) const {
+  const ValueId root = output_root(i), x = graph().inputs()[input].value;
+  const Node& n = graph().producer_node(root);
+  if ((n.op != Op::scatter_nd && n.op != Op::scatter_elements) || is_early(i)) return false;
+  if (graph().type_id(root) != graph().type_id(x) ||
+      graph().type_id(root) != graph().type_id(output(i))) {
+    return false;
+  }
+  const auto operands = graph().operands(n);
+  if (groups_.storage[operands[0].index] != x) return false;
+  const bool again = std::ranges::any_of(
+      operands.subspan(1), [&](ValueId v) { return groups_.storage[v.index] == x; });
+  return !again && !is_read_from(x, groups_.group_of[graph().producer(root).index]);
+}
+
 std::optional<bool> known_truth(const Graph& graph, ValueId v) {
   const Constant* c = graph.constant(v);
   if (c == nullptr || c->bytes.size() != 1) return std::nullopt;

@@ -54,12 +54,16 @@ class Frame {
   bool is_early(size_t i) const {
     return !early_.empty() && early_[graph().producer(output_root(i)).index];
   }
+  // Whether output i is input `input` with some elements changed, all else that reads the input comes
+  // before, and `place_output` would take the output: both may lie in one place.
+  bool updates_input(size_t i, size_t input) const;
   MemoryId output_memory(size_t i) { return writer_.memory_of(output(i)); }
 
   std::unique_ptr<Control> control;  // of the node that is being written
 
  private:
   void check_supported() const;
+  bool is_read_from(ValueId input, uint32_t group) const;
 
   const Graph& source_;
   SymbolMap symbols_;

@@ -27,6 +27,7 @@ Value combine_typed(Builder& b, DType t, const std::string& reduction, Value old
 }
 
 void copy_operand(PlanWriter& w, ValueId from, ValueId to) {
+  if (w.memory_of(to) == w.memory_of(from)) return;
   w.step({.kind = Step::Kind::kCopy,
           .memory = {w.memory_of(to), w.memory_of(from)},
           .extent = w.num_bytes(to)});

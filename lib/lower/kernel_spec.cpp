@@ -104,6 +104,11 @@ kernel::Buffer KernelSpec::temporary(int key, DType dtype, DimId elements, kerne
   return it->second;
 }
 
+void KernelSpec::may_overwrite(ValueId out, ValueId in) {
+  call_.overwrites.push_back({static_cast<uint16_t>(builder_.info(output(out)).slot),
+                              static_cast<uint16_t>(builder_.info(input(in)).slot)});
+}
+
 void KernelSpec::fail_if(kernel::Value bad, const std::string& message) {
   if (call_.messages.empty()) {
     builder_.parameter(DType::kInt64, kernel::Role::kError);

@@ -44,6 +44,8 @@ class KernelSpec {
   // Memory of the plan that no value of the graph names: `elements` of `dtype`. Those with the same
   // `key` in the calls of one group are the same memory.
   kernel::Buffer temporary(int key, DType dtype, DimId elements, kernel::Role role);
+  // The output may lie in the input's memory: no element is written before all reads of it.
+  void may_overwrite(ValueId output, ValueId input);
   // Reports `message` when the kernel is run and `bad` is true.
   void fail_if(kernel::Value bad, const std::string& message);
 

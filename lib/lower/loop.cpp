@@ -8,6 +8,8 @@
 //    last is written, there is one more spare buffer for each of them.
 //  - Extents change: the same, but `next` and `spare` own memory, which is made to fit before it is written.
 //  - The value is stacked as well: it is written into its row, which is then `current`.
+//  - Some of its elements change (scatter), and nothing reads the old ones afterwards: it stays in one place, into
+//    which the operand is copied before the first turn (LowerOptions::update_carried).
 //  - It becomes what is the same in every turn: `current` means that. It never changes: it is read where the
 //    operand lies.
 // Stacked values are written row by row into the result if the number of turns is known before, else into
@@ -58,6 +60,7 @@ class Loop : public Control {
     bool varies = false;                      // it has names
     bool constant = false;
     bool same = false;           // from the first turn on
+    bool updated = false;        // in its place
     std::optional<size_t> row;   // it is this stacked value's row
     std::optional<size_t> from;  // it becomes what that carried value was
     size_t followers = 0;        // length of the chain of those that become what this was
@@ -181,12 +184,14 @@ class Loop : public Control {
         const bool fits = stacked_[j].row_bytes == f.writer().num_bytes(f.output(1 + i));
         if (same && fits && !stacked_[j].grows) c.row = j;
       }
+      c.updated = !c.row && w_.state().options.update_carried && f.updates_input(1 + i, 1 + i);
     }
     for (const Carried& c : carried_) {
       if (c.from) ++carried_[*c.from].followers;  // of each, at most one
     }
     for (size_t i = 0; i < carried_.size(); ++i) {
       if (carried_[i].followers == 0) count_followers(i);
+      carried_[i].updated = carried_[i].updated && carried_[i].followers == 0;
     }
   }
 
@@ -268,6 +273,7 @@ class Loop : public Control {
   void begin_carried(size_t i) {
     Carried& c = carried_[i];
     const DType dtype = w_.graph().type(operand(2 + i)).dtype;
+    if (c.updated) return begin_updated(i);
     c.current = w_.owned(dtype);
     if (c.is_computed()) {
       c.next = w_.owned(dtype);
@@ -275,6 +281,16 @@ class Loop : public Control {
       if (!c.varies) begin_buffers(i);
     }
     w_.alias(c.current, w_.memory_of(operand(2 + i)));
+  }
+
+  void begin_updated(size_t i) {
+    Carried& c = carried_[i];
+    const DimId bytes = w_.num_bytes(operand(2 + i));
+    const bool in_place = w_.is_assigned(result(i)) && w_.fits(result(i));
+    c.current = in_place ? w_.assigned_now(result(i))
+                         : w_.temporary(bytes, w_.graph().type(operand(2 + i)).dtype);
+    c.next = c.current;
+    w_.copy(c.current, w_.memory_of(operand(2 + i)), bytes);
   }
 
   void begin_buffers(size_t i) {
@@ -417,7 +433,7 @@ class Loop : public Control {
   // A value that does not become another carried one.
   void move_last(Frame& f, size_t i) {
     const Carried& c = carried_[i];
-    if (c.constant) return;
+    if (c.constant || c.updated) return;
     if (c.same) return w_.alias(c.current, f.output_memory(1 + i));
     if (c.row) return w_.alias(c.current, stacked_[*c.row].row);
     w_.alias(c.current, c.next);

@@ -18,6 +18,7 @@ void lower_nest(PlanWriter& w, uint32_t group) {
   KernelSpec spec(w.graph(), w.target());
   NestEmitter nest(w.graph(), w.groups(), group, spec, loops, reduced);
   const auto [extent, grain] = nest.emit();
+  for (const auto& [output, input] : nest.overwrites()) spec.may_overwrite(output, input);
   w.call(spec.finish(extent, grain));
 }
 

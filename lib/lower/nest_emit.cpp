@@ -331,6 +331,46 @@ void NestEmitter::emit_row(int row_lanes) {
   }
 }
 
+// The first pass that writes to the memory of `output`: itself, or an item kept there.
+uint32_t NestEmitter::first_store(ValueId output, uint32_t item) const {
+  uint32_t first = items_[item].stage;
+  for (const auto& [i, k] : kept_) {
+    if (!k.local && k.output == output) first = std::min(first, items_[i].stage);
+  }
+  return first;
+}
+
+// Each iteration (a vector's lanes together) loads before it stores, and an output's index is another one in
+// each iteration. So what is read at that very index only is read before it is written, unless a later
+// pass reads it again.
+std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
+  std::vector<uint32_t> last_load(items_.size(), 0);
+  for (uint32_t pass = 0; pass < num_passes_; ++pass) {
+    const std::vector<bool> needed = needed_in_pass(pass);
+    for (uint32_t i = 0; i < items_.size(); ++i) {
+      if (needed[i] && is_deep(items_[i])) last_load[i] = pass;
+    }
+  }
+  std::vector<std::pair<ValueId, ValueId>> found;
+  for (const auto& [v, out] : outputs_) {
+    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    const uint32_t stored = first_store(v, out);
+    std::map<ValueId, bool> safe;  // storage roots that are read
+    for (uint32_t i = 0; i < items_.size(); ++i) {
+      const Item& item = items_[i];
+      if (item.kind != ItemKind::kLoad) continue;
+      const bool same = item.linear == at && item.guards.empty() && last_load[i] <= stored &&
+                        byte_size(item.dtype) == byte_size(graph_.type(v).dtype);
+      const auto [it, first] = safe.try_emplace(groups_.storage[item.value.index], same);
+      it->second = it->second && same;
+    }
+    for (const auto& [root, is_safe] : safe) {
+      if (is_safe) found.emplace_back(v, root);
+    }
+  }
+  return found;
+}
+
 std::pair<DimId, uint32_t> NestEmitter::emit() {
   build_outputs();
   choose_levels();

@@ -67,6 +67,9 @@ class NestEmitter {
   // Emits the whole kernel; gives the parallel extent and grain.
   std::pair<DimId, uint32_t> emit();
 
+  // After emitting: outputs that may lie in the memory of something read, and what (a storage root).
+  std::vector<std::pair<ValueId, ValueId>> overwrites();
+
   // ---- For a contraction, which makes the loops itself: the group's nodes after it are evaluated
   // and stored piece by piece. The nest's loops are rows and columns of the result.
   void begin_epilogue(ValueId given);  // outside all loops, before the first piece
@@ -104,6 +107,7 @@ class NestEmitter {
   uint32_t recompute_weight(uint32_t item) const;
   bool keep(uint32_t item);
   std::vector<bool> needed_in_pass(uint32_t pass) const;
+  uint32_t first_store(ValueId output, uint32_t item) const;
   int level_of(AxisMask axes) const;
   uint32_t total_weight() const;
 

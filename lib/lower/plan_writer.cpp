@@ -156,7 +156,8 @@ void PlanWriter::call(LoweredCall c) {
          .symbols = {},
          .extent = c.extent,
          .grain = c.grain,
-         .messages = std::move(c.messages)};
+         .messages = std::move(c.messages),
+         .overwrites = std::move(c.overwrites)};
   for (const BufferArg& b : c.buffers) {
     switch (b.kind) {
       case BufferArg::Kind::kValue: s.memory.push_back(memory_of(b.value)); break;

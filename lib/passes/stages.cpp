@@ -24,6 +24,8 @@ std::vector<pass::Pass> stages() {
             "neighbouring nodes become one kernel (else each op has one, shared by all its nodes)"),
       stage(kStaticExtents, {"fast_run"},
             "kernels for the extents that are known (else extents are parameters, kernels shared)"),
+      stage(kInplace, {"inplace", "fast_run"},
+            "results are written over what they are computed from (--cycle-detection)"),
       stage(kStraightLine, {"fast_run"}, "a tiny graph becomes one function (--code=auto)"),
       stage(kOptimizeCode, {"fast_run"},
             "LLVM's passes and register allocator (else FastISel: a fifth of the time)"),

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gcomp/artifact/straight_line.h"
+#include "gcomp/lower/inplace.h"
 #include "gcomp/support/error.h"
 #include "run_artifact.h"
 
@@ -97,8 +98,11 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options, const Tolerance& tolerance,
                     lower::Stats* stats, bool as_artifact, const Graph* truth) {
   const lower::LoweredModule module = lower::lower(g, options);
-  if (stats != nullptr) *stats = module.stats;
   const ModuleRunner runner(module);
+  lower::LoweredModule inplace = module;
+  lower::overwrite(inplace, {.inplace = {.audit = true}, .verify = true});
+  if (inplace.stats.inplace.disagreements != 0) return "inplace: other verdicts than the full check's";
+  if (stats != nullptr) *stats = inplace.stats;
   std::string error, expected_error;
   std::vector<interp::Tensor> want;
   try {
@@ -108,11 +112,11 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
   }
   const std::vector<interp::Tensor> got = runner.run(inputs, 1, &error);
   for (const bool straight : {false, true}) {
-    if (!as_artifact || (straight && !artifact::straight_line_obstacle(module).empty())) continue;
+    if (!as_artifact || (straight && !artifact::straight_line_obstacle(inplace).empty())) continue;
     const std::string as = straight ? "as straight-line code" : "as an artifact";
     std::string artifact_error;
     const std::vector<interp::Tensor> ran =
-        run_artifact(module, inputs, 2, straight, &artifact_error);
+        run_artifact(inplace, inputs, 2, straight, &artifact_error);
     if (artifact_error.empty() != error.empty()) {
       return as + " fails with '" + artifact_error + "', else with '" + error + "'";
     }
@@ -130,11 +134,16 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
   }
   if (!error.empty()) return "";
   const std::vector<interp::Tensor> pieces = runner.run(inputs, 3, &error);
+  const std::vector<interp::Tensor> overwritten =
+      ModuleRunner(inplace, runner).run(inputs, 3, &error);
   for (size_t i = 0; i < want.size(); ++i) {
     const std::string d = difference(want[i], got[i], tolerance);
     if (!d.empty()) return "output " + std::to_string(i) + ": " + d;
     if (got[i].bytes != pieces[i].bytes) {
       return "output " + std::to_string(i) + ": other bits when the range is cut";
+    }
+    if (got[i].bytes != overwritten[i].bytes) {
+      return "output " + std::to_string(i) + ": other bits when results overwrite operands";
     }
   }
   return "";

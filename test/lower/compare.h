@@ -20,8 +20,8 @@ struct Tolerance {
   double relative64 = 1e-11;
 };
 
-// "" when the module computes what the interpreter does (for ranges in one piece and in several, with
-// the same bits, and through the runtime), else what differs. `truth`: interpreted instead of `g`.
+// "" when the module computes what the interpreter does (with the same bits for ranges in one piece and in
+// several, with results over operands and without, and through the runtime), else what differs. `truth`: interpreted instead of `g`.
 std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options = {}, const Tolerance& tolerance = {},
                     lower::Stats* stats = nullptr, bool as_artifact = true,

@@ -15,13 +15,16 @@ namespace gcomp::test {
 class ModuleRunner {
  public:
   explicit ModuleRunner(const lower::LoweredModule& module);
+  // Of a module with the kernels of `other`'s.
+  ModuleRunner(const lower::LoweredModule& module, const ModuleRunner& other)
+      : module_(module), jit_(other.jit_), kernels_(other.kernels_) {}
   // `parts`: into how many pieces each call's range is cut. The error message is set when the run fails.
   std::vector<interp::Tensor> run(const std::vector<interp::Tensor>& inputs, int parts,
                                   std::string* error) const;
 
  private:
   const lower::LoweredModule& module_;
-  std::unique_ptr<Jit> jit_;
+  std::shared_ptr<Jit> jit_;
   using KernelFn = void (*)(void* const*, const int64_t*, int64_t, int64_t);
   std::vector<KernelFn> kernels_;
 };

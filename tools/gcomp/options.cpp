@@ -90,6 +90,15 @@ driver::CodeMode parse_code(const std::string& text) {
   usage_error("there is no kind of code '" + text + "'", "--code", "one of auto, straight, plan");
 }
 
+schedule::CycleDetection parse_cycle_detection(const std::string& text) {
+  using schedule::CycleDetection;
+  if (text == "incremental") return CycleDetection::kIncremental;
+  if (text == "full") return CycleDetection::kFull;
+  if (text == "off") return CycleDetection::kOff;
+  usage_error("cycles cannot be detected by '" + text + "'", "--cycle-detection",
+              "one of incremental, full, off");
+}
+
 [[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
   if (!extra.starts_with("-")) usage_error("'" + extra + "' is one too many", parser.get_name());
   const std::string word = extra.substr(0, extra.find('='));
@@ -194,6 +203,15 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
           "--code", set_code,
           "straight (one function, for tiny graphs), plan, or auto (the default)")
       ->type_name("KIND");
+  const auto set_cycles = [&o](const std::string& text) {
+    o.cycle_detection = parse_cycle_detection(text);
+  };
+  parser
+      .add_option_function<std::string>(
+          "--cycle-detection", set_cycles,
+          "When results overwrite operands, how cycles are found: incremental (the default: what "
+          "changed is searched), full (all is checked each time), off (only what needs no search)")
+      ->type_name("HOW");
   parser.add_flag("--profile{-}", o.profile,
                   "What every phase, pass, rule, fusion and kernel cost: a table on stderr, or "
                   "=FILE.json");

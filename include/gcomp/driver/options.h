@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gcomp/pass/pass.h"
+#include "gcomp/schedule/inplace.h"
 
 namespace gcomp::driver {
 
@@ -31,6 +32,8 @@ struct CompileOptions {
   std::map<std::string, int64_t> dims;  // extents given to symbols
   std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
   CodeMode code = CodeMode::kAuto;      // the same numbers in all
+  // How the stage `inplace` looks for cycles; the code is as good as the same in all.
+  schedule::CycleDetection cycle_detection = schedule::CycleDetection::kIncremental;
   int threads = 1;                      // of the compiler; never changes the result
   Path depfile;                         // empty: none
   std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file

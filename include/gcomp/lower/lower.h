@@ -9,6 +9,7 @@
 #include "gcomp/ir/graph.h"
 #include "gcomp/kernel/kernel.h"
 #include "gcomp/schedule/fusion.h"
+#include "gcomp/schedule/inplace.h"
 
 namespace gcomp::lower {
 
@@ -49,9 +50,16 @@ struct BufferArg {
   DimId elements = {};  // kTemporary
 };
 
+// Positions of two buffers of a call: `written` may be the memory of `read`, for the kernel has read all
+// it needs of an element before it writes that element.
+struct Overwrite {
+  uint16_t written = 0, read = 0;
+};
+
 struct LoweredCall {
   kernel::Kernel kernel;
   std::vector<BufferArg> buffers;
+  std::vector<Overwrite> overwrites = {};
   std::vector<ScalarArg> scalars = {};
   DimId extent = {};
   uint32_t grain = 0;
@@ -93,6 +101,7 @@ struct Step {
   uint32_t grain = 0;
   std::vector<std::string> messages = {};
   uint32_t group = 0;  // index in stats.groups of what this step computes
+  std::vector<Overwrite> overwrites = {};  // kCall: positions in `memory`
 };
 
 struct GroupStats {
@@ -115,6 +124,8 @@ struct Stats {
   double fusion_seconds = 0;
   size_t kernel_calls = 0;  // steps of kind kCall
   size_t distinct_kernels = 0;
+  schedule::InplaceStats inplace = {};  // of all regions; bytes with every symbol 64
+  size_t saved_copies = 0;              // steps that inplace made unnecessary
 };
 
 struct LowerOptions {
@@ -123,6 +134,7 @@ struct LowerOptions {
   bool fma = true;
   bool fuse = true;            // false: each op has a kernel, shared by all its nodes
   bool static_extents = true;  // false: extents are parameters, so more nodes share a kernel
+  bool update_carried = false;  // what a loop carries and changes in part stays in one place
   bool trace = false;          // keep how graphs were divided, and why
   // More distinct kernels than this and extents become parameters, then groups fall apart into single
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
