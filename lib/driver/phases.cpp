@@ -65,9 +65,10 @@ std::string inplace_table(const lower::Stats& s) {
   std::string text =
       line("inplace %.3f ms: %zu of %zu candidates (%zu by order, %zu by ordering edges)\n",
            i.seconds * 1e3, i.accepted(), i.candidates, i.by_labels, i.by_edges);
-  text += line("        %.1f KiB not allocated (symbols as 64), %zu copies saved, %zu attempts, %zu "
-               "nodes visited by searches\n",
-               static_cast<double>(i.bytes_saved) / 1024, s.saved_copies, i.attempts, i.visits);
+  text += line(
+      "        %.1f KiB not allocated (symbols as 64), %zu copies saved, %zu attempts, %zu "
+      "nodes visited by searches\n",
+      static_cast<double>(i.bytes_saved) / 1024, s.saved_copies, i.attempts, i.visits);
   for (size_t c = 0; c < i.refused.size(); ++c) {
     if (i.refused[c] == 0) continue;
     text += line("%9zu refused: ", i.refused[c]);
@@ -83,10 +84,14 @@ Json inplace_json(const lower::Stats& s) {
   for (size_t c = 1; c < i.refused.size(); ++c) {
     refused[std::string(schedule::name(static_cast<schedule::Refusal>(c)))] = i.refused[c];
   }
-  return {{"seconds", i.seconds},         {"candidates", i.candidates},
-          {"attempts", i.attempts},       {"by_order", i.by_labels},
-          {"by_edges", i.by_edges},       {"bytes_saved", i.bytes_saved},
-          {"copies_saved", s.saved_copies}, {"visits", i.visits},
+  return {{"seconds", i.seconds},
+          {"candidates", i.candidates},
+          {"attempts", i.attempts},
+          {"by_order", i.by_labels},
+          {"by_edges", i.by_edges},
+          {"bytes_saved", i.bytes_saved},
+          {"copies_saved", s.saved_copies},
+          {"visits", i.visits},
           {"refused", refused}};
 }
 

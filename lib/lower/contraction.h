@@ -38,9 +38,8 @@ class Contraction {
   void call(DimId extent, uint32_t grain) {
     // What is multiplied is read again and again; what the epilogue reads is read once, with its piece.
     const auto is_factor = [&](ValueId root) {
-      return std::ranges::any_of(graph_.operands(group_.nodes[0]), [&](ValueId v) {
-        return w_.groups().storage[v.index] == root;
-      });
+      return std::ranges::any_of(graph_.operands(group_.nodes[0]),
+                                 [&](ValueId v) { return w_.groups().storage[v.index] == root; });
     };
     for (const auto& [output, input] : epilogue_.overwrites()) {
       if (!is_factor(input)) spec_.may_overwrite(output, input);

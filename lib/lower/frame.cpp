@@ -138,8 +138,8 @@ bool Frame::updates_input(size_t i, size_t input) const {
   }
   const auto operands = graph().operands(n);
   if (groups_.storage[operands[0].index] != x) return false;
-  const bool again = std::ranges::any_of(
-      operands.subspan(1), [&](ValueId v) { return groups_.storage[v.index] == x; });
+  const bool again = std::ranges::any_of(operands.subspan(1),
+                                         [&](ValueId v) { return groups_.storage[v.index] == x; });
   return !again && !is_read_from(x, groups_.group_of[graph().producer(root).index]);
 }
 

@@ -187,8 +187,8 @@ class Overwriter {
       const MemoryId m = s.memory[k];
       if (!m.valid() || module_.memory[roots_[m]].kind == Memory::Kind::kConstant) continue;
       Work& home = open[regions_[home_[roots_[m]]].depth];
-      home.mentions.push_back({static_cast<uint32_t>(home.nodes.size() - 1), roots_[m],
-                               writes(module_, s, k)});
+      home.mentions.push_back(
+          {static_cast<uint32_t>(home.nodes.size() - 1), roots_[m], writes(module_, s, k)});
     }
   }
 
@@ -369,9 +369,8 @@ class Overwriter {
       dims_.collect_symbols(d, &needed);
     }
     dims_.collect_symbols(output.bytes, &of_size);
-    return std::ranges::all_of(needed, [&](SymbolId s) {
-      return std::ranges::find(of_size, s) != of_size.end();
-    });
+    return std::ranges::all_of(
+        needed, [&](SymbolId s) { return std::ranges::find(of_size, s) != of_size.end(); });
   }
 
   // Whether the node's steps read all they need of `from` before they write over it; with true if each
@@ -394,8 +393,8 @@ class Overwriter {
   }
 
   bool mentions(const Step& s, uint32_t root) const {
-    return std::ranges::any_of(
-        s.memory, [&](MemoryId m) { return m.valid() && roots_[m] == root; });
+    return std::ranges::any_of(s.memory,
+                               [&](MemoryId m) { return m.valid() && roots_[m] == root; });
   }
 
   bool overwrites(const Step& s, uint32_t from, uint32_t to) const {
@@ -505,7 +504,7 @@ class Overwriter {
   std::vector<bool> keeps_order_;          // per value: written by several
   std::vector<uint32_t> over_;             // per root: the one it overwrites
   std::vector<MemoryId> same_;             // per memory: what takes its place
-  std::vector<uint32_t> chain_;            // per root: the first of those that overwrite one another
+  std::vector<uint32_t> chain_;  // per root: the first of those that overwrite one another
 };
 
 }  // namespace

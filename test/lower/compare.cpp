@@ -101,7 +101,8 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
   const ModuleRunner runner(module);
   lower::LoweredModule inplace = module;
   lower::overwrite(inplace, {.inplace = {.audit = true}, .verify = true});
-  if (inplace.stats.inplace.disagreements != 0) return "inplace: other verdicts than the full check's";
+  if (inplace.stats.inplace.disagreements != 0)
+    return "inplace: other verdicts than the full check's";
   if (stats != nullptr) *stats = inplace.stats;
   std::string error, expected_error;
   std::vector<interp::Tensor> want;

@@ -11,7 +11,9 @@ namespace {
 constexpr DType kF32 = DType::kFloat32;
 
 // A value with memory of its own: the product's kernel ends the group before it.
-ValueId fresh(Net& n, ValueId x) { return n.b.value(Op::cumsum, {x}, {{AttrKey::axis, int64_t{0}}}); }
+ValueId fresh(Net& n, ValueId x) {
+  return n.b.value(Op::cumsum, {x}, {{AttrKey::axis, int64_t{0}}});
+}
 
 ValueId scattered(Net& n, ValueId x, ValueId at, ValueId what) {
   return n.b.value(Op::scatter_nd, {x, at, what}, {{AttrKey::reduction, std::string("add")}});
@@ -42,10 +44,12 @@ TEST_CASE("an update of itself is not written over itself") {
   CHECK(stats.inplace.accepted() == 0);
 }
 
-TEST_CASE("elementwise groups take the memory of an operand, also under another dtype of that size") {
+TEST_CASE(
+    "elementwise groups take the memory of an operand, also under another dtype of that size") {
   Net n;
   const ValueId x = fresh(n, n.input(kF32, {n.dim("N"), n.dim(8)}));
-  const ValueId y = n.b.value(Op::cast, {n.b.value(Op::neg, {x})}, {{AttrKey::dtype, DType::kInt32}});
+  const ValueId y =
+      n.b.value(Op::cast, {n.b.value(Op::neg, {x})}, {{AttrKey::dtype, DType::kInt32}});
   lower::Stats stats;
   CHECK(n.check({fresh(n, y)}, &stats) == "");
   CHECK(stats.inplace.accepted() == 1);
@@ -107,7 +111,8 @@ TEST_CASE("a later reader of the operand is brought before the one that overwrit
   CHECK(stats.saved_copies == 1);
 }
 
-TEST_CASE("in a loop's body: temporaries of the turn, not what the next turn or the outside reads") {
+TEST_CASE(
+    "in a loop's body: temporaries of the turn, not what the next turn or the outside reads") {
   Net n;
   GraphBuilder body(n.context, GraphBuilder::Mode::kInterned);
   const Type row{kF32, {n.dim(6)}};
@@ -123,9 +128,9 @@ TEST_CASE("in a loop's body: temporaries of the turn, not what the next turn or 
   const std::vector<ValueId> operands = {
       n.b.constant(make_splat(DType::kInt64, {}, 5)), n.b.constant(make_splat(DType::kBool, {}, 1)),
       n.input(kF32, {n.dim(6)}), fresh(n, n.input(kF32, {n.dim(6)}))};
-  const NodeId loop = n.b.node(
-      Op::loop, operands,
-      {{AttrKey::bodies, std::vector<GraphId>{id}}, {AttrKey::index, int64_t{1}}});
+  const NodeId loop =
+      n.b.node(Op::loop, operands,
+               {{AttrKey::bodies, std::vector<GraphId>{id}}, {AttrKey::index, int64_t{1}}});
   lower::Stats stats;
   CHECK(n.check({n.b.result(loop)}, &stats) == "");
   CHECK(stats.inplace.accepted() == 1);  // of the body: tanh(t) + outside over t
@@ -160,9 +165,9 @@ size_t copies_in_loop(Reads reads) {
                                              body.reduce(Op::reduce_max, state, {0})}));
   }
   const GraphId id = n.context.add_graph(body.finish());
-  const std::vector<ValueId> operands = {
-      n.b.constant(make_splat(DType::kInt64, {}, 5)), n.b.constant(make_splat(DType::kBool, {}, 1)),
-      n.input(kF32, rows.dims), n.input(kF32, row.dims)};
+  const std::vector<ValueId> operands = {n.b.constant(make_splat(DType::kInt64, {}, 5)),
+                                         n.b.constant(make_splat(DType::kBool, {}, 1)),
+                                         n.input(kF32, rows.dims), n.input(kF32, row.dims)};
   std::vector<Attr> attrs = {{AttrKey::bodies, std::vector<GraphId>{id}},
                              {AttrKey::index, int64_t{1}}};
   if (reads == Reads::kAfter) attrs.push_back({AttrKey::symbols, std::vector<DimId>{n.dim("T")}});
@@ -188,7 +193,8 @@ size_t copies_in_loop(Reads reads) {
   return copies;
 }
 
-TEST_CASE("what a loop carries is updated in its place unless its old elements are read afterwards") {
+TEST_CASE(
+    "what a loop carries is updated in its place unless its old elements are read afterwards") {
   CHECK(copies_in_loop(Reads::kNothing) == 0);
   CHECK(copies_in_loop(Reads::kBefore) == 0);
   CHECK(copies_in_loop(Reads::kAfter) == 1);

@@ -34,9 +34,9 @@ struct CompileOptions {
   CodeMode code = CodeMode::kAuto;      // the same numbers in all
   // How the stage `inplace` looks for cycles; the code is as good as the same in all.
   schedule::CycleDetection cycle_detection = schedule::CycleDetection::kIncremental;
-  int threads = 1;                      // of the compiler; never changes the result
-  Path depfile;                         // empty: none
-  std::string profile;                  // "": no profile, "-": a table on stderr, else a JSON file
+  int threads = 1;      // of the compiler; never changes the result
+  Path depfile;         // empty: none
+  std::string profile;  // "": no profile, "-": a table on stderr, else a JSON file
   std::optional<size_t>
       rewrite_limit;                 // changes of the graph; which was the last is told on stderr
   std::vector<std::string> explain;  // nodes whose history is printed on stderr

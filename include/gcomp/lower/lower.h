@@ -100,7 +100,7 @@ struct Step {
   DimId extent = {};
   uint32_t grain = 0;
   std::vector<std::string> messages = {};
-  uint32_t group = 0;  // index in stats.groups of what this step computes
+  uint32_t group = 0;                      // index in stats.groups of what this step computes
   std::vector<Overwrite> overwrites = {};  // kCall: positions in `memory`
 };
 
@@ -132,10 +132,10 @@ struct LowerOptions {
   int vector_bytes = 32;
   int vector_registers = 16;
   bool fma = true;
-  bool fuse = true;            // false: each op has a kernel, shared by all its nodes
-  bool static_extents = true;  // false: extents are parameters, so more nodes share a kernel
+  bool fuse = true;             // false: each op has a kernel, shared by all its nodes
+  bool static_extents = true;   // false: extents are parameters, so more nodes share a kernel
   bool update_carried = false;  // what a loop carries and changes in part stays in one place
-  bool trace = false;          // keep how graphs were divided, and why
+  bool trace = false;           // keep how graphs were divided, and why
   // More distinct kernels than this and extents become parameters, then groups fall apart into single
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;
