@@ -120,20 +120,24 @@ class Walk {
     if (memory_[o.index] == kNobody) return fail(what + ", which is not made yet");
     const uint32_t m = memory_[o.index];
     if (!is_intact(o)) return fail(what + ", which " + t_.name(writer_[m]) + " overwrote before");
-    const Candidate* candidate = nullptr;
+    bool can = false, same_index = true;
     for (const Candidate& c : candidates_of(r)) {
-      if (c.operand == o) candidate = &c;
+      if (c.operand == o) can = true, same_index = same_index && c.same_index;
     }
-    if (!candidate) return fail(what + ", which it cannot");
+    if (!can) return fail(what + ", which it cannot");
     // Memory of a source: nobody may have given it away.
     const Protection p = t_.protection[m];
     if (p == Protection::kConstant || p == Protection::kInput) {
       return fail(what +
                   ", which is in the memory of a constant or of an input that is not donated");
     }
-    size_t reads = 0;
-    for (ValueId v : t_.operands_of(n)) reads += memory_[v.index] == m;
-    if (reads > 1 && !candidate->same_index) return fail(what + ", which it reads elsewhere too");
+    size_t through_o = 0, through_others = 0;
+    for (ValueId v : t_.operands_of(n)) {
+      if (memory_[v.index] == m) ++(v == o ? through_o : through_others);
+    }
+    if (!same_index && (through_o > 1 || through_others > 0)) {
+      return fail(what + ", which it reads elsewhere too");
+    }
     memory_[r.index] = m;
     content_[r.index] = holds_[m] = r;
     writer_[m] = n;

@@ -226,17 +226,28 @@ bool Schedule::is_view_of(ValueId v, ValueId of) const {
   return v.valid();
 }
 
-// Whether the node of `result` reads the memory of `operand` at other elements than it writes.
+// Whether the node of `result` reads the memory of `operand` through another operand, at elements other
+// than those it writes.
 bool Schedule::is_aliased(ValueId result, ValueId operand) const {
   const ValueId root = storage(operand);
-  const auto count = std::ranges::count_if(slots_of(producer(result)),
-                                           [&](const Slot& s) { return storage(s.value) == root; });
-  if (count <= 1) return false;
+  size_t others = 0, own = 0;
+  for (const Slot& s : slots_of(producer(result))) {
+    if (storage(s.value) == root) ++(s.value == operand ? own : others);
+  }
+  if (others == 0 && own <= 1) return false;
   const std::vector<Candidate>& all = tables_.candidates;
   for (size_t i = at(result).first_candidate; i < all.size() && all[i].result == result; ++i) {
-    if (all[i].operand == operand) return !all[i].same_index;
+    if (all[i].operand == operand && !all[i].same_index) return true;
   }
-  return true;
+  return false;
+}
+
+bool Schedule::is_candidate(ValueId result, ValueId operand) const {
+  const std::vector<Candidate>& all = tables_.candidates;
+  for (size_t i = at(result).first_candidate; i < all.size() && all[i].result == result; ++i) {
+    if (all[i].operand == operand) return true;
+  }
+  return false;
 }
 
 // --- edits ---
@@ -356,7 +367,10 @@ void Schedule::forget_newest() {
   order_.pop_node();
 }
 
-void Schedule::add_inplace(ValueId result, ValueId operand) { set_overwrites(result, operand); }
+void Schedule::add_inplace(ValueId result, ValueId operand) {
+  GCOMP_CHECK(is_candidate(result, operand), "a result is to overwrite what it cannot");
+  set_overwrites(result, operand);
+}
 
 void Schedule::remove_inplace(ValueId result) { set_overwrites(result, ValueId()); }
 

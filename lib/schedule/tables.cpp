@@ -38,10 +38,12 @@ void protect(const Graph& graph, const TableOptions& options, ScheduleTables* t)
     // Inputs of nested graphs are not ports.
     if (n.op == Op::input) t->protection[n.first_result.index] = Protection::kInput;
   }
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    if (i < options.donated.size() && options.donated[i]) {
-      t->protection[graph.inputs()[i].value.index] = Protection::kNone;
-    }
+  for (const Port& in : graph.inputs()) {
+    if (in.donate) t->protection[in.value.index] = Protection::kNone;
+  }
+  for (const State& state : graph.states()) {
+    const ValueId v = graph.inputs()[state.input].value;
+    if (options.states) t->protection[v.index] = Protection::kNone;
   }
   for (const Port& out : graph.outputs()) t->protection[out.value.index] = Protection::kOutput;
 }
@@ -70,6 +72,20 @@ void add_candidates(const Graph& graph, const Node& n, ScheduleTables* t) {
   }
 }
 
+// The new value of a state over the old one, where its node does not read that.
+void add_state_candidates(const Graph& graph, ScheduleTables* t) {
+  for (const State& state : graph.states()) {
+    if (state.output == State::kUnchanged) continue;
+    const ValueId from = graph.inputs()[state.input].value;
+    const ValueId to = graph.outputs()[state.output].value;
+    const uint32_t node = t->producer[to.index];
+    if (node == kNoNode || t->view_of[to.index].valid()) continue;
+    const auto operands = t->operands_of(node);
+    if (std::ranges::find(operands, from) != operands.end()) continue;  // it is one as an operand
+    if (graph.type_id(from) == graph.type_id(to)) t->candidates.push_back({to, from});
+  }
+}
+
 }  // namespace
 
 ScheduleTables op_tables(const Graph& graph, const TableOptions& options) {
@@ -80,7 +96,7 @@ ScheduleTables op_tables(const Graph& graph, const TableOptions& options) {
     const auto operands = graph.operands(n);
     t.operands.insert(t.operands.end(), operands.begin(), operands.end());
     t.first_operand.push_back(static_cast<uint32_t>(t.operands.size()));
-    if (has_trait(n.op, kSource) && n.num_operands == 0) continue;
+    if (n.op == Op::input || n.op == Op::constant) continue;
     for (int k = 0; k < n.num_results; ++k) t.producer[n.first_result.index + k] = i;
     if (has_trait(n.op, kView)) {
       t.view_of[n.first_result.index] = operands[0];
@@ -88,6 +104,7 @@ ScheduleTables op_tables(const Graph& graph, const TableOptions& options) {
       add_candidates(graph, n, &t);
     }
   }
+  if (options.states) add_state_candidates(graph, &t);
   t.name_of = [&graph](uint32_t n) {
     const Node& node = graph.node(NodeId(n));
     return "%" + std::to_string(node.first_result.index) + " " + std::string(name(node.op));
@@ -118,7 +135,7 @@ ScheduleTables group_tables(const Graph& graph, const Groups& groups, const Tabl
         if (seen[v.index] == g) continue;
         seen[v.index] = g;
         const NodeId from = graph.producer(v);
-        if (groups.group_of[from.index] == g) continue;
+        if (groups.group_of[from.index] == g || t.producer[v.index] == g) continue;
         if (groups.stored[v.index]) {
           t.operands.push_back(v);
         } else {  // an index map, computed where it is read

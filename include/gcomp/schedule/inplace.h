@@ -1,7 +1,7 @@
 #pragma once
 // Decides which results are written over which operands.
 //
-//   ScheduleTables tables = group_tables(graph, groups, {.donated = donated});
+//   ScheduleTables tables = group_tables(graph, groups);
 //   tables.candidates.push_back({.result = r, .operand = o, .same_index = true});  // per group
 //   Schedule schedule(std::move(tables));
 //   InplaceStats stats;

@@ -127,6 +127,7 @@ class Schedule {
   void remove_edge(uint32_t* edge);
   bool reads_elsewhere(uint32_t node, ValueId v, uint32_t slot) const;
   bool is_view_of(ValueId v, ValueId of) const;
+  bool is_candidate(ValueId result, ValueId operand) const;
   bool is_aliased(ValueId result, ValueId operand) const;
 
   // What edits consist of; each can be undone by itself.

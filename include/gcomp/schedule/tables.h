@@ -20,12 +20,12 @@ inline constexpr uint32_t kNoNode = 0xffffffffu;
 enum class Protection : uint8_t { kNone, kConstant, kInput, kOutput };
 
 // `result` may be written over `operand`, which the node of `result` reads or which no node makes (the
-// old value of a state). Both have the same number of bytes.
+// old value of a state). Both have the same number of bytes. Of a pair given twice, both must hold.
 struct Candidate {
   ValueId result;
   ValueId operand;
-  // The node reads every operand at an index only before it writes the result there, so it may read
-  // memory it overwrites through other operands too (`x + x` over x). Otherwise it must not.
+  // The node reads every operand at an index only before it writes the result there, so it may read the
+  // memory it overwrites through other operands too (`x + reshape(x)` over x). Otherwise it must not.
   bool same_index = false;
 };
 
@@ -49,7 +49,7 @@ struct ScheduleTables {
   std::vector<ValueId> view_of;
   std::vector<Protection> protection;  // per value
   std::vector<uint64_t> bytes;         // per value; an estimate is good enough
-  std::vector<Candidate> candidates;   // each pair once; of one result the best first
+  std::vector<Candidate> candidates;   // of one result the best first
   std::vector<std::pair<uint32_t, uint32_t>>
       before;                                    // first comes before second, for other reasons
   std::function<std::string(uint32_t)> name_of;  // of a node, for messages; may be empty
@@ -62,8 +62,9 @@ struct InplacePlan {
 };
 
 struct TableOptions {
-  // Per input of the graph: the caller gives its memory away. Shorter: the others are not donated.
-  std::vector<bool> donated = {};
+  // Inputs of states may be overwritten like donated ones, and are (op_tables) by their new values. A run
+  // that fails then leaves a state that is neither.
+  bool states = false;
 };
 
 // Both keep the graph's value ids, and refer to the graph in `name_of`.
