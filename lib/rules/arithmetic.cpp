@@ -269,8 +269,8 @@ std::vector<Rule> power_rules() {
                  return e.value(Op::mul, {square, square});
                })
               .reassociates(),
-          rule("pow_whole", "pow(x, c) -> products of squares, c whole, up to 64", pow(x, c),
-               squarings)
+          rule("pow_whole", "pow(x, c) -> products of squares, c whole, up to 64",
+               pow(x, scalar("c", kNumbers)), squarings)
               .when(small_whole_exponent)
               .reassociates()
               .cases(whole_power_case),

@@ -201,6 +201,15 @@ Replacement sum_of_multiple(const Match& m, Emitter& e) {
   return e.value(Op::mul, {sum, splat_like(e, sum, c)});
 }
 
+// A sum of nothing is 0, whatever it would be multiplied with or divided by.
+bool sums_something(const Match& m) {
+  const std::vector<DimId>& shape = m.type("y").dims;
+  const std::vector<int64_t> axes = root_axes(m);
+  return std::all_of(axes.begin(), axes.end(), [&](int64_t a) {
+    return provably_at_least(m.dims(), shape[static_cast<size_t>(a)], 1);
+  });
+}
+
 // sum(x * y), y equal along all that is summed: sum(x) * y. Quotients too.
 Replacement factor_out_of_sum(const Match& m, Emitter& e) {
   const RepeatedAxes split = split_axes(m, "f");
@@ -415,12 +424,14 @@ std::vector<Rule> reduce_rules() {
                      one_of({Op::mul}, "product", {real("y"), one_of({Op::broadcast}, "f", {x})})),
            factor_out_of_sum)
           .extends_domain()  // an infinite x times terms of both signs
+          .when(sums_something)
           .cases(factor_case),
       rule("divisor_out_of_sum", "sum(y / broadcast(x)) over the repeated axes -> sum(y) / x",
            reduce_of({Op::reduce_sum},
                      one_of({Op::div}, "product", {real("y"), one_of({Op::broadcast}, "f", {x})})),
            factor_out_of_sum)
           .assumes_finite()  // terms of both signs divided by 0
+          .when(sums_something)
           .cases(factor_case),
       rule("max_of_reshape", "max of all of reshape(x) -> max of all of x; min, and, or too",
            reduce_of(kIdempotent, one_of({Op::reshape}, "r", {x})), reduce_all_of_reshape)

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "cases.h"
 #include "check.h"
@@ -19,13 +20,15 @@ namespace {
 
 struct Outcome {
   int judged = 0;
+  std::vector<std::string> uncovered;  // why there was no truth
   std::string fault;
 };
 
 Outcome check(const Graph& graph, const pass::Options& options, uint64_t seed) {
   const test::Optimised optimised = test::optimise(graph, options);
-  if (!optimised.fault.empty()) return {0, optimised.fault};
   Outcome outcome;
+  outcome.fault = optimised.fault;
+  if (!outcome.fault.empty()) return outcome;
   GraphBuilder unused(graph.context(), GraphBuilder::Mode::kRaw);
   rewrite::CaseMaker make(unused, seed);
   for (const auto values : {truth::Values::kOrdinary, truth::Values::kFinite}) {
@@ -34,7 +37,9 @@ Outcome check(const Graph& graph, const pass::Options& options, uint64_t seed) {
       const truth::Judgement j =
           truth::judge(rewrite::Contract::kReassociates, graph, *optimised.graph, inputs);
       outcome.judged += j.judged;
-      if (!j.fault.empty()) return {outcome.judged, j.fault};
+      if (!j.uncovered.empty()) outcome.uncovered.push_back(j.uncovered);
+      outcome.fault = j.fault;
+      if (!j.fault.empty()) return outcome;
     } catch (const UserError&) {
       // The original fails on these inputs.
     }
@@ -50,6 +55,7 @@ TEST_CASE("levels keep what random graphs mean, and leave no work behind") {
   const int count = only != nullptr ? 1 : 60 * truth::effort_from_environment();
   const std::vector<test::Variant> variants = test::variants();
   int judged = 0;
+  std::map<std::string, int> uncovered;
   for (uint64_t seed = first; seed < first + static_cast<uint64_t>(count); ++seed) {
     const int cases = 2 + static_cast<int>(seed * 7 % 39);
     const auto c = truth::grow_graph(rules::all(), seed * 1000003, cases);
@@ -64,9 +70,15 @@ TEST_CASE("levels keep what random graphs mean, and leave no work behind") {
         outcome.fault = e.what();
       }
       judged += outcome.judged;
+      for (const std::string& why : outcome.uncovered) ++uncovered[why];
       CHECK_MESSAGE(outcome.fault.empty(),
                     "seed " << seed << " at " << variant.name << ": " << outcome.fault);
     }
   }
   CHECK(judged > count);
+  for (const auto& [why, times] : uncovered) {
+    Op op;
+    CHECK_MESSAGE(!parse_op(why, &op), why << " has no multiprecision truth");
+    MESSAGE("not judged, " << times << " times: " << why);
+  }
 }

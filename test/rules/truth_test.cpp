@@ -35,6 +35,15 @@ truth::Element apply(Op op, const std::vector<double>& operands) {
   return (*outputs)[0].elements[0];
 }
 
+truth::Element truth_of_sine_of_exp2(double exponent) {
+  Context context;
+  GraphBuilder b(context, GraphBuilder::Mode::kRaw);
+  const ValueId x = b.input("x", {DType::kFloat64, {}});
+  b.output("y", b.value(Op::sin, {b.value(Op::exp2, {x})}));
+  const std::vector<interp::Tensor> inputs{doubles({}, {exponent})};
+  return (*truth::evaluate(*b.finish(), inputs))[0].elements[0];
+}
+
 // Whether the truth agrees with decimal digits to about 10^-50.
 bool is(const truth::Element& e, const char* digits) {
   truth::Real expected;
@@ -65,6 +74,19 @@ TEST_CASE("functions have their true values") {
            "0.57236494292470008707171367567652935582364740645765578575681"));
   CHECK(is(apply(Op::digamma, {0.25}),
            "-4.22745353337626540808953014609668357736724443870824227165528"));
+  CHECK(is(apply(Op::trigamma, {0.25}),
+           "17.1973291545071107392713191193352240215068944014941677005453"));
+  CHECK(is(apply(Op::trigamma, {-2.5}),
+           "9.53924664498912375386168994438252001210129414806483975765112"));
+  CHECK(is(apply(Op::trigamma, {1e-10}),
+           "99999999999999992715.2054709670598974142639234861217066824396"));
+  CHECK(is(apply(Op::trigamma, {1000}),
+           "0.00100050016666663333335714282380959956684645471311312101832102"));
+  CHECK(apply(Op::trigamma, {-0.0}).value.is_inf());
+  CHECK(!apply(Op::trigamma, {-3}).value.is_negative());
+  CHECK(apply(Op::trigamma, {-3}).value.is_inf());
+  CHECK(apply(Op::trigamma, {INFINITY}).value.is_zero());
+  CHECK(apply(Op::trigamma, {-INFINITY}).value.is_nan());
   CHECK(is(apply(Op::sigmoid, {-2}),
            "0.119202922022117555940270858697603204793615701371031724201595"));
   CHECK(is(apply(Op::softplus, {-3}),
@@ -83,6 +105,10 @@ TEST_CASE("what precision and range cannot tell is not claimed") {
   CHECK(apply(Op::log, {0.0}).value.is_inf());
   CHECK(apply(Op::log, {0.0}).known);
   CHECK(apply(Op::log, {-1.0}).value.is_nan());
+  // The sine of 2^(2^30), which would need as many bits of pi, and of a number within reach.
+  CHECK(!truth_of_sine_of_exp2(0x1p30).known);
+  CHECK(is(truth_of_sine_of_exp2(100),
+           "-0.872183605418267309780719778213470559324313272728379408308328"));
   // log1p(expm1(-1e9)) is -1e9, but expm1 rounds to -1.
   Context context;
   GraphBuilder b(context, GraphBuilder::Mode::kRaw);

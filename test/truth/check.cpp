@@ -67,6 +67,9 @@ Verdict check_rule(const Rule& rule, int effort) {
     if (verdict.fault.empty()) {
       judge_values(rule, *a, [&](const Judgement& j) {
         verdict.judged += j.judged;
+        verdict.unknown += j.unknown;
+        verdict.independent += j.independent;
+        if (!j.uncovered.empty()) ++verdict.uncovered[j.uncovered];
         verdict.fault = j.fault;
         return j.fault.empty();
       });

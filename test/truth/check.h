@@ -2,6 +2,7 @@
 // One rule against its contract, on random graphs in which it should apply.
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,7 +15,10 @@ namespace gcomp::truth {
 
 struct Verdict {
   int applied = 0;
-  int judged = 0;  // result elements
+  int judged = 0;                        // result elements
+  int unknown = 0;                       // as in Judgement
+  int independent = 0;                   // as in Judgement
+  std::map<std::string, int> uncovered;  // why there was no truth of a graph: how often
   std::string fault;
 };
 

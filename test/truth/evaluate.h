@@ -1,7 +1,6 @@
 #pragma once
 // The truth about a graph: every float value as a real number in multiprecision, never rounded to its
-// dtype. Ops that only move elements run in the reference evaluator on the elements' numbers (ids), so
-// only arithmetic is written here.
+// dtype. Bodies of cond and loop run as their integers and comparisons say.
 
 #include <cstdint>
 #include <optional>
@@ -42,14 +41,16 @@ struct Options {
   // Every result (and input) is moved by up to one ulp of its dtype, in directions drawn from the seed: what
   // such an evaluation differs from the true one is the rounding noise of the graph.
   std::optional<uint64_t> noise_seed = std::nullopt;
-  // For limits: infinite inputs are replaced by 2^bits, zeros by 2^(-8 bits), of the same sign. 0: they stay.
-  int limit_bits = 0;
-  bool unsigned_zeros = false;               // inputs -0.0 are taken for 0.0
-  std::optional<double> nan = std::nullopt;  // NaN inputs are taken for this number
-  bool zero_wins = false;  // 0 times, and 0 over, anything is 0: of what is masked out
+  // What takes the place of inputs, each with a number of its own, drawn from input_seed.
+  uint64_t input_seed = 0;
+  int limit_bits =
+      0;  // of infinities: about 2^bits, of zeros 2^(-8 bits), of the same sign; 0: none
+  bool numbers_for_nan = false;  // of NaN: numbers of both signs and ordinary size
+  bool unsigned_zeros = false;   // of -0.0: 0.0
 };
 
-// Nothing when the graph has an op that is not covered, or decides by something unknown: `why` names it.
+// Nothing where something unknown decides (a comparison, an order, an index), or an op is not covered: `why`
+// tells. All ops of today are covered.
 std::optional<std::vector<Output>> evaluate(const Graph& graph,
                                             std::span<const interp::Tensor> inputs,
                                             const Options& options = {},

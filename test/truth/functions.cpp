@@ -1,6 +1,7 @@
 #include "functions.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace gcomp::truth {
 namespace {
@@ -33,6 +34,24 @@ Real nan() {
   Real r;
   mpfr_set_nan(r.get());
   return r;
+}
+
+// MPFR reduces arguments of periodic functions in as many bits as they have; it aborts where memory ends.
+constexpr mpfr_exp_t kMaxPeriodicExponent = 1 << 20;
+
+bool periodic(Op op) {
+  switch (op) {
+    case Op::sin:
+    case Op::cos:
+    case Op::tan: return true;
+    default: return false;
+  }
+}
+
+// Flagged as out of range, so that nothing is claimed of it.
+Real unknown() {
+  mpfr_set_overflow();
+  return nan();
 }
 
 Mpfr1 library_function(Op op) {
@@ -163,6 +182,47 @@ Real digamma(const Real& x) {
   return call(mpfr_digamma, x);
 }
 
+// B_2k = (-1)^(k+1) 2 (2k)! zeta(2k) / (2 pi)^(2k), for k from 1.
+std::vector<Real> bernoulli_numbers(unsigned count) {
+  const Real two_pi = scaled(call(mpfr_const_pi), 1);
+  std::vector<Real> numbers;
+  Real factor(-2);
+  for (unsigned k = 1; k <= count; ++k) {
+    factor = -factor * Real((2 * k - 1) * (2 * k)) / (two_pi * two_pi);
+    Real zeta;
+    mpfr_zeta_ui(zeta.get(), 2 * k, MPFR_RNDN);
+    numbers.push_back(factor * zeta);
+  }
+  return numbers;
+}
+
+// x > 0: the asymptotic series (Abramowitz and Stegun 6.4.12) from 300 on, where 180 terms give all digits;
+// below, trigamma(x) = trigamma(x + 1) + 1 / x^2.
+Real trigamma_of_positive(Real x) {
+  static const std::vector<Real> kNumbers = bernoulli_numbers(180);
+  Real sum(0);
+  for (; x < Real(300); x = x + Real(1)) sum = sum + Real(1) / (x * x);
+  const Real r = Real(1) / x, square = r * r;
+  sum = sum + r + scaled(square, -1);
+  Real power = r;
+  for (const Real& number : kNumbers) {
+    power = power * square;
+    sum = sum + number * power;
+  }
+  return sum;
+}
+
+Real trigamma(const Real& x) {
+  if (x.is_nan() || (x.is_inf() && x.is_negative())) return nan();
+  if (x.is_inf()) return Real(0);
+  if (x > Real(0)) return trigamma_of_positive(x);
+  // trigamma(x) + trigamma(1 - x) = pi^2 / sin(pi x)^2
+  const Real pi = call(mpfr_const_pi);
+  const Real fraction = x - call(mpfr_rint_roundeven, x);
+  const Real ratio = pi / call(mpfr_sin, pi * fraction);
+  return fraction.is_zero() ? abs(ratio) : ratio * ratio - trigamma_of_positive(Real(1) - x);
+}
+
 Real smaller(const Real& x, const Real& y) {
   if (x.is_nan() || y.is_nan()) return nan();
   return y < x ? y : x;
@@ -201,7 +261,11 @@ std::optional<Real> unary(Op op, const Real& x) {
     case Op::erfinv: return erfinv(x);
     case Op::lgamma: return lgamma(x);
     case Op::digamma: return digamma(x);
+    case Op::trigamma: return trigamma(x);
     default: break;
+  }
+  if (periodic(op) && x.is_finite() && !x.is_zero() && x.exponent() > kMaxPeriodicExponent) {
+    return unknown();
   }
   if (const Mpfr1 f = library_function(op)) return call(f, x);
   return std::nullopt;

@@ -13,6 +13,8 @@ using interp::Tensor;
 using rewrite::Contract;
 
 constexpr int kNoiseSamples = 6;
+constexpr uint64_t kPaths = 3;  // to a limit
+constexpr uint64_t kDraws = 4;  // of numbers for NaN
 
 double element(const Tensor& t, int64_t i) { return interp::to_constant(t).as_double(i); }
 
@@ -102,6 +104,7 @@ class Judge {
     const DType t = before_[k].dtype;
     for (int64_t i = 0; i < before_[k].num_elements(); ++i) {
       const Element& e = (*truth_)[k].elements[static_cast<size_t>(i)];
+      if (!e.known) ++result_.unknown;
       if (!e.known || !in_contract(e)) continue;
       ++result_.judged;
       const double x = element(before_[k], i), y = element(after_[k], i);
@@ -128,7 +131,8 @@ class Judge {
     const DType t = errors.dtype;
     const double x = element(before_[k], i);
     if (errors.after <= kAllowedUlps) return true;
-    if (contract_ != Contract::kExtendsDomain && same_bytes(before_[k], after_[k], i)) return true;
+    const bool same = same_bytes(before_[k], after_[k], i) || (std::isnan(x) && std::isnan(y));
+    if (contract_ != Contract::kExtendsDomain && same) return true;
     if (std::isfinite(x) && errors.after <= errors.before + kAllowedUlps) return true;
     if (errors.after <= kAllowedUlps + kAllowedNoise * noise(k, i, t)) return true;
     return contract_ == Contract::kExtendsDomain && !e.value.is_finite() &&
@@ -176,14 +180,22 @@ class Judge {
     return worst;
   }
 
-  // Where infinite or zero inputs make the original what it is: what it tends to as they grow or shrink. 2^24
-  // is large enough to tell, and exp of its square within the range of the truth.
+  // Where infinite or zero inputs make the original what it is: what it tends to as they grow or shrink, the same
+  // in whatever ratio. 2^24 is large enough to tell, and exp of its square within the range of the truth.
   bool is_limit(size_t k, int64_t i, double y, DType t) {
-    const auto near = truth::evaluate(original_, inputs_, {.limit_bits = 12});
-    const auto far = truth::evaluate(original_, inputs_, {.limit_bits = 24});
-    if (!near || !far) return false;
-    const Real& a = (*near)[k].elements[static_cast<size_t>(i)].value;
-    const Real& b = (*far)[k].elements[static_cast<size_t>(i)].value;
+    for (uint64_t path = 0; path < kPaths; ++path) {
+      const auto near = truth::evaluate(original_, inputs_, {.input_seed = path, .limit_bits = 12});
+      const auto far = truth::evaluate(original_, inputs_, {.input_seed = path, .limit_bits = 24});
+      if (!near || !far) return false;
+      const Real& a = (*near)[k].elements[static_cast<size_t>(i)].value;
+      const Real& b = (*far)[k].elements[static_cast<size_t>(i)].value;
+      if (!is_limit(a, b, y, t)) return false;
+    }
+    return true;
+  }
+
+  // Whether y is what a and then b lead to.
+  static bool is_limit(const Real& a, const Real& b, double y, DType t) {
     if (a.is_nan() || b.is_nan()) return a.is_nan() && b.is_nan() && std::isnan(y);
     if (abs(b) > scaled(abs(a), 1) || b.is_inf()) {
       return std::isinf(y) && (y < 0) == b.is_negative();
@@ -198,16 +210,19 @@ class Judge {
     return e.known && ulp_error(y, e.value, t) <= kAllowedUlps;
   }
 
-  // NaN in the original because of a factor of 0 that masks something out, or because of an input that the
-  // result does not depend on: whatever number it is, the truth is the same.
+  // NaN in the original because of inputs that the result does not depend on, but for a mask or a factor that
+  // cancels: whatever numbers they are, the truth is the same.
   bool is_independent(size_t k, int64_t i, double y, DType t) {
     if (!std::isnan(element(before_[k], i))) return false;
-    const auto gives = [&](std::optional<double> nan) {
-      const auto other = truth::evaluate(original_, inputs_, {.nan = nan, .zero_wins = true});
-      return other &&
-             ulp_error(y, (*other)[k].elements[static_cast<size_t>(i)].value, t) <= kAllowedUlps;
-    };
-    return gives(std::nullopt) || (gives(0.75) && gives(-2.5));
+    for (uint64_t draw = 0; draw < kDraws; ++draw) {
+      const auto other =
+          truth::evaluate(original_, inputs_, {.input_seed = draw, .numbers_for_nan = true});
+      if (!other) return false;
+      const Element& e = (*other)[k].elements[static_cast<size_t>(i)];
+      if (!e.known || ulp_error(y, e.value, t) > kAllowedUlps) return false;
+    }
+    ++result_.independent;
+    return true;
   }
 
   std::string place(int64_t i) const {

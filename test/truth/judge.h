@@ -26,9 +26,11 @@ struct Errors {
 };
 
 struct Judgement {
-  std::string fault;           // "" or what is wrong
-  std::string uncovered;       // why there is no truth, if there is none
-  int judged = 0;              // elements
+  std::string fault;      // "" or what is wrong
+  std::string uncovered;  // why there is no truth, if there is none
+  int judged = 0;         // elements
+  int unknown = 0;      // elements whose truth is beyond the range or the digits of the evaluation
+  int independent = 0;  // elements that were right because they do not depend on NaN inputs
   std::vector<Errors> errors;  // of all that were judged and are right
 };
 
@@ -47,9 +49,10 @@ inline constexpr double kAllowedNoise = 4;  // times the largest of a few sample
 // reassociates: not judged where an intermediate result is near overflow or underflow.
 // assumes-finite: nor where an input or the truth is not finite.
 // extends-domain: judged everywhere; where infinite or zero inputs make the original infinite or NaN, what it
-//   tends to as they grow or shrink is right too, as is what 0.0 in the place of -0.0 gives. Where it is NaN,
-//   so is what it gives for any number in the place of NaN inputs, if that is one value: it does not depend on
-//   them, but for a mask or a factor that cancels; and what 0 times or over anything being 0 gives.
+//   tends to as they grow or shrink, in several ratios, is right too, as is what 0.0 in the place of -0.0 gives.
+//   Where it is NaN, so is what it gives for numbers in the place of NaN inputs, if that is one value for several
+//   draws: it does not depend on them, but for a mask or a factor that cancels. Such elements are counted, and the
+//   test of the rules names the rules that may have any.
 // `inputs` must be such that the original can be evaluated (UserError otherwise).
 Judgement judge(rewrite::Contract contract, const Graph& original, const Graph& rewritten,
                 std::span<const interp::Tensor> inputs);
