@@ -15,7 +15,7 @@
 #include "gcomp/formats/formats.h"
 #include "gcomp/ir/text.h"
 #include "gcomp/ir/verify.h"
-#include "gcomp/lower/inplace.h"
+#include "gcomp/lower/arrange.h"
 #include "gcomp/pass/limit.h"
 #include "gcomp/passes/passes.h"
 #include "gcomp/runtime/cpu.h"
@@ -86,10 +86,12 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
   options.trace = report.wants_trace();
   try {
     lower::LoweredModule module = lower::lower(graph, options);
-    if (options.update_carried) {
-      lower::overwrite(module,
-                       {.inplace = {.mode = o.cycle_detection}, .verify = o.pipeline.verify_each});
-    }
+    lower::ArrangeOptions arrange;
+    arrange.overwrite = options.update_carried;
+    arrange.inplace.mode = o.cycle_detection;
+    arrange.lower_peak = pass::selects(pipeline(), o.pipeline, passes::kLowerPeak);
+    arrange.verify = o.pipeline.verify_each;
+    if (arrange.overwrite || arrange.lower_peak) lower::arrange(module, arrange);
     return module;
   } catch (const UserError& error) {  // it knows the node, not the file
     std::vector<Diagnostic> all = error.diagnostics();

@@ -69,6 +69,8 @@ std::string inplace_table(const lower::Stats& s) {
       "        %.1f KiB not allocated (symbols as 64), %zu copies saved, %zu attempts, %zu "
       "nodes visited by searches\n",
       static_cast<double>(i.bytes_saved) / 1024, s.saved_copies, i.attempts, i.visits);
+  text += line("        most memory alive: %.1f KiB, in the order of the groups %.1f KiB\n",
+               static_cast<double>(s.peak.after) / 1024, static_cast<double>(s.peak.before) / 1024);
   for (size_t c = 0; c < i.refused.size(); ++c) {
     if (i.refused[c] == 0) continue;
     text += line("%9zu refused: ", i.refused[c]);
@@ -101,10 +103,15 @@ Json lowering_json(const lower::Stats& s) {
   for (size_t i = 0; i < causes.size(); ++i) {
     unfused[std::string(schedule::name(static_cast<schedule::Unfused>(i)))] = causes[i];
   }
-  return {{"fusion_seconds", s.fusion_seconds}, {"groups", s.groups.size()},
-          {"grouped_nodes", count_grouped(s)},  {"kernels", s.distinct_kernels},
-          {"kernel_calls", s.kernel_calls},     {"unfused", unfused},
-          {"inplace", inplace_json(s)}};
+  return {{"fusion_seconds", s.fusion_seconds},
+          {"groups", s.groups.size()},
+          {"grouped_nodes", count_grouped(s)},
+          {"kernels", s.distinct_kernels},
+          {"kernel_calls", s.kernel_calls},
+          {"unfused", unfused},
+          {"inplace", inplace_json(s)},
+          {"peak_bytes", s.peak.after},
+          {"peak_bytes_in_group_order", s.peak.before}};
 }
 
 // ---- Code generation

@@ -26,6 +26,7 @@ std::vector<pass::Pass> stages() {
             "kernels for the extents that are known (else extents are parameters, kernels shared)"),
       stage(kInplace, {"inplace", "fast_run"},
             "results are written over what they are computed from (--cycle-detection)"),
+      stage(kLowerPeak, {"fast_run"}, "kernels run in an order that needs less memory at once"),
       stage(kStraightLine, {"fast_run"}, "a tiny graph becomes one function (--code=auto)"),
       stage(kOptimizeCode, {"fast_run"},
             "LLVM's passes and register allocator (else FastISel: a fifth of the time)"),

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "gcomp/artifact/straight_line.h"
-#include "gcomp/lower/inplace.h"
+#include "gcomp/lower/arrange.h"
 #include "gcomp/support/error.h"
 #include "run_artifact.h"
 
@@ -100,7 +100,7 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
   const lower::LoweredModule module = lower::lower(g, options);
   const ModuleRunner runner(module);
   lower::LoweredModule inplace = module;
-  lower::overwrite(inplace, {.inplace = {.audit = true}, .verify = true});
+  lower::arrange(inplace, {.inplace = {.audit = true}, .verify = true});
   if (inplace.stats.inplace.disagreements != 0)
     return "inplace: other verdicts than the full check's";
   if (stats != nullptr) *stats = inplace.stats;

@@ -10,6 +10,7 @@
 #include "gcomp/kernel/kernel.h"
 #include "gcomp/schedule/fusion.h"
 #include "gcomp/schedule/inplace.h"
+#include "gcomp/schedule/peak.h"
 
 namespace gcomp::lower {
 
@@ -125,6 +126,7 @@ struct Stats {
   size_t kernel_calls = 0;  // steps of kind kCall
   size_t distinct_kernels = 0;
   schedule::InplaceStats inplace = {};  // of all regions; bytes with every symbol 64
+  schedule::Peak peak = {};             // of the temporaries outside loops and branches
   size_t saved_copies = 0;              // steps that inplace made unnecessary
 };
 

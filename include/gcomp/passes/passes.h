@@ -16,6 +16,7 @@ std::vector<pass::OrderPair> order();
 inline constexpr const char* kFusion = "fusion";
 inline constexpr const char* kStaticExtents = "static_extents";
 inline constexpr const char* kInplace = "inplace";
+inline constexpr const char* kLowerPeak = "lower_peak";
 inline constexpr const char* kStraightLine = "straight_line";
 inline constexpr const char* kOptimizeCode = "optimize_code";
 inline constexpr const char* kOptimizeColdCode = "optimize_cold_code";

@@ -2,12 +2,13 @@
 // follow each other, are one node; a region within is one node too. The values are pieces of memory
 // that one node writes, others read, and nothing outside of the region knows.
 
-#include "gcomp/lower/inplace.h"
+#include "gcomp/lower/arrange.h"
 
 #include <algorithm>
 #include <optional>
 
 #include "gcomp/schedule/check.h"
+#include "gcomp/schedule/peak.h"
 #include "gcomp/support/error.h"
 #include "regions.h"
 
@@ -15,7 +16,8 @@ namespace gcomp::lower {
 namespace {
 
 constexpr uint32_t kNone = 0xffffffffu;
-constexpr int64_t kUnknownExtent = 64;
+// What unknown extents are taken for: the first for choices, the others must agree.
+constexpr int64_t kUnknownExtents[] = {64, 3, 1000};
 
 // What a step demands of the order.
 enum class Order : uint8_t {
@@ -101,18 +103,22 @@ struct Work {  // a region while its steps are walked over
   std::vector<Mention> mentions = {};  // in order; of memory known here only
 };
 
-class Overwriter {
+class Arranger {
  public:
-  Overwriter(LoweredModule& module, const OverwriteOptions& options)
+  Arranger(LoweredModule& module, const ArrangeOptions& options)
       : module_(module),
         options_(options),
         dims_(module.graph->context().dims),
-        sizes_(dims_.num_symbols(), kUnknownExtent),
         roots_(module),
         regions_(find_regions(module)),
         orders_(regions_.size()),
         local_(module.memory.size(), kNone),
-        over_(module.memory.size(), kNone) {}
+        over_(module.memory.size(), kNone) {
+    for (const int64_t extent : kUnknownExtents) {
+      sizes_.emplace_back(dims_.num_symbols(), extent);
+      if (dims_.num_symbols() == 0) break;
+    }
+  }
 
   void run() {
     find_homes();
@@ -199,7 +205,8 @@ class Overwriter {
     const schedule::ScheduleTables copy = options_.verify ? tables : schedule::ScheduleTables();
     schedule::InplaceStats stats;
     schedule::Schedule schedule(std::move(tables));
-    const schedule::InplacePlan plan = decide_inplace(schedule, options_.inplace, &stats);
+    schedule::InplacePlan plan = decide_inplace(schedule, options_.inplace, &stats);
+    if (options_.lower_peak) lower_peak(work, schedule.tables(), plan);
     if (options_.verify) schedule::check_plan(copy, plan);
     add(stats);
     for (uint32_t v = 0; v < values_.size(); ++v) {
@@ -208,6 +215,29 @@ class Overwriter {
     }
     std::vector<Node>& ordered = orders_[work.region];
     for (const uint32_t n : plan.order) ordered.push_back(work.nodes[n]);
+  }
+
+  void lower_peak(const Work& work, const schedule::ScheduleTables& tables,
+                  schedule::InplacePlan& plan) {
+    std::vector<bool> counts;  // it is a temporary, and no output is written over it
+    for (const uint32_t root : values_) {
+      counts.push_back(module_.memory[root].kind == Memory::Kind::kTemporary);
+    }
+    for (uint32_t v = 0; v < values_.size(); ++v) {
+      if (module_.memory[values_[v]].kind != Memory::Kind::kOutput) continue;
+      for (ValueId x = plan.overwrites[v]; x.valid(); x = plan.overwrites[x.index]) {
+        counts[x.index] = false;
+      }
+    }
+    std::vector<std::vector<uint64_t>> bytes;
+    for (const std::vector<int64_t>& sizes : sizes_) {
+      bytes.emplace_back();
+      for (uint32_t v = 0; v < values_.size(); ++v) {
+        bytes.back().push_back(counts[v] ? bytes_of(values_[v], sizes) : 0);
+      }
+    }
+    const schedule::Peak peak = schedule::lower_peak(tables, bytes, plan);
+    if (work.region == 0) module_.stats.peak = peak;
   }
 
   void add(const schedule::InplaceStats& s) {
@@ -228,7 +258,7 @@ class Overwriter {
     find_values(work, t);
     add_order(work, t);
     add_operands(work, t);
-    for (uint32_t n = 0; n < work.nodes.size(); ++n) {
+    for (uint32_t n = 0; options_.overwrite && n < work.nodes.size(); ++n) {
       if (work.nodes[n].region == kNone && work.nodes[n].order != Order::kBarrier) {
         add_candidates(work.nodes[n], n, t);
       }
@@ -250,7 +280,7 @@ class Overwriter {
         values_.push_back(m.root);
         t.producer.push_back(m.writes ? m.node : schedule::kNoNode);
         t.protection.push_back(protection_of(m));
-        t.bytes.push_back(bytes_of(m.root));
+        t.bytes.push_back(bytes_of(m.root, sizes_[0]));
         continue;
       }
       const uint32_t v = local_[m.root];
@@ -276,10 +306,10 @@ class Overwriter {
                                                             : schedule::Protection::kOutput;
   }
 
-  uint64_t bytes_of(uint32_t root) const {
+  uint64_t bytes_of(uint32_t root, const std::vector<int64_t>& sizes) const {
     const DimId bytes = module_.memory[root].bytes;
     if (!bytes.valid()) return 0;
-    return static_cast<uint64_t>(std::max<int64_t>(dims_.evaluate(bytes, sizes_), 0));
+    return static_cast<uint64_t>(std::max<int64_t>(dims_.evaluate(bytes, sizes), 0));
   }
 
   void add_order(const Work& work, schedule::ScheduleTables& t) const {
@@ -492,9 +522,9 @@ class Overwriter {
   }
 
   LoweredModule& module_;
-  const OverwriteOptions& options_;
+  const ArrangeOptions& options_;
   const DimTable& dims_;
-  const std::vector<int64_t> sizes_;
+  std::vector<std::vector<int64_t>> sizes_;  // per symbol, several times
   Roots roots_;
   std::vector<Region> regions_;
   std::vector<uint32_t> home_;             // per root: the region that holds every mention
@@ -509,8 +539,8 @@ class Overwriter {
 
 }  // namespace
 
-void overwrite(LoweredModule& module, const OverwriteOptions& options) {
-  Overwriter(module, options).run();
+void arrange(LoweredModule& module, const ArrangeOptions& options) {
+  Arranger(module, options).run();
 }
 
 }  // namespace gcomp::lower
