@@ -300,8 +300,12 @@ class Arranger {
 
   // `first`: its first mention. What is read first is an input, or comes from the turn before.
   schedule::Protection protection_of(const Mention& first) const {
-    const Memory::Kind kind = module_.memory[first.root].kind;
-    if (kind == Memory::Kind::kInput) return schedule::Protection::kInput;
+    const Memory& memory = module_.memory[first.root];
+    const Memory::Kind kind = memory.kind;
+    if (kind == Memory::Kind::kInput) {
+      const bool given_away = module_.graph->inputs()[memory.index].donate;
+      return given_away ? schedule::Protection::kNone : schedule::Protection::kInput;
+    }
     return kind == Memory::Kind::kTemporary && first.writes ? schedule::Protection::kNone
                                                             : schedule::Protection::kOutput;
   }

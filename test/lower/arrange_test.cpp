@@ -111,6 +111,19 @@ TEST_CASE("a later reader of the operand is brought before the one that overwrit
   CHECK(stats.saved_copies == 1);
 }
 
+TEST_CASE("a donated input's memory is used, another's is not") {
+  for (const bool donated : {false, true}) {
+    Net n;
+    const ValueId x = n.b.input("x", {kF32, {n.dim("N"), n.dim(3)}}, donated);
+    const std::vector<int64_t> zero = {0};
+    const ValueId at = n.b.reshape(n.b.int64s(zero), {n.dim(1), n.dim(1)});
+    const ValueId y = scattered(n, x, at, n.input(kF32, {n.dim(1), n.dim(3)}));
+    lower::Stats stats;
+    CHECK(n.check({fresh(n, y)}, &stats) == "");
+    CHECK(stats.saved_copies == (donated ? 1 : 0));
+  }
+}
+
 TEST_CASE(
     "in a loop's body: temporaries of the turn, not what the next turn or the outside reads") {
   Net n;
