@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Builds a model with Theano 1.0.5 or PyTensor, whichever this Python has; exports, rewrites and calls it.
 
-    scripts/framework_peer.py rnn|hmm|mixture [--size N] [--export GRAPH.json] [--values VALUES.npz]
+    scripts/framework_peer.py rnn|hmm|mixture|mlp [--size N] [--export GRAPH.json] [--values VALUES.npz]
                               [--backend py|cvm|numba] [--beside ARTIFACT]
 
-Prints one JSON object: nodes as built, merged and rewritten at fast_run, seconds of rewriting, seconds of a call; with
+Prints one JSON object: nodes as built, merged and rewritten at fast_run, results left that get memory of their own (that
+are neither views nor written over an operand), seconds of rewriting, seconds of a call; with
 --beside also of a call of gcomp's artifact, in turn with the other. --values writes the inputs and, evaluated without any
 rewriting, the outputs. scripts/bench optimizer and the tests call this.
 """
@@ -72,6 +73,15 @@ class Peer:
         f = self.package.function(inputs, outputs, mode=self.Mode(linker=linker, optimizer=timed))
         return f, timed.seconds, len(f.maker.fgraph.toposort())
 
+    @staticmethod
+    def allocated(f):
+        """Results of a function's nodes that share no operand's memory."""
+        count = 0
+        for node in f.maker.fgraph.toposort():
+            shared = {**getattr(node.op, "view_map", {}), **getattr(node.op, "destroy_map", {})}
+            count += len(node.outputs) - len(shared)
+        return count
+
     def rewriter(self, level):
         return self.get_mode(level).optimizer
 
@@ -117,6 +127,7 @@ def main():
         rewriter = peer.rewriter("NUMBA" if args.backend == "numba" else "FAST_RUN")
         begin = time.perf_counter()
         f, told["rewriting"], told["left"] = peer.function(inputs, outputs, args.backend, rewriter)
+        told["allocated"] = peer.allocated(f)
         if args.backend != "py":
             f.trust_input = True
             f(*ordered)

@@ -92,6 +92,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
     arrange.lower_peak = pass::selects(pipeline(), o.pipeline, passes::kLowerPeak);
     arrange.verify = o.pipeline.verify_each;
     if (arrange.overwrite || arrange.lower_peak) lower::arrange(module, arrange);
+    module.stats.pieces = lower::count_pieces(module);
     return module;
   } catch (const UserError& error) {  // it knows the node, not the file
     std::vector<Diagnostic> all = error.diagnostics();

@@ -69,8 +69,11 @@ std::string inplace_table(const lower::Stats& s) {
       "        %.1f KiB not allocated (symbols as 64), %zu copies saved, %zu attempts, %zu "
       "nodes visited by searches\n",
       static_cast<double>(i.bytes_saved) / 1024, s.saved_copies, i.attempts, i.visits);
-  text += line("        most memory alive: %.1f KiB, in the order of the groups %.1f KiB\n",
-               static_cast<double>(s.peak.after) / 1024, static_cast<double>(s.peak.before) / 1024);
+  text += line(
+      "        %zu pieces of memory and %zu workspaces, at most %.1f KiB alive (%.1f in the order "
+      "of the groups)\n",
+      s.pieces.values, s.pieces.workspaces, static_cast<double>(s.peak.after) / 1024,
+      static_cast<double>(s.peak.before) / 1024);
   for (size_t c = 0; c < i.refused.size(); ++c) {
     if (i.refused[c] == 0) continue;
     text += line("%9zu refused: ", i.refused[c]);
@@ -110,6 +113,8 @@ Json lowering_json(const lower::Stats& s) {
           {"kernel_calls", s.kernel_calls},
           {"unfused", unfused},
           {"inplace", inplace_json(s)},
+          {"pieces", s.pieces.values},
+          {"workspaces", s.pieces.workspaces},
           {"peak_bytes", s.peak.after},
           {"peak_bytes_in_group_order", s.peak.before}};
 }

@@ -147,6 +147,30 @@ GroupLowering lowering_of(Op op) {
   }
 }
 
+Pieces count_pieces(const LoweredModule& module) {
+  constexpr uint32_t kNone = 0xffffffffu, kSeveral = 0xfffffffeu;
+  std::vector<uint32_t> group(module.memory.size(), kNone);  // per memory: who mentions it
+  for (const Step& s : module.steps) {
+    for (MemoryId m : s.memory) {
+      while (m.valid()) {
+        uint32_t& g = group[m.index];
+        g = g == kNone || g == s.group ? s.group : kSeveral;
+        const Memory& memory = module.memory[m.index];
+        m = memory.kind == Memory::Kind::kView ? MemoryId(memory.index) : MemoryId();
+      }
+    }
+  }
+  Pieces pieces;
+  for (size_t i = 0; i < group.size(); ++i) {
+    if (group[i] == kNone) continue;
+    const Memory::Kind kind = module.memory[i].kind;
+    const bool temporary = kind == Memory::Kind::kTemporary;
+    pieces.values += kind == Memory::Kind::kOutput || (temporary && group[i] == kSeveral);
+    pieces.workspaces += temporary && group[i] != kSeveral;
+  }
+  return pieces;
+}
+
 LoweredModule lower(const Graph& graph, const LowerOptions& options) {
   LoweredModule module;
   module.graph = &graph;

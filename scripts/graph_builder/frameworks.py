@@ -1,4 +1,4 @@
-"""Three models with gradients, written once in the language that Theano 1.0.5 and PyTensor share.
+"""Models with gradients, written once in the language that Theano 1.0.5 and PyTensor share.
 
 `tt` is theano.tensor or pytensor.tensor, `grad` the package's gradient function. A model gives (inputs, outputs, names of
 the outputs, arrays for the inputs by name), the objective first.
@@ -44,7 +44,22 @@ def mixture(tt, grad, n):
     return _with_gradient(grad, "logp", tt.log(density).sum(), [x], [weights, means, sigmas], shapes, None)
 
 
-MODELS = {"rnn": (rnn, 80), "hmm": (hmm, 80), "mixture": (mixture, 40)}
+def mlp(tt, grad, n):
+    """One step of gradient descent for n tanh layers: the squared error and every parameter's next value."""
+    batch, size = 32, 64
+    x, y = tt.matrix("x"), tt.matrix("y")
+    weights, biases = [tt.matrix(f"w{i}") for i in range(n)], [tt.vector(f"b{i}") for i in range(n)]
+    h = x
+    for w, b in zip(weights, biases):
+        h = tt.tanh(tt.dot(h, w) + b)
+    shapes = {"x": (batch, size), "y": (batch, size)}
+    shapes |= {w.name: (size, size) for w in weights} | {b.name: (size,) for b in biases}
+    inputs, outputs, names, arrays = _with_gradient(grad, "loss", ((h - y) ** 2).sum(), [x, y], [*weights, *biases], shapes, 0.2)
+    steps = [p - 0.01 * g for p, g in zip(inputs[2:], outputs[1:])]
+    return inputs, [outputs[0], *steps], ["loss", *(f"next_{p.name}" for p in inputs[2:])], arrays
+
+
+MODELS = {"rnn": (rnn, 80), "hmm": (hmm, 80), "mixture": (mixture, 40), "mlp": (mlp, 20)}
 
 
 def _with_gradient(grad, name, objective, data, parameters, shapes, scale):

@@ -119,6 +119,12 @@ struct GraphTrace {
   std::vector<schedule::UnfusedEdge> unfused;
 };
 
+// Memory of a run, each piece once however many values share it.
+struct Pieces {
+  size_t values = 0;      // outputs, and temporaries that hand something from one group to another
+  size_t workspaces = 0;  // temporaries of one group (packed factors, partial sums)
+};
+
 struct Stats {
   std::vector<GroupStats> groups;
   std::vector<GraphTrace> traces;  // with LowerOptions::trace, one for each use of a graph
@@ -127,6 +133,7 @@ struct Stats {
   size_t distinct_kernels = 0;
   schedule::InplaceStats inplace = {};  // of all regions; bytes with every symbol 64
   schedule::Peak peak = {};             // of the temporaries outside loops and branches
+  Pieces pieces = {};                   // count_pieces, in the end
   size_t saved_copies = 0;              // steps that inplace made unnecessary
 };
 
@@ -151,6 +158,8 @@ struct LoweredModule {
   std::vector<Step> steps;
   Stats stats;
 };
+
+Pieces count_pieces(const LoweredModule& module);
 
 // What takes the time of a run, roughly, in register-sized operations: symbols are 64, loops turn 16 times.
 struct RunWork {
