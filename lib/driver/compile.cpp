@@ -29,6 +29,12 @@
 namespace gcomp::driver {
 namespace {
 
+#ifdef NDEBUG
+constexpr bool kDebug = false;
+#else
+constexpr bool kDebug = true;
+#endif
+
 [[noreturn]] void usage_error(const std::string& message, const std::string& option,
                               const std::string& hint) {
   throw UserError(ExitCode::kUsage, {message, option, hint});
@@ -90,7 +96,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
     arrange.overwrite = options.update_carried;
     arrange.inplace.mode = o.cycle_detection;
     arrange.lower_peak = pass::selects(pipeline(), o.pipeline, passes::kLowerPeak);
-    arrange.verify = o.pipeline.verify_each;
+    arrange.verify = o.pipeline.verify_each || kDebug;
     if (arrange.overwrite || arrange.lower_peak) lower::arrange(module, arrange);
     module.stats.pieces = lower::count_pieces(module);
     return module;

@@ -113,6 +113,7 @@ class Arranger {
         regions_(find_regions(module)),
         orders_(regions_.size()),
         local_(module.memory.size(), kNone),
+        callers_(module.memory.size(), false),
         over_(module.memory.size(), kNone) {
     for (const int64_t extent : kUnknownExtents) {
       sizes_.emplace_back(dims_.num_symbols(), extent);
@@ -367,6 +368,8 @@ class Arranger {
         const std::optional<bool> same_index = may_overwrite(node, from, to);
         if (!same_index) continue;
         t.candidates.push_back({ValueId(local_[to]), x, *same_index});
+        const bool is_free = t.protection[x.index] == schedule::Protection::kNone;
+        if (is_free && is_callers(from)) callers_[to] = true;
       }
     }
   }
@@ -392,7 +395,12 @@ class Arranger {
     if (!x.bytes.valid() || x.bytes != y.bytes || dims_.is_constant(x.bytes, 0)) return false;
     if (y.kind == Memory::Kind::kTemporary) return true;
     return y.kind == Memory::Kind::kOutput && x.kind == Memory::Kind::kTemporary &&
-           is_there_early(y);
+           !is_callers(from) && is_there_early(y);
+  }
+
+  // Whether it is an input's memory, or may become that: an output lies elsewhere.
+  bool is_callers(uint32_t root) const {
+    return module_.memory[root].kind == Memory::Kind::kInput || callers_[root];
   }
 
   // Whether the output's memory is there as soon as its size is known.
@@ -534,6 +542,7 @@ class Arranger {
   std::vector<uint32_t> home_;             // per root: the region that holds every mention
   std::vector<std::vector<Node>> orders_;  // per region
   std::vector<uint32_t> local_;            // per root: its value in the region being solved
+  std::vector<bool> callers_;              // per root: it may be written over a donated input
   std::vector<uint32_t> values_;           // roots, of that region
   std::vector<bool> keeps_order_;          // per value: written by several
   std::vector<uint32_t> over_;             // per root: the one it overwrites

@@ -53,6 +53,7 @@ void lower_scan(PlanWriter& w, uint32_t group) {
                  });
     });
   });
+  spec.may_overwrite(result, w.groups().storage[operand.index]);
   const int64_t n = dims.constant_value(shape[axis]).value_or(256);
   w.call(spec.finish(dims.mul(outer, strips), grain_for(4 * n)));
 }

@@ -10,10 +10,11 @@ namespace {
 
 constexpr DType kF32 = DType::kFloat32;
 
-// A value with memory of its own: the product's kernel ends the group before it.
-ValueId fresh(Net& n, ValueId x) {
-  return n.b.value(Op::cumsum, {x}, {{AttrKey::axis, int64_t{0}}});
+// A value with memory of its own: sorting has a kernel of its own, and overwrites nothing.
+ValueId fresh(GraphBuilder& b, ValueId x) {
+  return b.result(b.node(Op::sort, std::vector<ValueId>{x}, {{AttrKey::axis, int64_t{0}}}));
 }
+ValueId fresh(Net& n, ValueId x) { return fresh(n.b, x); }
 
 ValueId scattered(Net& n, ValueId x, ValueId at, ValueId what) {
   return n.b.value(Op::scatter_nd, {x, at, what}, {{AttrKey::reduction, std::string("add")}});
@@ -129,14 +130,11 @@ TEST_CASE(
   Net n;
   GraphBuilder body(n.context, GraphBuilder::Mode::kInterned);
   const Type row{kF32, {n.dim(6)}};
-  const auto sum = [](GraphBuilder& b, ValueId v) {
-    return b.value(Op::cumsum, {v}, {{AttrKey::axis, int64_t{0}}});
-  };
   body.input("turn", {DType::kInt64, {}});
   const ValueId state = body.input("state", row), outside = body.input("outside", row);
-  const ValueId t = sum(body, body.value(Op::mul, {state, body.full_like(state, 0.1)}));
+  const ValueId t = fresh(body, body.value(Op::mul, {state, body.full_like(state, 0.1)}));
   body.output("go_on", body.constant(make_splat(DType::kBool, {}, 1)));
-  body.output("next", sum(body, body.value(Op::add, {body.value(Op::tanh, {t}), outside})));
+  body.output("next", fresh(body, body.value(Op::add, {body.value(Op::tanh, {t}), outside})));
   const GraphId id = n.context.add_graph(body.finish());
   const std::vector<ValueId> operands = {
       n.b.constant(make_splat(DType::kInt64, {}, 5)), n.b.constant(make_splat(DType::kBool, {}, 1)),
