@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <numeric>
 
 #include "full_check.h"
 #include "gcomp/support/error.h"
@@ -30,7 +31,7 @@ class Decider {
     stats_.candidates = queue_.size();
     size_t retried = 0;
     for (uint32_t i : queue_) {
-      const Refusal why = by_labels(schedule_.candidates()[i]);
+      const Refusal why = timed([&] { return by_labels(schedule_.candidates()[i]); });
       if (why == Refusal::kReadLater) {
         queue_[retried++] = i;
       } else {
@@ -44,23 +45,41 @@ class Decider {
     }
     std::stable_sort(queue_.begin(), queue_.end(),
                      [&](uint32_t a, uint32_t b) { return bytes(a) > bytes(b); });
-    for (uint32_t i : queue_) count(i, by_edges(schedule_.candidates()[i]), &stats_.by_edges);
+    for (uint32_t i : queue_) {
+      const Refusal why = timed([&] { return by_edges(schedule_.candidates()[i]); });
+      count(i, why, &stats_.by_edges);
+    }
   }
 
  private:
+  template <class F>
+  Refusal timed(F attempt) {
+    if (!options_.attempt_seconds) return attempt();
+    const auto begin = std::chrono::steady_clock::now();
+    const Refusal why = attempt();
+    const std::chrono::duration<float> took = std::chrono::steady_clock::now() - begin;
+    options_.attempt_seconds->push_back(took.count());
+    return why;
+  }
+
   uint64_t bytes(uint32_t i) const { return schedule_.bytes(schedule_.candidates()[i].result); }
 
   // By the node of the result, in the order of the schedule; those of one result stay in their order.
   void sort_candidates() {
+    const std::vector<Candidate>& all = schedule_.candidates();
+    queue_.resize(all.size());
+    std::iota(queue_.begin(), queue_.end(), 0u);
+    const auto before = [&](const Candidate& a, const Candidate& b) {
+      return schedule_.is_before(schedule_.producer(a.result), schedule_.producer(b.result));
+    };
+    if (std::is_sorted(all.begin(), all.end(), before)) return;  // those of ops are
     const std::vector<uint32_t> order = schedule_.order();
     std::vector<uint32_t> position(order.size());
     for (uint32_t p = 0; p < order.size(); ++p) position[order[p]] = p;
-    const std::vector<Candidate>& all = schedule_.candidates();
     const auto at = [&](uint32_t i) { return position[schedule_.producer(all[i].result)]; };
     std::vector<uint32_t> begin(order.size() + 1, 0);
     for (uint32_t i = 0; i < all.size(); ++i) ++begin[at(i) + 1];
     for (size_t p = 0; p < order.size(); ++p) begin[p + 1] += begin[p];
-    queue_.resize(all.size());
     for (uint32_t i = 0; i < all.size(); ++i) queue_[begin[at(i)]++] = i;
   }
 

@@ -41,6 +41,13 @@ std::string_view reason(Refusal r) {
   return kReasons[static_cast<size_t>(r)];
 }
 
+namespace {
+
+// Room for copies, so that no edit pays for moving everything; memory that is not used costs nothing.
+size_t with_room(size_t n) { return n + n / 2 + 64; }
+
+}  // namespace
+
 Schedule::Schedule(ScheduleTables tables) : tables_(std::move(tables)) {
   add_values();
   add_slots();
@@ -54,6 +61,9 @@ Schedule::Schedule(ScheduleTables tables) : tables_(std::move(tables)) {
 }
 
 void Schedule::add_values() {
+  nodes_.reserve(with_room(tables_.num_nodes()));
+  values_.reserve(with_room(tables_.num_values()));
+  tables_.bytes.reserve(with_room(tables_.num_values()));
   nodes_.resize(tables_.num_nodes(), {0, 0, ValueId()});
   values_.resize(tables_.num_values());
   GCOMP_CHECK(tables_.view_of.size() == values_.size() && tables_.bytes.size() == values_.size() &&
@@ -91,7 +101,7 @@ void Schedule::add_values() {
 }
 
 void Schedule::add_slots() {
-  slots_.reserve(tables_.operands.size());
+  slots_.reserve(with_room(tables_.operands.size()));
   for (uint32_t n = 0; n < nodes_.size(); ++n) {
     const auto operands = tables_.operands_of(n);
     nodes_[n].first_slot = static_cast<uint32_t>(slots_.size());
@@ -123,7 +133,7 @@ void Schedule::add_edges() {
   std::vector<uint32_t> ids(nodes_.size());
   std::iota(ids.begin(), ids.end(), 0u);
   order_ = IncrementalOrder(ids);
-  order_.reserve(nodes_.size(), slots_.size() + slots_.size() / 2);
+  order_.reserve(with_room(nodes_.size()), 2 * with_room(slots_.size()));
   uint32_t visits = IncrementalOrder::kUnlimited;
   for (const auto& [first, second] : tables_.before) {
     GCOMP_CHECK(order_.add_edge(first, second, &visits) == Verdict::kAccepted,

@@ -27,6 +27,7 @@ struct InplaceOptions {
   CycleDetection mode = CycleDetection::kIncremental;
   uint32_t visits = Schedule::kVisits;  // of the search of one attempt
   bool audit = false;  // kIncremental: every verdict is compared with the plain check's
+  std::vector<float>* attempt_seconds = nullptr;  // if given, appended to: of each attempt
 };
 
 struct InplaceStats {

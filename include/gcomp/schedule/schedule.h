@@ -8,6 +8,7 @@
 // destroyer), and nobody else may destroy it. The result is a new storage in the same memory, which
 // may be destroyed in turn.
 
+#include <deque>
 #include <optional>
 #include <string>
 
@@ -52,6 +53,7 @@ class Schedule {
   uint32_t producer(ValueId v) const { return values_[v.index].producer; }
   ValueId storage(ValueId v) const { return values_[v.index].storage; }  // the value without views
   ValueId overwrites(ValueId result) const { return values_[result.index].overwrites; }
+  bool is_before(uint32_t a, uint32_t b) const { return order_.is_before(a, b); }  // nodes
   std::vector<uint32_t> order() const { return order_.order(); }
   InplacePlan plan() const;       // what is decided; the schedule is validated
   ScheduleTables tables() const;  // as edits have left them
@@ -154,7 +156,7 @@ class Schedule {
   IncrementalOrder order_;
   std::vector<uint32_t> changed_slots_;
   std::vector<ValueId> changed_results_;  // whose overwrites are to be established
-  std::vector<Undo> undo_;
+  std::deque<Undo> undo_;                 // grows without copying what is there
   bool undoing_ = false;
   std::vector<uint32_t> loop_;  // of the last refusal kCycle
   std::vector<uint32_t> scratch_;

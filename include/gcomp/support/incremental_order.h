@@ -52,12 +52,11 @@ class IncrementalOrder {
   void verify() const;
 
  private:
-  struct Node {  // 32 bytes
+  struct alignas(32) Node {  // never in two lines of cache
     uint64_t label;
     uint32_t previous, next;  // in the order
     uint32_t first_out, first_in;
     uint32_t visit;  // index in visits_ if that entry is this node's
-    uint32_t unused = 0;
   };
   struct Edge {
     uint32_t from, to;  // from kNone: removed; `to` then says which lists it is still in
