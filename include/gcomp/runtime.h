@@ -29,7 +29,7 @@ typedef enum gcomp_status {
   GCOMP_OK = 0,
   GCOMP_ERROR_NULL = 1,   /* a pointer that is needed is null */
   GCOMP_ERROR_STRUCT = 2, /* struct_size too small, or a field out of range */
-  GCOMP_ERROR_COUNT = 3,  /* wrong number of inputs or outputs */
+  GCOMP_ERROR_COUNT = 3,  /* wrong number of inputs or outputs, or no such state */
   GCOMP_ERROR_DTYPE = 4,  /* wrong dtype */
   GCOMP_ERROR_DEVICE = 5, /* memory of another device than the CPU */
   GCOMP_ERROR_RANK = 6,   /* wrong rank */
@@ -39,14 +39,15 @@ typedef enum gcomp_status {
       9, /* strides that do not fit the dtype, or outputs that overlap themselves */
   GCOMP_ERROR_ALIGNMENT = 10, /* data not aligned to its element */
   GCOMP_ERROR_CAPACITY = 11,  /* fewer bytes than the extents need */
-  GCOMP_ERROR_ALIAS = 12,     /* an output shares memory with an input or another output */
+  GCOMP_ERROR_ALIAS = 12,     /* an output or donated input shares memory with another tensor */
   GCOMP_ERROR_CHECK = 13,     /* a check in the graph failed; the message is the graph's own */
   GCOMP_ERROR_MEMORY = 14,    /* out of memory */
   GCOMP_ERROR_CPU = 15,       /* this CPU lacks instructions the artifact was compiled for */
   GCOMP_ERROR_WEIGHTS = 16,   /* the file holding the weights is gone, changed or unreadable */
   GCOMP_ERROR_BUSY = 17,      /* the context is in use by another thread */
   GCOMP_ERROR_ABI = 18,       /* the caller and the artifact speak different versions */
-  GCOMP_ERROR_PLAN = 19       /* the artifact is damaged */
+  GCOMP_ERROR_PLAN = 19,      /* the artifact is damaged */
+  GCOMP_ERROR_STATE = 20      /* a state has no value yet */
 } gcomp_status;
 
 /* DLPack's numbers: DLDataTypeCode and DLDeviceType. */
@@ -60,7 +61,8 @@ typedef struct gcomp_dtype { /* as DLDataType */
 } gcomp_dtype;
 
 /* A tensor in the caller's memory.
- *  Inputs are only read. Strides other than row-major cost a copy.
+ *  Inputs are only read, but for donated ones (see gcomp_value_info), which a run may overwrite. Strides
+ * other than row-major cost a copy.
  *  Outputs: `extents` (room for `rank` numbers; rank must be the declared one) is written by the
  * run. With data null the run sets data to memory of the context, row-major and valid until the
  * context's next run or end; otherwise `capacity` bytes at data must do. A dtype of bits 0 is
@@ -77,13 +79,17 @@ typedef struct gcomp_tensor {
   uint64_t capacity;      /* bytes from data on; inputs: 0 means "enough" */
 } gcomp_tensor;
 
-/* What describe tells of one input or output. */
+enum { GCOMP_DONATED = 1 /* inputs: a run may overwrite the memory given */ };
+
+/* What describe tells of one input, output or state. */
 typedef struct gcomp_value_info {
   const char* name;
   gcomp_dtype dtype;
   int32_t rank;
   const int64_t* extents;  /* -1: not known before the run */
   const char* const* dims; /* the same as text: "3", "batch", "2*n + 1" */
+  uint32_t flags;
+  uint32_t reserved;
 } gcomp_value_info;
 
 typedef struct gcomp_signature {
@@ -94,6 +100,9 @@ typedef struct gcomp_signature {
   const gcomp_value_info* inputs; /* arrays of value_info_size bytes each element */
   const gcomp_value_info* outputs;
   uint64_t value_info_size;
+  const gcomp_value_info* states; /* what a context keeps between runs; no arguments of a run */
+  uint32_t num_states;
+  uint32_t reserved;
 } gcomp_signature;
 
 typedef struct gcomp_options {
@@ -143,6 +152,15 @@ typedef struct gcomp_functions {
    */
   const char* (*last_error)(const gcomp_context* context);
   const char* (*status_name)(gcomp_status status); /* "GCOMP_ERROR_SHAPE" */
+  /* States, by their number in the signature. Each context has its own; it begins with the initial
+   * values of the artifact. A run reads the values before it and replaces them only if it succeeds. A
+   * state keeps its dtype and extents, but one whose extents are symbols may be set with others.
+   * get_state: as an output of a run: with data null it lends memory of the context (to be read, valid
+   * until the next run, set_state or reset_states), else it copies. set_state copies `value`.
+   * reset_states: all have their initial values again, and those without one none. */
+  gcomp_status (*get_state)(gcomp_context* context, uint32_t state, gcomp_tensor* value);
+  gcomp_status (*set_state)(gcomp_context* context, uint32_t state, const gcomp_tensor* value);
+  gcomp_status (*reset_states)(gcomp_context* context);
 } gcomp_functions;
 
 struct gcomp_descriptor {
@@ -165,7 +183,11 @@ struct gcomp_descriptor {
   void NAME##_destroy(gcomp_context* context);                                                     \
   gcomp_status NAME##_run(gcomp_context* context, const gcomp_tensor* inputs, uint32_t num_inputs, \
                           gcomp_tensor* outputs, uint32_t num_outputs);                            \
-  const char* NAME##_last_error(const gcomp_context* context)
+  const char* NAME##_last_error(const gcomp_context* context);                                     \
+  gcomp_status NAME##_get_state(gcomp_context* context, uint32_t state, gcomp_tensor* value);      \
+  gcomp_status NAME##_set_state(gcomp_context* context, uint32_t state,                            \
+                                const gcomp_tensor* value);                                        \
+  gcomp_status NAME##_reset_states(gcomp_context* context)
 
 #ifdef __cplusplus
 }

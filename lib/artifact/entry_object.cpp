@@ -125,19 +125,33 @@ class Entry {
   }
 
   // gcomp_value_info of each tensor, with its extents (or -1) and dims as text.
-  uint64_t write_tensors(const rt::PlanTable& tensors) {
-    const auto* const list = rt::table<rt::PlanTensor>(plan_, tensors);
+  uint64_t write_tensors(const std::vector<rt::PlanTensor>& list) {
     const uint64_t at = elf_.append(tables_, {}, 8);
-    for (uint64_t i = 0; i < tensors.count; ++i) {
-      table(gcomp_value_info{nullptr, dlpack(list[i].dtype), list[i].rank, nullptr, nullptr});
+    for (const rt::PlanTensor& t : list) {
+      gcomp_value_info info{};
+      info.dtype = dlpack(t.dtype);
+      info.rank = t.rank;
+      info.flags = t.donated != 0 ? GCOMP_DONATED : 0;
+      table(info);
     }
-    for (uint64_t i = 0; i < tensors.count; ++i) {
+    for (uint64_t i = 0; i < list.size(); ++i) {
       const uint64_t row = at + i * sizeof(gcomp_value_info);
       point(row + offsetof(gcomp_value_info, name), strings_,
             text(rt::plan_string(plan_, list[i].name)));
       if (list[i].rank != 0) write_extents(row, list[i]);
     }
     return at;
+  }
+
+  std::vector<rt::PlanTensor> tensors(const rt::PlanTable& list) const {
+    const auto* const first = rt::table<rt::PlanTensor>(plan_, list);
+    return {first, first + list.count};
+  }
+  std::vector<rt::PlanTensor> states() const {
+    const auto* const first = rt::table<rt::PlanState>(plan_, plan_.states);
+    std::vector<rt::PlanTensor> list;
+    for (uint64_t s = 0; s < plan_.states.count; ++s) list.push_back(first[s].tensor);
+    return list;
   }
 
   void write_extents(uint64_t row, const rt::PlanTensor& tensor) {
@@ -157,16 +171,20 @@ class Entry {
   }
 
   void write_signature() {
-    const uint64_t inputs = write_tensors(plan_.inputs), outputs = write_tensors(plan_.outputs);
+    const uint64_t inputs = write_tensors(tensors(plan_.inputs));
+    const uint64_t outputs = write_tensors(tensors(plan_.outputs));
+    const uint64_t states = write_tensors(this->states());
     gcomp_signature signature{};
     signature.struct_size = sizeof signature;
     signature.num_inputs = static_cast<uint32_t>(plan_.inputs.count);
     signature.num_outputs = static_cast<uint32_t>(plan_.outputs.count);
+    signature.num_states = static_cast<uint32_t>(plan_.states.count);
     signature.value_info_size = sizeof(gcomp_value_info);
     signature_at_ = table(signature);
     point(signature_at_ + offsetof(gcomp_signature, name), strings_, text(input_.name));
     point(signature_at_ + offsetof(gcomp_signature, inputs), tables_, inputs);
     point(signature_at_ + offsetof(gcomp_signature, outputs), tables_, outputs);
+    point(signature_at_ + offsetof(gcomp_signature, states), tables_, states);
   }
 
   void write_descriptor() {
@@ -214,6 +232,9 @@ class Entry {
     write_function("_destroy", "", false, "gcomp_rt_destroy");
     write_function("_run", "", false, "gcomp_rt_run");
     write_function("_last_error", "", false, "gcomp_rt_last_error");
+    write_function("_get_state", "", false, "gcomp_rt_get_state");
+    write_function("_set_state", "", false, "gcomp_rt_set_state");
+    write_function("_reset_states", "", false, "gcomp_rt_reset_states");
   }
 
   // On load: gcomp_rt_remember_path(&state).
@@ -249,8 +270,8 @@ class Entry {
 
 std::vector<std::string> exported_symbols(const std::string& name) {
   std::vector<std::string> symbols;
-  for (const char* suffix :
-       {"_descriptor_v1", "_describe", "_create", "_destroy", "_run", "_last_error"}) {
+  for (const char* suffix : {"_descriptor_v1", "_describe", "_create", "_destroy", "_run",
+                             "_last_error", "_get_state", "_set_state", "_reset_states"}) {
     symbols.push_back(name + suffix);
   }
   return symbols;

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "gcomp/artifact/straight_line.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::artifact {
@@ -12,6 +13,7 @@ using lower::Memory;
 using lower::MemoryId;
 using lower::ScalarArg;
 using lower::Step;
+using rt::kNone;
 
 class PlanEncoder {
  public:
@@ -26,6 +28,7 @@ class PlanEncoder {
     add_ports();
     for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
     for (const Step& s : module_.steps) encode_step(s);
+    set_initial_values();
     return b_.finish(options);
   }
 
@@ -34,9 +37,7 @@ class PlanEncoder {
     PlanCall call;
     call.kernel = b_.kernel(prefix_);
     call.buffers = add_ports();
-    for (const ConstantId id : straight.constants) {
-      call.buffers.push_back(b_.constant(graph_.context().constants[id].bytes));
-    }
+    for (const ConstantId id : straight.constants) call.buffers.push_back(constant(id));
     if (!straight.messages.empty()) call.buffers.push_back(b_.status());
     if (straight.arena_bytes != 0) {
       call.buffers.push_back(b_.temporary(b_.constant(static_cast<int64_t>(straight.arena_bytes))));
@@ -46,11 +47,12 @@ class PlanEncoder {
     }
     call.messages = straight.messages;
     b_.call(call);
+    set_initial_values();
     return b_.finish(options);
   }
 
  private:
-  // Inputs and outputs, in order.
+  // Inputs and outputs, in order; those of states among them.
   std::vector<PlanBufferId> add_ports() {
     std::vector<MemoryId> inputs(graph_.inputs().size()), outputs(graph_.outputs().size());
     for (size_t i = 0; i < module_.memory.size(); ++i) {
@@ -58,18 +60,43 @@ class PlanEncoder {
       if (m.kind == Memory::Kind::kInput) inputs.at(m.index) = MemoryId(i);
       if (m.kind == Memory::Kind::kOutput) outputs.at(m.index) = MemoryId(i);
     }
+    std::vector<uint32_t> state_in(inputs.size(), kNone), state_out(outputs.size(), kNone);
+    for (uint32_t s = 0; s < graph_.states().size(); ++s) {
+      const State& state = graph_.states()[s];
+      state_in[state.input] = s;
+      if (state.output != State::kUnchanged) state_out[state.output] = s;
+    }
     std::vector<PlanBufferId> all;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      const Port& p = graph_.inputs()[i];
-      all.push_back(b_.input(p.name, graph_.type(p.value).dtype, extents(p.value)));
+      all.push_back(add_input(graph_.inputs()[i], state_in[i]));
       if (inputs[i].valid()) buffers_[inputs[i].index] = all.back();
     }
+    const std::vector<bool> unwritten = unwritten_outputs(graph_);
     for (size_t i = 0; i < outputs.size(); ++i) {
-      const Port& p = graph_.outputs()[i];
-      all.push_back(b_.output(p.name, graph_.type(p.value).dtype, extents(p.value)));
+      if (unwritten[i]) continue;
+      all.push_back(add_output(graph_.outputs()[i], state_out[i]));
       if (outputs[i].valid()) buffers_[outputs[i].index] = all.back();
     }
+    for (const auto& [piece, other] : StateFlow(graph_).swaps) b_.swap_states(piece, other);
     return all;
+  }
+
+  PlanBufferId add_input(const Port& p, uint32_t state) {
+    const DType dtype = graph_.type(p.value).dtype;
+    if (state == kNone) return b_.input(p.name, dtype, extents(p.value), p.donate);
+    return b_.state(state, p.name, dtype, extents(p.value));
+  }
+
+  PlanBufferId add_output(const Port& p, uint32_t state) {
+    if (state != kNone) return b_.next_state(state);
+    return b_.output(p.name, graph_.type(p.value).dtype, extents(p.value));
+  }
+
+  void set_initial_values() {
+    for (uint32_t s = 0; s < graph_.states().size(); ++s) {
+      const ConstantId id = graph_.states()[s].initial;
+      if (id.valid()) b_.initial_state(s, constant(id), graph_.context().constants[id].shape);
+    }
   }
 
   std::vector<PlanExtent> extents(ValueId v) {
@@ -153,20 +180,19 @@ class PlanEncoder {
     if (made.valid()) return made;
     const Memory& m = module_.memory[id.index];
     switch (m.kind) {
-      case Memory::Kind::kConstant: {
-        // One buffer a constant, however many nodes have it.
-        const auto [it, inserted] = constants_.try_emplace(m.index);
-        if (inserted) {
-          it->second = b_.constant(graph_.context().constants[ConstantId(m.index)].bytes);
-        }
-        made = it->second;
-        break;
-      }
+      case Memory::Kind::kConstant: made = constant(ConstantId(m.index)); break;
       case Memory::Kind::kTemporary: made = b_.temporary(value(m.bytes)); break;
       case Memory::Kind::kOwned: made = b_.owned(); break;
       default: GCOMP_CHECK(false, "an input or output without a port");
     }
     return made;
+  }
+
+  // One buffer a constant, however many nodes have it.
+  PlanBufferId constant(ConstantId id) {
+    const auto [it, inserted] = constants_.try_emplace(id.index);
+    if (inserted) it->second = b_.constant(graph_.context().constants[id].bytes);
+    return it->second;
   }
 
   PlanLabel label(uint32_t number) {

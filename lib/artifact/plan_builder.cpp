@@ -43,10 +43,17 @@ struct Buffer {
 
 struct Tensor {
   std::string name;
-  DType dtype;
+  DType dtype = DType::kFloat32;
   std::vector<PlanExtent> extents;
   PlanBufferId buffer;
   uint32_t alias = kNone;
+  bool donated = false;
+};
+
+struct PlannedState {
+  Tensor tensor;
+  PlanBufferId next, initial;
+  std::vector<int64_t> initial_extents;
 };
 
 struct Loop {
@@ -107,6 +114,8 @@ struct PlanBuilder::State {
   ScalarTable scalars;
   std::vector<Buffer> buffers;
   std::vector<Tensor> inputs, outputs;
+  std::vector<PlannedState> states;
+  std::vector<rt::PlanSwap> state_swaps;
   std::vector<PlanConstant> constants;
   std::vector<uint32_t> constant_buffers;
   std::vector<std::string> kernels;
@@ -251,13 +260,46 @@ PlanValue PlanBuilder::op(rt::DimOp op, PlanValue a, PlanValue b) {
   return state_->values.op(op, a, b);
 }
 
-PlanBufferId PlanBuilder::input(std::string name, DType dtype, std::vector<PlanExtent> extents) {
+PlanBufferId PlanBuilder::input(std::string name, DType dtype, std::vector<PlanExtent> extents,
+                                bool donated) {
   GCOMP_CHECK(state_->outputs.empty() && state_->num_steps == 0, "plan inputs come first");
   GCOMP_CHECK(extents.size() <= kMaxRank, "rank above 64");
   const auto index = static_cast<uint32_t>(state_->inputs.size());
   const PlanBufferId id = state_->add_buffer({.kind = BufferKind::kInput, .index = index});
-  state_->inputs.push_back({std::move(name), dtype, std::move(extents), id});
+  state_->inputs.push_back({std::move(name), dtype, std::move(extents), id, kNone, donated});
   return id;
+}
+
+PlanBufferId PlanBuilder::state(uint32_t number, std::string name, DType dtype,
+                                std::vector<PlanExtent> extents) {
+  GCOMP_CHECK(state_->outputs.empty() && state_->num_steps == 0, "plan states come first");
+  GCOMP_CHECK(extents.size() <= kMaxRank, "rank above 64");
+  const PlanBufferId id = state_->add_buffer({.kind = BufferKind::kState, .index = 2 * number});
+  if (number >= state_->states.size()) state_->states.resize(number + 1);
+  state_->states[number].tensor = {std::move(name), dtype, std::move(extents), id};
+  return id;
+}
+
+PlanBufferId PlanBuilder::next_state(uint32_t state) {
+  GCOMP_CHECK(state_->num_steps == 0, "new states come before steps");
+  PlanBufferId& next = state_->states.at(state).next;
+  GCOMP_CHECK(!next.valid(), "a state has two new values");
+  next = state_->add_buffer({.kind = BufferKind::kState, .index = 2 * state + 1});
+  return next;
+}
+
+void PlanBuilder::initial_state(uint32_t state, PlanBufferId constant,
+                                std::span<const int64_t> extents) {
+  PlannedState& s = state_->states.at(state);
+  GCOMP_CHECK(state_->buffer(constant).kind == BufferKind::kConstant &&
+                  extents.size() == s.tensor.extents.size(),
+              "an initial value that is no constant of the state's rank");
+  s.initial = constant;
+  s.initial_extents.assign(extents.begin(), extents.end());
+}
+
+void PlanBuilder::swap_states(uint32_t piece, uint32_t other) {
+  state_->state_swaps.push_back({piece, other});
 }
 
 PlanBufferId PlanBuilder::output(std::string name, DType dtype, std::vector<PlanExtent> extents,
@@ -524,27 +566,35 @@ class Finisher {
     segments_.resize(s.num_segments);
     list_members(s);
     pack_static(s);
-    write_tensors(s, s.inputs, true);
-    write_tensors(s, s.outputs, false);
+    for (const Tensor& t : s.inputs) input_rows_.push_back(tensor_row(s, t, true));
+    write_states(s);
+    for (const Tensor& t : s.outputs) output_rows_.push_back(tensor_row(s, t, false));
     write_buffers(s);
     patch(s);
     return assemble(s);
   }
 
  private:
-  // A symbol alone as an input's extent is defined there.
+  // A symbol alone as an input's or state's extent is defined there.
   template <class State>
   void define_input_symbols(State& s) {
-    for (const Tensor& t : s.inputs) {
-      for (const PlanExtent& e : t.extents) {
-        GCOMP_CHECK(e.value.valid(), "an input's extent has no value");
-        const bool defines =
-            s.values.is_symbol(e.value) && s.values.symbol_segment(e.value) == kUnbound;
-        modes_.push_back(s.values.is_constant(e.value) ? rt::DimMode::kConstant
-                         : defines                     ? rt::DimMode::kDefine
-                                                       : rt::DimMode::kCheck);
-        if (defines) s.values.bind(e.value, 0);
-      }
+    for (const Tensor& t : s.inputs) define_symbols(s, t);
+    for (const PlannedState& state : s.states) {
+      GCOMP_CHECK(state.tensor.buffer.valid(), "a plan state is missing");
+      define_symbols(s, state.tensor);
+    }
+  }
+
+  template <class State>
+  void define_symbols(State& s, const Tensor& t) {
+    for (const PlanExtent& e : t.extents) {
+      GCOMP_CHECK(e.value.valid(), "an input's extent has no value");
+      const bool defines =
+          s.values.is_symbol(e.value) && s.values.symbol_segment(e.value) == kUnbound;
+      modes_.push_back(s.values.is_constant(e.value) ? rt::DimMode::kConstant
+                       : defines                     ? rt::DimMode::kDefine
+                                                     : rt::DimMode::kCheck);
+      if (defines) s.values.bind(e.value, 0);
     }
   }
 
@@ -672,16 +722,32 @@ class Finisher {
   }
 
   template <class State>
-  void write_tensors(State& s, const std::vector<Tensor>& tensors, bool inputs) {
-    std::vector<rt::PlanTensor>& to = inputs ? input_rows_ : output_rows_;
-    for (const Tensor& t : tensors) {
-      to.push_back({s.strings.add(t.name), t.buffer.index, static_cast<uint32_t>(dims_.size()),
-                    static_cast<uint16_t>(t.extents.size()), static_cast<rt::PlanDType>(t.dtype), 0,
-                    t.alias});
-      for (const PlanExtent& e : t.extents) {
-        const rt::DimMode mode = inputs ? modes_[dims_.size()] : rt::DimMode::kConstant;
-        dims_.push_back({s.values.number_of(e.value), mode, s.strings.add(e.text)});
-      }
+  rt::PlanTensor tensor_row(State& s, const Tensor& t, bool given) {
+    const rt::PlanTensor row{s.strings.add(t.name),
+                             t.buffer.index,
+                             static_cast<uint32_t>(dims_.size()),
+                             static_cast<uint16_t>(t.extents.size()),
+                             static_cast<rt::PlanDType>(t.dtype),
+                             t.donated,
+                             t.alias};
+    for (const PlanExtent& e : t.extents) {
+      const rt::DimMode mode = given ? modes_[dims_.size()] : rt::DimMode::kConstant;
+      dims_.push_back({s.values.number_of(e.value), mode, s.strings.add(e.text)});
+    }
+    return row;
+  }
+
+  template <class State>
+  void write_states(State& s) {
+    for (const PlannedState& state : s.states) {
+      rt::PlanState row{};
+      row.tensor = tensor_row(s, state.tensor, true);
+      row.next = state.next.valid() ? state.next.index : kNone;
+      row.initial = state.initial.valid() ? state.initial.index : kNone;
+      row.initial_extent = static_cast<uint32_t>(initial_extents_.size());
+      state_rows_.push_back(row);
+      initial_extents_.insert(initial_extents_.end(), state.initial_extents.begin(),
+                              state.initial_extents.end());
     }
   }
 
@@ -748,17 +814,22 @@ class Finisher {
     plan.messages = block.add(s.messages);
     plan.symbol_names = block.add(symbol_names);
     plan.strings = block.add(s.strings.text());
+    plan.states = block.add(state_rows_);
+    plan.state_swaps = block.add(s.state_swaps);
+    plan.initial_extents = block.add(initial_extents_);
     image_.block = block.finish(plan);
     image_.kernels = std::move(s.kernels);
     return std::move(image_);
   }
 
   PlanImage image_;
-  std::vector<rt::DimMode> modes_;  // of all extents of inputs
+  std::vector<rt::DimMode> modes_;  // of all extents of inputs, then states
   std::vector<rt::PlanSegment> segments_;
   std::vector<uint32_t> arena_, views_, io_views_, outputs_;
   std::vector<rt::PlanDim> dims_;
   std::vector<rt::PlanTensor> input_rows_, output_rows_;
+  std::vector<rt::PlanState> state_rows_;
+  std::vector<int64_t> initial_extents_;
   std::vector<rt::PlanBuffer> buffer_rows_;
 };
 

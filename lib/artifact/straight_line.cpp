@@ -8,6 +8,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "gcomp/ir/states.h"
 #include "gcomp/kernel/builder.h"
 #include "gcomp/runtime/pack.h"
 #include "gcomp/support/error.h"
@@ -72,6 +73,7 @@ class Layout {
       : module_(module), prefix_(prefix), storage_of_(module.memory.size(), kNone) {}
 
   StraightLineModule run() {
+    number_outputs();
     find_lifetimes();
     place_temporaries();
     for (const Step& s : module_.steps) add_step(s);
@@ -156,7 +158,7 @@ class Layout {
     const auto num_inputs = static_cast<uint32_t>(module_.graph->inputs().size());
     switch (m.kind) {
       case Memory::Kind::kInput: return add_storage({.buffer = m.index});
-      case Memory::Kind::kOutput: return add_storage({.buffer = num_inputs + m.index});
+      case Memory::Kind::kOutput: return add_storage({.buffer = num_inputs + output_at_[m.index]});
       case Memory::Kind::kConstant: break;
       default: GCOMP_CHECK(false, "straight-line code: memory that a step places");
     }
@@ -175,7 +177,15 @@ class Layout {
   }
 
   uint32_t first_constant() const {
-    return static_cast<uint32_t>(module_.graph->inputs().size() + module_.graph->outputs().size());
+    return static_cast<uint32_t>(module_.graph->inputs().size()) + num_outputs_;
+  }
+
+  // Outputs that a run does not write have no buffer.
+  void number_outputs() {
+    for (const bool unwritten : unwritten_outputs(*module_.graph)) {
+      output_at_.push_back(num_outputs_);
+      if (!unwritten) ++num_outputs_;
+    }
   }
 
   // Behind the constants, whose number is known at the end.
@@ -247,6 +257,8 @@ class Layout {
   std::unordered_map<uint32_t, int64_t> arena_offset_;
   std::unordered_map<uint32_t, uint32_t> constant_storage_;
   const kernel::Kernel* check_ = nullptr;
+  std::vector<uint32_t> output_at_;  // among the outputs in the buffer table
+  uint32_t num_outputs_ = 0;
   uint32_t status_ = kNone, arena_ = kNone;
 };
 

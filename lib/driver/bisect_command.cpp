@@ -12,6 +12,7 @@
 #include "gcomp/driver/loaded_artifact.h"
 #include "gcomp/driver/pipeline.h"
 #include "gcomp/formats/formats.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
 #include "temporary_folder.h"
 
@@ -99,8 +100,9 @@ std::string write_reduced(const BisectResult& r, const Path& output) {
 std::string bisect(const BisectCommand& command, bool* found) {
   const CompileOptions& o = command.compile;
   Context context;
-  const auto graph = load_graph(context, o.input, o.dims);
-  const std::vector<interp::Tensor> inputs = take_inputs(command.inputs, *graph);
+  const auto loaded = load_graph(context, o.input, o.dims);
+  const std::vector<interp::Tensor> inputs = take_inputs(command.inputs, *loaded, true);
+  const auto graph = without_states(*loaded);  // one step is what is looked at
   BisectOptions options{o.pipeline, command.tolerance, nullptr};
   if (command.look_at_code) {
     options.run_compiled = [&](const Graph& g, std::span<const interp::Tensor> values,

@@ -52,15 +52,14 @@ ordered_json fused_counts(const Graph& graph) {
 }
 
 ordered_json graph_json(const Graph& graph, const char* format) {
-  return {{"kind", "graph"},
-          {"format", format},
-          {"nodes", graph.num_nodes()},
-          {"nested_graphs", graph.context().num_graphs()},
-          {"constant_bytes", weight_bytes(graph)},
-          {"inputs", signature_json(graph, graph.inputs())},
-          {"outputs", signature_json(graph, graph.outputs())},
-          {"fused", fused_counts(graph)},
-          {"ops", op_counts(graph)}};
+  ordered_json all{{"kind", "graph"},
+                   {"format", format},
+                   {"nodes", graph.num_nodes()},
+                   {"nested_graphs", graph.context().num_graphs()},
+                   {"constant_bytes", weight_bytes(graph)}};
+  all.update(signature_json(graph));
+  all.update({{"fused", fused_counts(graph)}, {"ops", op_counts(graph)}});
+  return all;
 }
 
 ordered_json artifact_json(const std::filesystem::path& path) {
@@ -85,14 +84,18 @@ std::string port_text(const ordered_json& port) {
     text += (first ? "" : ", ") + value_text(dim);
     first = false;
   }
-  return text + "]\n";
+  text += "]";
+  if (port.value("donate", false)) text += ", donated";
+  if (!port.value("changes", true)) text += ", unchanged by runs";
+  if (!port.value("initial", true)) text += ", without initial value";
+  return text + "\n";
 }
 
 // "key: value" lines; inputs, outputs and tables indented below their key.
 std::string to_text(const ordered_json& all) {
   std::string text;
   for (const auto& [key, value] : all.items()) {
-    if ((key == "inputs" || key == "outputs") && value.is_array()) {
+    if ((key == "inputs" || key == "outputs" || key == "states") && value.is_array()) {
       text += key + ":\n";
       for (const ordered_json& port : value) text += port_text(port);
     } else if (value.is_object()) {

@@ -55,6 +55,25 @@ std::vector<PortInfo> read_ports(const gcomp_value_info* first, uint32_t count, 
   return ports;
 }
 
+// Without data; `extents` stays the caller's.
+gcomp_tensor tensor_of(DType dtype, std::vector<int64_t>& extents) {
+  gcomp_tensor t{};
+  t.struct_size = sizeof t;
+  t.dtype = to_abi(dtype);
+  t.device_type = GCOMP_CPU;
+  t.rank = static_cast<int32_t>(extents.size());
+  t.extents = extents.data();
+  return t;
+}
+
+Constant copy_of(const gcomp_tensor& t, DType dtype, std::vector<int64_t> shape) {
+  size_t bytes = byte_size(dtype);
+  for (int64_t extent : shape) bytes *= static_cast<size_t>(extent);
+  std::vector<std::byte> copy(bytes);
+  if (bytes > 0) std::memcpy(copy.data(), t.data, bytes);
+  return make_constant(dtype, std::move(shape), std::move(copy));
+}
+
 }  // namespace
 
 // The ABI's views of inputs and outputs, and the extents they point to.
@@ -65,14 +84,14 @@ class LoadedArtifact::Tensors {
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Constant& value = inputs[i];
       extents_.push_back(value.shape);
-      gcomp_tensor t = empty(artifact.inputs_[i].dtype, value.shape.size());
+      gcomp_tensor t = tensor_of(artifact.inputs_[i].dtype, extents_.back());
       t.data = const_cast<std::byte*>(value.bytes.data());
       t.capacity = value.bytes.size();
       inputs_.push_back(t);
     }
     for (const PortInfo& port : artifact.outputs_) {
       extents_.emplace_back(port.dims.size());
-      outputs_.push_back(empty(port.dtype, port.dims.size()));
+      outputs_.push_back(tensor_of(port.dtype, extents_.back()));
     }
   }
 
@@ -83,25 +102,10 @@ class LoadedArtifact::Tensors {
   }
 
   Constant copy_output(size_t i, DType dtype) const {
-    const std::vector<int64_t>& shape = extents_[inputs_.size() + i];
-    size_t bytes = byte_size(dtype);
-    for (int64_t extent : shape) bytes *= static_cast<size_t>(extent);
-    const auto* data = static_cast<const std::byte*>(outputs_[i].data);
-    std::vector<std::byte> copy(bytes);
-    if (bytes > 0) std::memcpy(copy.data(), data, bytes);
-    return make_constant(dtype, shape, std::move(copy));
+    return copy_of(outputs_[i], dtype, extents_[inputs_.size() + i]);
   }
 
  private:
-  gcomp_tensor empty(DType dtype, size_t rank) {
-    gcomp_tensor t{};
-    t.struct_size = sizeof t;
-    t.dtype = to_abi(dtype);
-    t.device_type = GCOMP_CPU;
-    t.rank = static_cast<int32_t>(rank);
-    t.extents = extents_.back().data();
-    return t;
-  }
   static uint32_t count(const std::vector<gcomp_tensor>& v) {
     return static_cast<uint32_t>(v.size());
   }
@@ -166,6 +170,9 @@ LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, b
   const gcomp_signature* signature = descriptor_->functions->describe(descriptor_);
   inputs_ = read_ports(signature->inputs, signature->num_inputs, signature->value_info_size);
   outputs_ = read_ports(signature->outputs, signature->num_outputs, signature->value_info_size);
+  if (signature->struct_size >= sizeof *signature) {  // else made before there were states
+    states_ = read_ports(signature->states, signature->num_states, signature->value_info_size);
+  }
   char message[1024] = "";
   gcomp_options options{};
   options.struct_size = sizeof options;
@@ -197,14 +204,36 @@ void LoadedArtifact::check(gcomp_status status) {
 void LoadedArtifact::check_inputs(std::span<const Constant> inputs) const {
   GCOMP_CHECK(inputs.size() == inputs_.size(), "wrong number of inputs");
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const PortInfo& port = inputs_[i];
-    const DType given = inputs[i].dtype;
-    if (given == port.dtype || (given == DType::kUInt16 && port.dtype == DType::kBFloat16))
-      continue;
-    throw UserError(ExitCode::kRun, {"input '" + port.name + "' is " + std::string(name(given)) +
-                                         ", but the graph takes " + std::string(name(port.dtype)),
-                                     path_, ""});
+    check_dtype("input", inputs_[i], inputs[i].dtype);
   }
+}
+
+void LoadedArtifact::check_dtype(const char* what, const PortInfo& port, DType given) const {
+  if (given == port.dtype || (given == DType::kUInt16 && port.dtype == DType::kBFloat16)) return;
+  throw UserError(ExitCode::kRun,
+                  {std::string(what) + " '" + port.name + "' is " + std::string(name(given)) +
+                       ", but the graph takes " + std::string(name(port.dtype)),
+                   path_, ""});
+}
+
+std::vector<Constant> LoadedArtifact::get_states() {
+  std::vector<Constant> values;
+  for (uint32_t i = 0; i < states_.size(); ++i) {
+    std::vector<int64_t> shape(states_[i].dims.size());
+    gcomp_tensor t = tensor_of(states_[i].dtype, shape);
+    check(descriptor_->functions->get_state(context_, i, &t));
+    values.push_back(copy_of(t, states_[i].dtype, std::move(shape)));
+  }
+  return values;
+}
+
+void LoadedArtifact::set_state(size_t i, const Constant& value) {
+  check_dtype("state", states_[i], value.dtype);
+  std::vector<int64_t> shape = value.shape;
+  gcomp_tensor t = tensor_of(states_[i].dtype, shape);
+  t.data = const_cast<std::byte*>(value.bytes.data());
+  t.capacity = value.bytes.size();
+  check(descriptor_->functions->set_state(context_, static_cast<uint32_t>(i), &t));
 }
 
 std::vector<Constant> LoadedArtifact::run(std::span<const Constant> inputs) {

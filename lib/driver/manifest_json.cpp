@@ -20,19 +20,18 @@ std::string manifest_json(const lower::LoweredModule& module, const GeneratedCod
   }
   ordered_json fixed = ordered_json::object();
   for (const auto& [symbol, extent] : options.dims) fixed[symbol] = extent;
-  const ordered_json all{{"gcomp", GCOMP_VERSION},
-                         {"inputs", signature_json(*module.graph, module.graph->inputs())},
-                         {"outputs", signature_json(*module.graph, module.graph->outputs())},
-                         {"options",
-                          {{"level", pass::find_level(options.pipeline.level).name},
-                           {"mcpu", options.mcpu},
-                           {"dims", fixed}}},
-                         {"nodes", module.graph->num_nodes()},
-                         {"code", code.straight_line ? "straight" : "plan"},
-                         {"steps", code.plan.plan().num_steps},
-                         {"arena_bytes", code.plan.arena_bytes},
-                         {"num_kernels", names.size()},
-                         {"kernels", kernels}};
+  ordered_json all{{"gcomp", GCOMP_VERSION}};
+  all.update(signature_json(*module.graph));
+  all.update({{"options",
+               {{"level", pass::find_level(options.pipeline.level).name},
+                {"mcpu", options.mcpu},
+                {"dims", fixed}}},
+              {"nodes", module.graph->num_nodes()},
+              {"code", code.straight_line ? "straight" : "plan"},
+              {"steps", code.plan.plan().num_steps},
+              {"arena_bytes", code.plan.arena_bytes},
+              {"num_kernels", names.size()},
+              {"kernels", kernels}});
   return all.dump();
 }
 

@@ -9,7 +9,7 @@
 #include "gcomp/driver/crash.h"
 #include "gcomp/driver/load.h"
 #include "gcomp/driver/loaded_artifact.h"
-#include "gcomp/interp/evaluate.h"
+#include "gcomp/interp/session.h"
 #include "gcomp/support/error.h"
 #include "temporary_folder.h"
 
@@ -59,21 +59,40 @@ std::string run_artifact(const Path& file, const RunOptions& o) {
   set_crash_stage("run");
   LoadedArtifact artifact(file, o.threads, o.kernel_times);
   const std::vector<Constant> inputs = take_inputs(o.inputs, port_names(artifact.inputs()));
+  const std::vector<std::string> states = port_names(artifact.states());
+  for (const auto& [i, value] : take_states(o.states, states)) artifact.set_state(i, value);
   write_arrays(o.outputs, port_names(artifact.outputs()), "output", artifact.run(inputs));
-  if (o.kernel_times) return table(artifact.time_kernels(inputs, std::max(o.repeat, 1)));
-  return timing(artifact.time(inputs, o.repeat));
+  const std::string lines = o.kernel_times
+                                ? table(artifact.time_kernels(inputs, std::max(o.repeat, 1)))
+                                : timing(artifact.time(inputs, o.repeat));
+  if (!o.states_out.empty()) write_arrays(o.states_out, states, "state", artifact.get_states());
+  return lines;
+}
+
+std::vector<Constant> constants(std::vector<interp::Tensor> tensors) {
+  std::vector<Constant> list;
+  for (interp::Tensor& t : tensors) list.push_back(interp::to_constant(std::move(t)));
+  return list;
 }
 
 std::string interpret(const RunOptions& o) {
   Context context;
   const auto graph = load_graph(context, o.compile.input, o.compile.dims);
-  const std::vector<interp::Tensor> inputs = take_inputs(o.inputs, *graph);
+  const std::vector<interp::Tensor> inputs = take_inputs(o.inputs, *graph, false);
+  std::vector<std::string> outputs, states;
+  for (const uint32_t i : CallPorts(*graph).outputs) outputs.push_back(graph->outputs()[i].name);
+  for (const State& s : graph->states()) states.push_back(graph->inputs()[s.input].name);
   set_crash_stage("interpret");
-  std::vector<Constant> outputs;
-  for (interp::Tensor& t : interp::evaluate(*graph, inputs)) {
-    outputs.push_back(interp::to_constant(std::move(t)));
+  interp::Session session(*graph);
+  for (auto& [i, value] : take_states(o.states, states)) {
+    const DType wanted = graph->type(graph->inputs()[graph->states()[i].input].value).dtype;
+    session.set_state(i, interp::from_constant(as_dtype(std::move(value), wanted)));
   }
-  write_arrays(o.outputs, names_of(graph->outputs()), "output", std::move(outputs));
+  write_arrays(o.outputs, outputs, "output", constants(session.run(inputs)));
+  for (int i = 0; i < o.repeat && !states.empty(); ++i) session.run(inputs);
+  std::vector<interp::Tensor> values;
+  for (size_t i = 0; i < states.size(); ++i) values.push_back(*session.state(i));
+  write_arrays(o.states_out, states, "state", constants(std::move(values)));
   return "";
 }
 

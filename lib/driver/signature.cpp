@@ -1,5 +1,7 @@
 #include "signature.h"
 
+#include "gcomp/ir/states.h"
+
 namespace gcomp::driver {
 namespace {
 
@@ -16,15 +18,28 @@ ordered_json port_json(const Graph& graph, const Port& port) {
       dims.push_back(graph.context().dims.to_string(d));
     }
   }
-  return {{"name", port.name}, {"dtype", name(type.dtype)}, {"dims", dims}};
+  ordered_json result{{"name", port.name}, {"dtype", name(type.dtype)}, {"dims", dims}};
+  if (port.donate) result["donate"] = true;
+  return result;
 }
 
 }  // namespace
 
-ordered_json signature_json(const Graph& graph, const std::vector<Port>& ports) {
-  ordered_json list = ordered_json::array();
-  for (const Port& port : ports) list.push_back(port_json(graph, port));
-  return list;
+ordered_json signature_json(const Graph& graph) {
+  const CallPorts call(graph);
+  ordered_json all;
+  all["inputs"] = all["outputs"] = ordered_json::array();
+  for (const uint32_t i : call.inputs) all["inputs"].push_back(port_json(graph, graph.inputs()[i]));
+  for (const uint32_t o : call.outputs) {
+    all["outputs"].push_back(port_json(graph, graph.outputs()[o]));
+  }
+  for (const State& s : graph.states()) {
+    ordered_json state = port_json(graph, graph.inputs()[s.input]);
+    state["changes"] = s.output != State::kUnchanged;
+    state["initial"] = s.initial.valid();
+    all["states"].push_back(state);
+  }
+  return all;
 }
 
 }  // namespace gcomp::driver

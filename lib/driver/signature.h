@@ -1,5 +1,5 @@
 #pragma once
-// Inputs and outputs of a graph as JSON: [{"name", "dtype", "dims": [3, "batch", "2*n + 1"]}, ...].
+// The interface of a graph as JSON: lists of {"name", "dtype", "dims": [3, "batch", "2*n + 1"]}.
 
 #include <nlohmann/json.hpp>
 
@@ -7,6 +7,9 @@
 
 namespace gcomp::driver {
 
-nlohmann::ordered_json signature_json(const Graph& graph, const std::vector<Port>& ports);
+// What a call takes and gives, and what lives between calls: {"inputs": ..., "outputs": ...}, with "states" if
+// there are any. States tell whether runs change them and whether they have an initial value, donated inputs
+// have "donate": true.
+nlohmann::ordered_json signature_json(const Graph& graph);
 
 }  // namespace gcomp::driver

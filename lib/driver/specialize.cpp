@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gcomp/ir/states.h"
 #include "gcomp/ir/substitute.h"
 #include "gcomp/support/error.h"
 
@@ -39,7 +40,11 @@ Replacement make_replacement(const Graph& graph, const std::map<std::string, int
 }  // namespace
 
 std::unique_ptr<Graph> specialize(const Graph& graph, const std::map<std::string, int64_t>& dims) {
-  return substitute(graph, make_replacement(graph, dims));
+  auto specialized = substitute(graph, make_replacement(graph, dims));
+  if (const auto problem = check_states(*specialized)) {
+    throw UserError(ExitCode::kUsage, {problem->what, "--dim", problem->advice});
+  }
+  return specialized;
 }
 
 }  // namespace gcomp::driver

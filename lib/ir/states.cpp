@@ -79,6 +79,34 @@ class Checker {
   std::string what_, advice_;
 };
 
+constexpr uint32_t kNone = UINT32_MAX;
+
+// Per state: itself where it stays as it is; another whose old value it is, and whose memory no one else
+// takes; else kNone.
+std::vector<uint32_t> sources(const Graph& g) {
+  const auto& states = g.states();
+  std::vector<uint32_t> state_of(g.num_values(), kNone);
+  for (uint32_t s = 0; s < states.size(); ++s) {
+    state_of[g.inputs()[states[s].input].value.index] = s;
+  }
+  std::vector<uint32_t> source(states.size(), kNone);
+  for (uint32_t s = 0; s < states.size(); ++s) {
+    const bool stays = states[s].output == State::kUnchanged;
+    source[s] = stays ? s : state_of[g.outputs()[states[s].output].value.index];
+  }
+  std::vector<bool> taken(states.size());
+  for (uint32_t s = 0; s < states.size(); ++s) taken[s] = source[s] == s;
+  for (uint32_t s = 0; s < states.size(); ++s) {
+    if (source[s] == s || source[s] == kNone) continue;
+    if (taken[source[s]]) {
+      source[s] = kNone;
+    } else {
+      taken[source[s]] = true;
+    }
+  }
+  return source;
+}
+
 }  // namespace
 
 std::optional<StateProblem> check_states(const Graph& graph) {
@@ -99,6 +127,57 @@ void require_states(const Graph& graph, const std::string& file_name) {
 bool has_interface_marks(const Graph& graph) {
   return !graph.states().empty() ||
          std::ranges::any_of(graph.inputs(), [](const Port& p) { return p.donate; });
+}
+
+std::unique_ptr<Graph> without_states(const Graph& graph) {
+  auto step = std::make_unique<Graph>(graph.context());
+  step->reserve(graph.num_nodes(), 0);
+  std::vector<TypeId> types;
+  for (const Node& n : graph.nodes()) {
+    types.clear();
+    for (uint32_t r = 0; r < n.num_results; ++r) {
+      types.push_back(graph.type_id(ValueId(n.first_result.index + r)));
+    }
+    step->append(n.op, graph.operands(n), n.attrs, types, n.loc);
+  }
+  for (const Port& p : graph.inputs()) step->add_input(p.name, p.value, p.donate);
+  for (const Port& p : graph.outputs()) step->add_output(p.name, p.value);
+  return step;
+}
+
+// The states form chains and cycles, each taking the memory of the next; at the end of a chain is one that
+// the run writes. Trading places along a chain from its head brings each what it takes.
+StateFlow::StateFlow(const Graph& graph) : written(graph.states().size()) {
+  const std::vector<uint32_t> source = sources(graph);
+  std::vector<bool> has_taker(source.size()), done(source.size());
+  for (uint32_t s = 0; s < source.size(); ++s) {
+    written[s] = source[s] == kNone;
+    if (source[s] != kNone) has_taker[source[s]] = true;
+  }
+  const auto follow = [&](uint32_t head) {
+    for (uint32_t s = head; !done[s]; s = source[s]) {
+      done[s] = true;
+      if (written[s]) {
+        swaps.emplace_back(2 * s, 2 * s + 1);
+        return;
+      }
+      if (!done[source[s]]) swaps.emplace_back(2 * s, 2 * source[s]);
+    }
+  };
+  for (uint32_t s = 0; s < source.size(); ++s) {
+    if (!has_taker[s]) follow(s);
+  }
+  for (uint32_t s = 0; s < source.size(); ++s) follow(s);  // what is left are cycles
+}
+
+std::vector<bool> unwritten_outputs(const Graph& graph) {
+  const StateFlow flow(graph);
+  std::vector<bool> unwritten(graph.outputs().size());
+  for (size_t s = 0; s < graph.states().size(); ++s) {
+    const uint32_t output = graph.states()[s].output;
+    if (output != State::kUnchanged) unwritten[output] = !flow.written[s];
+  }
+  return unwritten;
 }
 
 CallPorts::CallPorts(const Graph& graph) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "frame.h"
+#include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::lower {
@@ -40,7 +41,9 @@ OutputCopies place_outputs(PlanWriter& w) {
   };
   OutputCopies result;
   std::vector<bool> taken(graph.num_values(), false);
+  const std::vector<bool> unwritten = unwritten_outputs(graph);
   for (uint32_t i = 0; i < graph.outputs().size(); ++i) {
+    if (unwritten[i]) continue;  // the memory of states trades places instead
     const ValueId v = graph.outputs()[i].value;
     const ValueId root = w.groups().storage[v.index];
     const Op op = graph.producer_node(root).op;

@@ -13,9 +13,8 @@ using namespace gcomp::rt;
 
 namespace {
 
-// The first versions of these structs end here; callers may know less than we do, never less than
+// The first version of this struct ends here; callers may know less than we do, never less than
 // this.
-constexpr uint64_t kTensorBytes = sizeof(gcomp_tensor);
 constexpr uint64_t kOptionsBytes = offsetof(gcomp_options, trace_data);
 
 uint32_t usable_cpus() {
@@ -118,6 +117,7 @@ gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
   if (status != GCOMP_OK) return status;
   if (!allocate_tables(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   fill_tables(c);
+  if (!make_states(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   c.parallel.host_data = options.pool_data;
   c.parallel.host_parallel_for = options.parallel_for;
   c.trace = options.trace;
@@ -176,17 +176,25 @@ gcomp_status prepare_outputs(gcomp_context& c) {
   return check_aliases(c);
 }
 
-gcomp_status execute_steps(gcomp_context& c) {
+// `moved`: inputs, outputs or states lie elsewhere than in the last run.
+gcomp_status execute_steps(gcomp_context& c, bool moved) {
+  const gcomp_status status = prepare_states(c);
+  if (status != GCOMP_OK) return status;
+  if (moved) place_io_views(c);
   DefaultFloatingPoint floating_point;
   return execute(c);
 }
 
 gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outputs) {
-  if (same_as_last_run(c, num_inputs, num_outputs)) return execute_steps(c);
+  gcomp_status status = GCOMP_OK;
+  if (same_as_last_run(c, num_inputs, num_outputs)) {
+    status = execute_steps(c, c.plan->states.count != 0);
+    if (status == GCOMP_OK) commit_states(c);
+    return status;
+  }
   const Plan& plan = *c.plan;
   c.repeatable = c.copied = false;
-  gcomp_status status =
-      check_arrays(c, "input", c.run_inputs, num_inputs, plan.inputs.count, &c.input_stride);
+  status = check_arrays(c, "input", c.run_inputs, num_inputs, plan.inputs.count, &c.input_stride);
   if (status == GCOMP_OK) {
     status =
         check_arrays(c, "output", c.run_outputs, num_outputs, plan.outputs.count, &c.output_stride);
@@ -195,12 +203,22 @@ gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outp
   if (status == GCOMP_OK) status = check_outputs(c);
   if (status == GCOMP_OK) status = prepare_outputs(c);
   if (status != GCOMP_OK) return status;
-  place_io_views(c);
-  status = execute_steps(c);
+  status = execute_steps(c, true);
   if (status != GCOMP_OK) return status;
   deliver_outputs(c);
+  commit_states(c);
   remember_run(c);
   return GCOMP_OK;
+}
+
+// One call at a time on a context.
+template <class Call>
+gcomp_status exclusively(gcomp_context* c, Call call) {
+  if (__atomic_exchange_n(&c->busy, 1, __ATOMIC_ACQUIRE) != 0) return GCOMP_ERROR_BUSY;
+  c->message[0] = 0;
+  const gcomp_status status = call();
+  __atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
+  return status;
 }
 
 }  // namespace
@@ -250,6 +268,7 @@ void gcomp_rt_destroy(gcomp_context* c) {
   put_blocks(a, c->output_owned, plan.outputs.count);
   put_blocks(a, c->output_staging, plan.outputs.count);
   put_blocks(a, c->owned, c->num_owned);
+  put_states(*c);
   if (plan.pool_sources.count != 0) a.put(c->pool);
   void* const tables[] = {c->values,        c->buffers, c->call_buffers, c->last_extents,
                           c->output_staged, c->ranges,  c->last_tensors, c->pack_scratch.data};
@@ -261,19 +280,42 @@ void gcomp_rt_destroy(gcomp_context* c) {
 gcomp_status gcomp_rt_run(gcomp_context* c, const gcomp_tensor* inputs, uint32_t num_inputs,
                           gcomp_tensor* outputs, uint32_t num_outputs) {
   if (c == nullptr) return GCOMP_ERROR_NULL;
-  if (__atomic_exchange_n(&c->busy, 1, __ATOMIC_ACQUIRE) != 0) return GCOMP_ERROR_BUSY;
-  c->message[0] = 0;
-  c->run_inputs = inputs;
-  c->run_outputs = outputs;
-  const gcomp_status status = run_locked(*c, num_inputs, num_outputs);
-  __atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
-  return status;
+  return exclusively(c, [&] {
+    c->run_inputs = inputs;
+    c->run_outputs = outputs;
+    return run_locked(*c, num_inputs, num_outputs);
+  });
+}
+
+gcomp_status gcomp_rt_get_state(gcomp_context* c, uint32_t state, gcomp_tensor* value) {
+  if (c == nullptr) return GCOMP_ERROR_NULL;
+  return exclusively(c, [&] { return get_state(*c, state, value); });
+}
+
+gcomp_status gcomp_rt_set_state(gcomp_context* c, uint32_t state, const gcomp_tensor* value) {
+  if (c == nullptr) return GCOMP_ERROR_NULL;
+  return exclusively(c, [&] { return set_state(*c, state, value); });
+}
+
+gcomp_status gcomp_rt_reset_states(gcomp_context* c) {
+  if (c == nullptr) return GCOMP_ERROR_NULL;
+  return exclusively(c, [&] {
+    reset_states(*c);
+    return GCOMP_OK;
+  });
 }
 
 const char* gcomp_rt_last_error(const gcomp_context* c) {
   return c == nullptr ? "the context is null" : c->message;
 }
 
-const gcomp_functions gcomp_rt_functions = {
-    sizeof(gcomp_functions), gcomp_rt_describe, gcomp_rt_create, gcomp_rt_destroy, gcomp_rt_run,
-    gcomp_rt_last_error,     status_name};
+const gcomp_functions gcomp_rt_functions = {sizeof(gcomp_functions),
+                                            gcomp_rt_describe,
+                                            gcomp_rt_create,
+                                            gcomp_rt_destroy,
+                                            gcomp_rt_run,
+                                            gcomp_rt_last_error,
+                                            status_name,
+                                            gcomp_rt_get_state,
+                                            gcomp_rt_set_state,
+                                            gcomp_rt_reset_states};

@@ -17,6 +17,8 @@ namespace gcomp::rt {
 inline constexpr uint32_t kMaxThreads = 1024;
 inline constexpr int kLayouts = 4;  // arena layouts remembered per segment
 inline constexpr uint16_t kMaxRank = 64;
+// The first version of the struct ends here; callers may know less than we do, never less than this.
+inline constexpr uint64_t kTensorBytes = sizeof(gcomp_tensor);
 
 // ---- memory ----
 
@@ -105,6 +107,13 @@ struct Layout {
   uint64_t used_at;  // 0: empty
 };
 
+// A state's memory: its value, and where a run writes the new one. Blocks of 0 bytes are not the context's
+// own: the initial value, in the artifact's constants.
+struct StateMemory {
+  Block pieces[2];
+  bool has_value;
+};
+
 struct SegmentState {
   Block arena;
   Layout layouts[kLayouts];
@@ -142,11 +151,13 @@ struct gcomp_context {
   bool* output_staged;
   gcomp::rt::Block* owned;  // kOwned buffers, by buffer index
   uint32_t num_owned;
+  gcomp::rt::StateMemory* states;
 
   struct Range {
     uintptr_t begin, end;
     uint32_t tensor;
     bool output;
+    bool written;  // outputs and donated inputs
   };
   Range* ranges;  // inputs and outputs of the current run
 
@@ -196,6 +207,15 @@ gcomp_status check_alias_of(gcomp_context& c, uint32_t output);  // just prepare
 void forget_output(gcomp_context& c, uint32_t output);  // before it is prepared again (loops)
 void deliver_outputs(gcomp_context& c);
 
+// states.cpp
+bool make_states(gcomp_context& c);  // with their initial values
+void put_states(const gcomp_context& c);
+gcomp_status prepare_states(gcomp_context& c);  // before a run, once the extents are known
+void commit_states(gcomp_context& c);           // after one that succeeded
+gcomp_status get_state(gcomp_context& c, uint32_t state, gcomp_tensor* value);
+gcomp_status set_state(gcomp_context& c, uint32_t state, const gcomp_tensor* value);
+void reset_states(gcomp_context& c);
+
 // strided.cpp: between a strided tensor and dense row-major memory.
 void gather_strided(void* dense, const void* data, int rank, const int64_t* extents,
                     const int64_t* strides, uint32_t element);
@@ -228,5 +248,8 @@ void gcomp_rt_destroy(gcomp_context* context);
 gcomp_status gcomp_rt_run(gcomp_context* context, const gcomp_tensor* inputs, uint32_t num_inputs,
                           gcomp_tensor* outputs, uint32_t num_outputs);
 const char* gcomp_rt_last_error(const gcomp_context* context);
+gcomp_status gcomp_rt_get_state(gcomp_context* context, uint32_t state, gcomp_tensor* value);
+gcomp_status gcomp_rt_set_state(gcomp_context* context, uint32_t state, const gcomp_tensor* value);
+gcomp_status gcomp_rt_reset_states(gcomp_context* context);
 void gcomp_rt_remember_path(gcomp::rt::WeightsState* state);
 }

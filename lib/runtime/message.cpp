@@ -36,6 +36,7 @@ const char* status_name(gcomp_status status) {
     case GCOMP_ERROR_BUSY: return "GCOMP_ERROR_BUSY";
     case GCOMP_ERROR_ABI: return "GCOMP_ERROR_ABI";
     case GCOMP_ERROR_PLAN: return "GCOMP_ERROR_PLAN";
+    case GCOMP_ERROR_STATE: return "GCOMP_ERROR_STATE";
   }
   return "unknown status";
 }

@@ -1,17 +1,10 @@
 // The caller's tensors: every check of inputs and outputs, the symbols' values, memory for outputs,
 // strided copies.
 
-#include "context.h"
+#include "tensors.h"
 
 namespace gcomp::rt {
-namespace {
 
-#define TENSOR "%s \"%s\" (number %u)"
-#define TENSOR_ARGUMENTS(side, tensor, i) side, plan_string(*c.plan, (tensor).name), (i)
-
-using LongLong = long long;
-
-// struct_size .. device: what inputs and outputs have in common. `fill_dtype`: bits 0 is allowed.
 gcomp_status check_header(gcomp_context& c, const char* side, const PlanTensor& declared,
                           uint32_t i, const gcomp_tensor& t, uint64_t stride, bool fill_dtype) {
   if (t.struct_size != stride) {
@@ -44,7 +37,6 @@ gcomp_status check_header(gcomp_context& c, const char* side, const PlanTensor& 
   return GCOMP_OK;
 }
 
-// The number of bytes; false if it does not fit.
 bool dense_bytes(const int64_t* extents, int rank, uint32_t element, uint64_t* bytes) {
   uint64_t n = element;
   bool overflow = false, empty = false;
@@ -64,6 +56,8 @@ bool is_dense(const gcomp_tensor& t, const int64_t* extents, uint32_t element) {
   }
   return true;
 }
+
+namespace {
 
 // First and one-past-last byte offsets that a strided tensor touches; false if they do not fit.
 bool strided_range(const gcomp_tensor& t, const int64_t* extents, uint32_t element, int64_t* low,
@@ -95,6 +89,8 @@ bool overlaps_itself(const gcomp_tensor& t, const int64_t* extents, uint32_t ele
   }
   return false;
 }
+
+}  // namespace
 
 gcomp_status check_data(gcomp_context& c, const char* side, const PlanTensor& declared, uint32_t i,
                         const gcomp_tensor& t, uint64_t needed, bool check_capacity) {
@@ -140,19 +136,21 @@ gcomp_status check_strides(gcomp_context& c, const char* side, const PlanTensor&
   return GCOMP_OK;
 }
 
-gcomp_status bad_extent(gcomp_context& c, const PlanTensor& declared, uint32_t i, uint32_t axis,
-                        int64_t given, int64_t wanted) {
+gcomp_status bad_extent(gcomp_context& c, const char* side, const PlanTensor& declared, uint32_t i,
+                        uint32_t axis, int64_t given, int64_t wanted) {
   const PlanDim& dim = table<PlanDim>(*c.plan, c.plan->dims)[declared.first_dim + axis];
   if (dim.mode == DimMode::kConstant) {
     return fail(c, GCOMP_ERROR_SHAPE, TENSOR ": extent of axis %u is %lld, %lld was declared",
-                TENSOR_ARGUMENTS("input", declared, i), axis, static_cast<LongLong>(given),
+                TENSOR_ARGUMENTS(side, declared, i), axis, static_cast<LongLong>(given),
                 static_cast<LongLong>(wanted));
   }
   return fail(c, GCOMP_ERROR_SYMBOL,
               TENSOR ": extent of axis %u is %lld, but %s is %lld by the other inputs",
-              TENSOR_ARGUMENTS("input", declared, i), axis, static_cast<LongLong>(given),
+              TENSOR_ARGUMENTS(side, declared, i), axis, static_cast<LongLong>(given),
               plan_string(*c.plan, dim.text), static_cast<LongLong>(wanted));
 }
+
+namespace {
 
 // Fixed extents are checked, those that define symbols are taken.
 gcomp_status take_extents(gcomp_context& c, const PlanTensor& declared, uint32_t i,
@@ -166,7 +164,7 @@ gcomp_status take_extents(gcomp_context& c, const PlanTensor& declared, uint32_t
                   TENSOR_ARGUMENTS("input", declared, i), d, static_cast<LongLong>(extent));
     }
     if (dims[d].mode == DimMode::kConstant && extent != c.values[dims[d].value]) {
-      return bad_extent(c, declared, i, d, extent, c.values[dims[d].value]);
+      return bad_extent(c, "input", declared, i, d, extent, c.values[dims[d].value]);
     }
     if (extent == last[d]) continue;
     c.extents_valid = false;
@@ -175,40 +173,47 @@ gcomp_status take_extents(gcomp_context& c, const PlanTensor& declared, uint32_t
   return GCOMP_OK;
 }
 
-// Extents that are expressions, or symbols defined by another input.
-gcomp_status check_expressions(gcomp_context& c) {
-  const Plan& plan = *c.plan;
-  const PlanTensor* const inputs = table<PlanTensor>(plan, plan.inputs);
-  const PlanDim* const dims = table<PlanDim>(plan, plan.dims);
-  for (uint32_t i = 0; i < plan.inputs.count; ++i) {
-    for (uint32_t d = 0; d < inputs[i].rank; ++d) {
-      const PlanDim& dim = dims[inputs[i].first_dim + d];
-      const int64_t extent = c.last_extents[inputs[i].first_dim + d];
-      if (dim.mode == DimMode::kCheck && c.values[dim.value] != extent) {
-        return bad_extent(c, inputs[i], i, d, extent, c.values[dim.value]);
-      }
+// Extents that are expressions, or symbols defined by another tensor.
+gcomp_status check_expressions(gcomp_context& c, const char* side, const PlanTensor& declared,
+                               uint32_t i) {
+  const PlanDim* const dims = table<PlanDim>(*c.plan, c.plan->dims) + declared.first_dim;
+  for (uint32_t d = 0; d < declared.rank; ++d) {
+    const int64_t extent = c.last_extents[declared.first_dim + d];
+    if (dims[d].mode == DimMode::kCheck && c.values[dims[d].value] != extent) {
+      return bad_extent(c, side, declared, i, d, extent, c.values[dims[d].value]);
     }
   }
   return GCOMP_OK;
 }
 
-void define_symbols(gcomp_context& c) {
+gcomp_status check_all_expressions(gcomp_context& c) {
   const Plan& plan = *c.plan;
   const PlanTensor* const inputs = table<PlanTensor>(plan, plan.inputs);
-  const PlanDim* const dims = table<PlanDim>(plan, plan.dims);
-  for (uint32_t i = 0; i < plan.inputs.count; ++i) {
-    for (uint32_t d = inputs[i].first_dim; d < inputs[i].first_dim + inputs[i].rank; ++d) {
-      if (dims[d].mode == DimMode::kDefine) c.values[dims[d].value] = c.last_extents[d];
-    }
+  const PlanState* const states = table<PlanState>(plan, plan.states);
+  gcomp_status status = GCOMP_OK;
+  for (uint32_t i = 0; i < plan.inputs.count && status == GCOMP_OK; ++i) {
+    status = check_expressions(c, "input", inputs[i], i);
+  }
+  for (uint32_t s = 0; s < plan.states.count && status == GCOMP_OK; ++s) {
+    status = check_expressions(c, "state", states[s].tensor, s);
+  }
+  return status;
+}
+
+// Of inputs and states; no extent of an output defines a symbol.
+void define_symbols(gcomp_context& c) {
+  const PlanDim* const dims = table<PlanDim>(*c.plan, c.plan->dims);
+  for (uint32_t d = 0; d < c.plan->dims.count; ++d) {
+    if (dims[d].mode == DimMode::kDefine) c.values[dims[d].value] = c.last_extents[d];
   }
 }
 
 void add_range(gcomp_context& c, const void* data, int64_t low, int64_t high, uint32_t tensor,
-               bool output) {
+               bool output, bool written) {
   if (low == high) return;
   const uintptr_t base = reinterpret_cast<uintptr_t>(data);
   c.ranges[c.num_ranges++] = {base + static_cast<uintptr_t>(low),
-                              base + static_cast<uintptr_t>(high), tensor, output};
+                              base + static_cast<uintptr_t>(high), tensor, output, written};
 }
 
 gcomp_status take_data(gcomp_context& c, const PlanTensor& declared, uint32_t i,
@@ -231,7 +236,7 @@ gcomp_status take_data(gcomp_context& c, const PlanTensor& declared, uint32_t i,
     status = check_data(c, "input", declared, i, t, static_cast<uint64_t>(high), t.capacity != 0);
   }
   if (status != GCOMP_OK) return status;
-  add_range(c, t.data, low, high, i, false);
+  add_range(c, t.data, low, high, i, false, declared.donated != 0);
   if (!strided) return GCOMP_OK;
   c.copied = true;
   if (!c.input_copies[i].ensure(c.allocator, bytes)) {
@@ -273,7 +278,7 @@ gcomp_status use_callers(gcomp_context& c, const PlanTensor& declared, uint32_t 
     status = check_data(c, "output", declared, o, t, static_cast<uint64_t>(high), true);
   }
   if (status != GCOMP_OK) return status;
-  add_range(c, t.data, low, high, o, true);
+  add_range(c, t.data, low, high, o, true, true);
   if (!strided) return GCOMP_OK;
   if (!c.output_staging[o].ensure(c.allocator, bytes)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory for output \"%s\"",
@@ -286,12 +291,14 @@ gcomp_status use_callers(gcomp_context& c, const PlanTensor& declared, uint32_t 
 
 gcomp_status alias_error(gcomp_context& c, const gcomp_context::Range& a,
                          const gcomp_context::Range& b) {
-  const auto& out = a.output ? a : b;
-  const auto& other = a.output ? b : a;
+  const bool a_first = a.output || (a.written && !b.output);
+  const auto& first = a_first ? a : b;
+  const auto& other = a_first ? b : a;
   const PlanTensor* const inputs = table<PlanTensor>(*c.plan, c.plan->inputs);
   const PlanTensor* const outputs = table<PlanTensor>(*c.plan, c.plan->outputs);
   return fail(c, GCOMP_ERROR_ALIAS, TENSOR " shares memory with %s \"%s\"",
-              TENSOR_ARGUMENTS("output", outputs[out.tensor], out.tensor),
+              TENSOR_ARGUMENTS(first.output ? "output" : "donated input",
+                               (first.output ? outputs : inputs)[first.tensor], first.tensor),
               other.output ? "output" : "input",
               plan_string(*c.plan, (other.output ? outputs : inputs)[other.tensor].name));
 }
@@ -356,20 +363,24 @@ gcomp_status take_inputs(gcomp_context& c) {
   if (c.extents_valid) return GCOMP_OK;
   define_symbols(c);
   gcomp_status status = evaluate_segment(c, 0);
-  if (status == GCOMP_OK) status = check_expressions(c);
+  if (status == GCOMP_OK) status = check_all_expressions(c);
   c.extents_valid = status == GCOMP_OK;
   return status;
 }
 
+namespace {
+
+bool same_tensors(const gcomp_tensor* now, const gcomp_tensor* last, uint32_t n) {
+  return n == 0 || (now != nullptr && memcmp(now, last, n * sizeof *now) == 0);
+}
+
+}  // namespace
+
 bool same_as_last_run(const gcomp_context& c, uint32_t num_inputs, uint32_t num_outputs) {
   const Plan& plan = *c.plan;
   if (!c.repeatable || num_inputs != plan.inputs.count || num_outputs != plan.outputs.count ||
-      c.run_inputs == nullptr || c.run_outputs == nullptr) {
-    return false;
-  }
-  const gcomp_tensor* const last_outputs = c.last_tensors + num_inputs;
-  if (memcmp(c.run_inputs, c.last_tensors, num_inputs * sizeof(gcomp_tensor)) != 0 ||
-      memcmp(c.run_outputs, last_outputs, num_outputs * sizeof(gcomp_tensor)) != 0) {
+      !same_tensors(c.run_inputs, c.last_tensors, num_inputs) ||
+      !same_tensors(c.run_outputs, c.last_tensors + num_inputs, num_outputs)) {
     return false;
   }
   const PlanTensor* const inputs = table<PlanTensor>(plan, plan.inputs);
@@ -394,13 +405,13 @@ void remember_run(gcomp_context& c) {
   const Plan& plan = *c.plan;
   const uint64_t num_inputs = plan.inputs.count, num_outputs = plan.outputs.count;
   c.repeatable = false;
-  if (plan.segments.count != 1 || c.copied || num_inputs == 0 || num_outputs == 0 ||
+  if (plan.segments.count != 1 || c.copied || num_inputs + num_outputs == 0 ||
       c.input_stride != sizeof(gcomp_tensor) || c.output_stride != sizeof(gcomp_tensor)) {
     return;
   }
   gcomp_tensor* const last_outputs = c.last_tensors + num_inputs;
-  memcpy(c.last_tensors, c.run_inputs, num_inputs * sizeof(gcomp_tensor));
-  memcpy(last_outputs, c.run_outputs, num_outputs * sizeof(gcomp_tensor));
+  if (num_inputs != 0) memcpy(c.last_tensors, c.run_inputs, num_inputs * sizeof(gcomp_tensor));
+  if (num_outputs != 0) memcpy(last_outputs, c.run_outputs, num_outputs * sizeof(gcomp_tensor));
   for (uint64_t i = 0; i < num_inputs + num_outputs; ++i) {
     if (c.last_tensors[i].strides != nullptr) return;
   }
@@ -450,20 +461,20 @@ gcomp_status prepare_output(gcomp_context& c, uint32_t o) {
   return lent ? use_owned(c, declared, o, t, bytes) : use_callers(c, declared, o, t, bytes);
 }
 
-// Sweep over all ranges by address; inputs may overlap each other.
+// Sweep over all ranges by address; inputs that are only read may overlap each other.
 gcomp_status check_aliases(gcomp_context& c) {
   sort_ranges(c.ranges, c.num_ranges);
-  const gcomp_context::Range *reach_in = nullptr,
-                             *reach_out = nullptr;  // those that reach farthest
+  const gcomp_context::Range *reach_read = nullptr,
+                             *reach_written = nullptr;  // those that reach farthest
   for (uint32_t k = 0; k < c.num_ranges; ++k) {
     const gcomp_context::Range& r = c.ranges[k];
-    if (reach_out != nullptr && r.begin < reach_out->end && !allowed(c, r, *reach_out)) {
-      return alias_error(c, r, *reach_out);
+    const gcomp_context::Range* const others[] = {reach_written, r.written ? reach_read : nullptr};
+    for (const gcomp_context::Range* other : others) {
+      if (other != nullptr && r.begin < other->end && !allowed(c, r, *other)) {
+        return alias_error(c, r, *other);
+      }
     }
-    if (r.output && reach_in != nullptr && r.begin < reach_in->end && !allowed(c, r, *reach_in)) {
-      return alias_error(c, r, *reach_in);
-    }
-    const gcomp_context::Range*& reach = r.output ? reach_out : reach_in;
+    const gcomp_context::Range*& reach = r.written ? reach_written : reach_read;
     if (reach == nullptr || r.end > reach->end) reach = &r;
   }
   return GCOMP_OK;

@@ -1,6 +1,7 @@
 #pragma once
 // Small artifacts for the tests: plans built by hand over the kernels of kernels.c.
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -90,6 +91,12 @@ class Model {
     data_.plan = &image_.plan();
     data_.kernels = kernels_.data();
     data_.info = &info_;
+    constants_.resize(image_.inline_bytes / sizeof(Line) + 1);
+    for (const PlanConstant& c : image_.constants) {
+      auto* const to = reinterpret_cast<std::byte*>(constants_.data()) + c.offset;
+      if (!c.data.empty()) std::memcpy(to, c.data.data(), c.data.size());
+    }
+    data_.constants = reinterpret_cast<const char*>(constants_.data());
     descriptor_.struct_size = sizeof descriptor_;
     descriptor_.magic = GCOMP_MAGIC;
     descriptor_.abi_version = GCOMP_ABI_VERSION;
@@ -110,6 +117,10 @@ class Model {
   std::unique_ptr<Artifact> artifact_;
 #ifdef GCOMP_TEST_IN_PROCESS
   std::vector<rt::KernelFn> kernels_;
+  struct alignas(rt::kBufferAlignment) Line {
+    char bytes[rt::kBufferAlignment];
+  };
+  std::vector<Line> constants_;
   rt::ArtifactInfo info_ = {};
   rt::ArtifactData data_ = {};
 #endif

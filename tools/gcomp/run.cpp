@@ -16,6 +16,10 @@ void run_command(const Arguments& arguments) {
   parser->add_option("--inputs", o.inputs, "Arrays by name, or input_0, input_1, ...")
       ->type_name("NPZ");
   parser->add_option("--outputs", o.outputs, "Where the results go, by name")->type_name("NPZ");
+  parser->add_option("--states", o.states, "States to begin with; others have their initial values")
+      ->type_name("NPZ");
+  parser->add_option("--states-out", o.states_out, "Where the states go after the last run")
+      ->type_name("NPZ");
   parser->add_option("--repeat", o.repeat, "Run N times more and print the time")
       ->type_name("N")
       ->check(CLI::Range(0, 1000000000));

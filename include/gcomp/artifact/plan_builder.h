@@ -14,8 +14,8 @@
 //   PlanImage image = b.finish();
 //
 // Rules for the caller:
-//  - All inputs before outputs before steps; a symbol of an input must be an extent of its own of
-//  some input (composite
+//  - All inputs and states before outputs and new states before steps; a symbol of an input must be an extent of its own of
+//  some input or state (composite
 //    extents are then checked against it).
 //  - A call's grain 0 runs the whole range on one thread; else it is the least number of iterations
 //  worth a task.
@@ -124,10 +124,19 @@ class PlanBuilder {
   PlanValue max(PlanValue a, PlanValue b) { return op(rt::DimOp::kMax, a, b); }
 
   // Buffers.
-  PlanBufferId input(std::string name, DType dtype, std::vector<PlanExtent> extents);
+  PlanBufferId input(std::string name, DType dtype, std::vector<PlanExtent> extents,
+                     bool donated = false);
   // alias: the input whose memory the caller may give for this output as well.
   PlanBufferId output(std::string name, DType dtype, std::vector<PlanExtent> extents,
                       uint32_t alias = rt::kNone);
+  // States, by number: the buffer of the value before the run, that of the new value (where
+  // steps write one), the initial value (a constant; without it, it must be set), and which pieces of
+  // memory trade places after a run (plan.h).
+  PlanBufferId state(uint32_t number, std::string name, DType dtype,
+                     std::vector<PlanExtent> extents);
+  PlanBufferId next_state(uint32_t state);
+  void initial_state(uint32_t state, PlanBufferId constant, std::span<const int64_t> extents);
+  void swap_states(uint32_t piece, uint32_t other);
   PlanBufferId constant(std::span<const std::byte> data);
   PlanBufferId temporary(PlanValue bytes);
   PlanBufferId view(PlanBufferId base, PlanValue byte_offset);  // base: not owned()

@@ -2,7 +2,7 @@
 // A lowered module as one straight-line function: for tiny graphs, where stepping through a plan would
 // be a noticeable part of a call. The plan that goes with it checks tensors as ever and has one step,
 // which calls the function as a kernel whose buffers are the whole buffer table:
-//   inputs, outputs, constants, status, arena
+//   inputs, outputs (those of states among them), constants, status, arena
 // Everything runs on the caller's thread; results are the same bits as the plan's, but
 // for the sign and payload of NaNs.
 

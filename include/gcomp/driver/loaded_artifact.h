@@ -35,6 +35,11 @@ class LoadedArtifact {
 
   const std::vector<PortInfo>& inputs() const { return inputs_; }
   const std::vector<PortInfo>& outputs() const { return outputs_; }
+  const std::vector<PortInfo>& states() const { return states_; }
+
+  // What runs keep and replace, in the order of states(). UserError (kRun) as run().
+  std::vector<Constant> get_states();
+  void set_state(size_t i, const Constant& value);
 
   // Inputs in order; uint16 is taken for bfloat16. UserError (kRun) with the artifact's own message.
   std::vector<Constant> run(std::span<const Constant> inputs);
@@ -51,6 +56,7 @@ class LoadedArtifact {
   class Trace;
   void check(gcomp_status status);
   void check_inputs(std::span<const Constant> inputs) const;
+  void check_dtype(const char* what, const PortInfo& port, DType given) const;
 
   std::string path_;
   void* handle_ = nullptr;
@@ -58,6 +64,7 @@ class LoadedArtifact {
   gcomp_context* context_ = nullptr;
   std::vector<PortInfo> inputs_;
   std::vector<PortInfo> outputs_;
+  std::vector<PortInfo> states_;
   std::unique_ptr<Trace> trace_;
 };
 

@@ -13,6 +13,8 @@ struct RunOptions {
   CompileOptions compile;  // its input is what runs: an artifact, or a graph, compiled on the way
   Path inputs;             // .npz; empty: none
   Path outputs;            // .npz; empty: not kept
+  Path states;             // .npz: before the first run; empty: the initial ones
+  Path states_out;         // .npz: after the last run; empty: not kept
   int threads = 0;         // of the run; 0: the runtime's choice
   int repeat = 0;          // further timed runs
   bool kernel_times = false;

@@ -125,18 +125,35 @@ class Context {
 
   // Extents, and data where the context lends memory, are written into `outputs`.
   void run(const std::vector<gcomp_tensor>& inputs, std::vector<gcomp_tensor>& outputs) {
-    const gcomp_status status = try_run(inputs, outputs);
-    if (status != GCOMP_OK) throw ArtifactError(status, last_error());
+    check(try_run(inputs, outputs));
   }
   gcomp_status try_run(const std::vector<gcomp_tensor>& inputs,
                        std::vector<gcomp_tensor>& outputs) noexcept {
     return functions_->run(context_, inputs.data(), static_cast<uint32_t>(inputs.size()),
                            outputs.data(), static_cast<uint32_t>(outputs.size()));
   }
+  // States, by their number in the signature. get_state lends memory of the context, valid until its next
+  // run, set_state or reset_states, unless `value` brings its own.
+  void get_state(uint32_t state, gcomp_tensor& value) {
+    check(state_functions().get_state(context_, state, &value));
+  }
+  void set_state(uint32_t state, const gcomp_tensor& value) {
+    check(state_functions().set_state(context_, state, &value));
+  }
+  void reset_states() { check(state_functions().reset_states(context_)); }
+
   std::string last_error() const { return functions_->last_error(context_); }
   gcomp_context* get() const { return context_; }
 
  private:
+  void check(gcomp_status status) const {
+    if (status != GCOMP_OK) throw ArtifactError(status, last_error());
+  }
+  const gcomp_functions& state_functions() const {
+    if (functions_->struct_size >= sizeof *functions_) return *functions_;
+    throw ArtifactError(GCOMP_ERROR_ABI, "the artifact was made before there were states");
+  }
+
   const gcomp_functions* functions_;
   gcomp_context* context_ = nullptr;
 };

@@ -25,6 +25,10 @@
 // num_static_scalars) are immediate (int64 or bit patterns); the others are copied from `values`
 // (pool_sources) when their segment is evaluated.
 //
+// STATES live between runs. State s has two pieces of memory, numbered 2 * s (its value) and 2 * s + 1 (where
+// a run writes the new one); after a run that succeeded they trade places as `state_swaps` says. A context
+// begins with the initial values, which stay where they are in the artifact until they are replaced.
+//
 // STEPS are 32-bit words, variable length; jump targets are word offsets, so nested bodies (cond,
 // loop) need no recursion. Lifetimes count steps, not words.
 
@@ -36,7 +40,7 @@ namespace gcomp::rt {
 using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
 
 inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
-inline constexpr uint32_t kPlanVersion = 2;
+inline constexpr uint32_t kPlanVersion = 3;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
 
@@ -77,27 +81,38 @@ struct DimInstruction {
   uint32_t a, b;  // values
 };
 
-// How one extent of an input is checked.
+// How one extent of an input or state is checked.
 enum class DimMode : uint32_t {
   kConstant,  // must equal the value, a constant
   kDefine,    // defines the symbol `value`
-  kCheck,     // must equal the value, known once all inputs were read
+  kCheck,     // must equal the value, known once all inputs and states were read
 };
 
 struct PlanDim {
   uint32_t value;
-  DimMode mode;   // inputs; outputs: unused (0)
+  DimMode mode;   // inputs and states; outputs: unused (0)
   uint32_t text;  // string: the expression, for messages and describe
 };
 
-struct PlanTensor {    // an input or output
+struct PlanTensor {    // an input, output or state
   uint32_t name;       // string
   uint32_t buffer;     // its buffer
   uint32_t first_dim;  // in dims
   uint16_t rank;
   PlanDType dtype;
-  uint8_t reserved;
-  uint32_t alias;  // outputs: the input whose memory it may share, or kNone
+  uint8_t donated;  // inputs: 1: a run may overwrite the caller's memory
+  uint32_t alias;   // outputs: the input whose memory it may share, or kNone
+};
+
+struct PlanState {
+  PlanTensor tensor;        // its buffer holds the value before the run
+  uint32_t next;            // the buffer for the new value, or kNone: no step writes it
+  uint32_t initial;         // the constant buffer of the initial value, or kNone
+  uint32_t initial_extent;  // in initial_extents: the first of that value's extents
+};
+
+struct PlanSwap {
+  uint32_t a, b;  // pieces of states' memory
 };
 
 enum class BufferKind : uint8_t {
@@ -106,6 +121,7 @@ enum class BufferKind : uint8_t {
   kOutput,    // index = output
   kConstant,  // index = 0: read-only data of the artifact, 1: mapped weights; at `offset`
   kView,      // of buffer `index` (a smaller number), at byte offset value `offset_value`
+  kState,     // index = piece of a state's memory
   kOwned,     // allocated by itself through a reserve step, survives evaluation of segments:
               // loop-carried values
   kStatus,  // one int64, INT64_MAX before a step: a kernel fails by lowering it to a code >= 0 (see
@@ -191,12 +207,16 @@ struct Plan {
   PlanTable buffers;         // PlanBuffer
   PlanTable arena_buffers;   // uint32: buffers
   PlanTable views;           // uint32: buffers, views of arena buffers, by segment
-  PlanTable io_views;        // uint32: buffers, views of inputs, outputs and constants, bases first
+  PlanTable
+      io_views;  // uint32: buffers, views of inputs, outputs, states and constants, bases first
   PlanTable segment_outputs;  // uint32: outputs
   PlanTable steps;            // uint32: words
   PlanTable messages;         // uint32: strings
   PlanTable symbol_names;     // uint32: strings
-  PlanTable strings;  // char: zero-terminated texts; a "string" is the offset of its first byte
+  PlanTable strings;      // char: zero-terminated texts; a "string" is the offset of its first byte
+  PlanTable states;       // PlanState
+  PlanTable state_swaps;  // PlanSwap
+  PlanTable initial_extents;  // int64
 };
 
 template <class T>

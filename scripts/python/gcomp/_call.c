@@ -21,6 +21,7 @@ typedef struct Value {
   int rank;
   const int64_t* extents; /* -1: not known before the run */
   bool is_known;          /* every extent is */
+  bool is_donated;        /* a run may overwrite its memory */
 } Value;
 
 /* A context and the structs of its calls: used by one call at a time. */
@@ -39,6 +40,7 @@ typedef struct Caller {
   uint32_t num_outputs;
   Value* values; /* inputs, then outputs */
   Frame* idle;   /* in no call; guarded by the interpreter's lock */
+  PyThread_type_lock turn; /* of models with states, which have one context; else null */
 } Caller;
 /* clang-format on */
 
@@ -127,6 +129,7 @@ static PyObject* arrange(Caller* self, PyObject* args, PyObject* named) {
 static bool is_plain(const Value* want, PyObject* value) {
   if (!PyArray_CheckExact(value)) return false;
   PyArrayObject* array = (PyArrayObject*)value;
+  if (want->is_donated && !PyArray_ISWRITEABLE(array)) return false;
   return PyArray_DESCR(array) == want->dtype && PyArray_ISCARRAY_RO(array);
 }
 
@@ -211,6 +214,17 @@ static int fetch_results(Caller* self, Frame* frame, PyObject* results) {
 
 /* ---- the call ---- */
 
+static void take_turn(Caller* self) {
+  if (self->turn == NULL || PyThread_acquire_lock(self->turn, NOWAIT_LOCK)) return;
+  Py_BEGIN_ALLOW_THREADS;
+  PyThread_acquire_lock(self->turn, WAIT_LOCK);
+  Py_END_ALLOW_THREADS;
+}
+
+static void give_turn(Caller* self) {
+  if (self->turn != NULL) PyThread_release_lock(self->turn);
+}
+
 static PyObject* run(Caller* self, Frame* frame, PyObject** row) {
   if (set_inputs(self, frame, row) < 0) return NULL;
   PyObject* results = prepare_results(self, frame);
@@ -240,11 +254,13 @@ static PyObject* call(Caller* self, PyObject* args, PyObject* named) {
   PyObject* row = arrange(self, args, named);
   if (row == NULL) return NULL;
   PyObject* results = NULL;
+  take_turn(self);
   Frame* frame = take_frame(self);
   if (frame != NULL) {
     results = run(self, frame, &row);
     give_frame(self, frame);
   }
+  give_turn(self);
   Py_XDECREF(row);
   return results;
 }
@@ -265,6 +281,7 @@ static int set_values(Value* values, const char* infos, uint64_t info_bytes, PyO
     value->code = info->dtype;
     value->rank = info->rank;
     value->extents = info->extents;
+    value->is_donated = info_bytes >= sizeof *info && (info->flags & GCOMP_DONATED) != 0;
     value->is_known = true;
     for (int axis = 0; axis < info->rank; ++axis) value->is_known &= info->extents[axis] >= 0;
   }
@@ -292,6 +309,10 @@ static PyObject* bind(Caller* self, PyObject* args) {
   self->values =
       PyMem_Calloc((size_t)self->num_inputs + self->num_outputs + 1, sizeof *self->values);
   if (self->values == NULL) return PyErr_NoMemory();
+  if (signature->struct_size >= sizeof *signature && signature->num_states != 0) {
+    self->turn = PyThread_allocate_lock();
+    if (self->turn == NULL) return PyErr_NoMemory();
+  }
   const uint64_t bytes = signature->value_info_size;
   if (set_values(self->values, (const char*)signature->inputs, bytes, inputs) < 0 ||
       set_values(self->values + self->num_inputs, (const char*)signature->outputs, bytes, outputs) <
@@ -311,6 +332,30 @@ static PyObject* forget(Caller* self, PyObject* unused) {
   Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(enter_doc, "_enter(): waits until no call uses the context of a model with states.");
+static PyObject* enter(Caller* self, PyObject* unused) {
+  (void)unused;
+  take_turn(self);
+  Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(leave_doc, "_leave(): calls go on.");
+static PyObject* leave(Caller* self, PyObject* unused) {
+  (void)unused;
+  give_turn(self);
+  Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(new_turn_doc,
+             "_new_turn(): forgets who holds the context: no thread of this process.");
+static PyObject* new_turn(Caller* self, PyObject* unused) {
+  (void)unused;
+  if (self->turn == NULL) Py_RETURN_NONE;
+  self->turn = PyThread_allocate_lock(); /* the old one may be held, then it cannot be freed */
+  if (self->turn == NULL) return PyErr_NoMemory();
+  Py_RETURN_NONE;
+}
+
 static void dealloc(Caller* self) {
   free_frames(self);
   for (size_t i = 0; self->values != NULL && i < (size_t)self->num_inputs + self->num_outputs;
@@ -319,12 +364,16 @@ static void dealloc(Caller* self) {
     Py_XDECREF(self->values[i].name);
   }
   PyMem_Free(self->values);
+  if (self->turn != NULL) PyThread_free_lock(self->turn);
   Py_TYPE(self)->tp_free((PyObject*)self);
 }
 
 static PyMethodDef methods[] = {
     {"_bind", (PyCFunction)bind, METH_VARARGS, bind_doc},
     {"_forget", (PyCFunction)forget, METH_NOARGS, forget_doc},
+    {"_enter", (PyCFunction)enter, METH_NOARGS, enter_doc},
+    {"_leave", (PyCFunction)leave, METH_NOARGS, leave_doc},
+    {"_new_turn", (PyCFunction)new_turn, METH_NOARGS, new_turn_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,6 +7,7 @@ else through ctypes, which costs a few: only data pointers are stored per call, 
 copied out of buffers that are kept.
 """
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -19,6 +20,7 @@ import weakref
 import numpy as np
 
 from ._errors import ModelError
+from ._states import States
 
 try:
     from ._call import Caller as _Caller
@@ -55,6 +57,8 @@ class _ValueInfo(ctypes.Structure):
         ("rank", ctypes.c_int32),
         ("extents", ctypes.POINTER(ctypes.c_int64)),
         ("dims", ctypes.POINTER(ctypes.c_char_p)),
+        ("flags", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     ]
 
 
@@ -67,6 +71,9 @@ class _Signature(ctypes.Structure):
         ("inputs", ctypes.c_void_p),
         ("outputs", ctypes.c_void_p),
         ("value_info_size", ctypes.c_uint64),
+        ("states", ctypes.c_void_p),
+        ("num_states", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     ]
 
 
@@ -88,6 +95,8 @@ class _Options(ctypes.Structure):
 _RUN = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32
 )
+_STATE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+_DONATED = 1
 
 
 class _Functions(ctypes.Structure):
@@ -104,6 +113,9 @@ class _Functions(ctypes.Structure):
         ("run", _RUN),
         ("last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)),
         ("status_name", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int)),
+        ("get_state", _STATE),
+        ("set_state", _STATE),
+        ("reset_states", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
     ]
 
 
@@ -174,10 +186,11 @@ _FAST_ADDRESS = _find_fast_address() or (_SlowMemory(), 0)
 
 
 class ValueInfo:
-    """One input or output: `name`, `dtype` (NumPy's; bfloat16 travels as uint16), `dims` (text: "3", "N",
-    "2*N + 1") and `shape` (None where it depends on the call)."""
+    """One input, output or state: `name`, `dtype` (NumPy's; bfloat16 travels as uint16), `dims` (text: "3",
+    "N", "2*N + 1"), `shape` (None where it depends on the call) and `donated` (an input whose memory a call
+    may overwrite)."""
 
-    def __init__(self, c):
+    def __init__(self, c, flags):
         self.name = c.name.decode()
         key = (c.dtype.code, c.dtype.bits)
         if key not in _DTYPES:
@@ -186,11 +199,21 @@ class ValueInfo:
         self.dtype = np.dtype(_DTYPES[key])
         self.dims = tuple(c.dims[i].decode() for i in range(c.rank))
         self.shape = tuple(None if c.extents[i] < 0 else c.extents[i] for i in range(c.rank))
+        self.donated = bool(flags & _DONATED)
         self._code = _DType(c.dtype.code, c.dtype.bits, 1)
 
     def __repr__(self):
         dtype = "bfloat16" if self.is_bfloat16 else self.dtype.name
         return f"{self.name}: {dtype}[{', '.join(self.dims)}]"
+
+
+def _infos(first, count, size):
+    """The values of a signature; artifacts of earlier versions tell less of each."""
+    infos = []
+    for i in range(count):
+        c = _ValueInfo.from_address(first + size * i)
+        infos.append(ValueInfo(c, c.flags if size >= ctypes.sizeof(_ValueInfo) else 0))
+    return infos
 
 
 class _Frame:
@@ -347,20 +370,19 @@ class Model:
         signature = self._functions.describe(ctypes.addressof(d)).contents
         self.name = signature.name.decode()
         size = signature.value_info_size
-        self.inputs = [
-            ValueInfo(_ValueInfo.from_address(signature.inputs + size * i))
-            for i in range(signature.num_inputs)
-        ]
-        self.outputs = [
-            ValueInfo(_ValueInfo.from_address(signature.outputs + size * i))
-            for i in range(signature.num_outputs)
-        ]
+        self.inputs = _infos(signature.inputs, signature.num_inputs, size)
+        self.outputs = _infos(signature.outputs, signature.num_outputs, size)
+        has_states = signature.struct_size >= ctypes.sizeof(_Signature) and signature.num_states
+        self._states = _infos(signature.states, signature.num_states, size) if has_states else []
         self.input_names = [i.name for i in self.inputs]
         self.output_names = [o.name for o in self.outputs]
         self._positions = {n: i for i, n in enumerate(self.input_names)}
         self._num_inputs = len(self.inputs)
         self._lock = threading.Lock()
         self._contexts = []
+        self._only = None  # the context of a model with states
+        self._saved = {}  # what its states will be
+        self._turn = threading.Lock()
         self._start()
         weakref.finalize(self, _destroy_all, self._functions, self._contexts, os.getpid())
         _MODELS.add(self)
@@ -370,7 +392,39 @@ class Model:
         self._frames = [_Frame(self)]  # not in use by a call; append and pop are atomic
 
     def _forget(self):
-        self._frames.clear()
+        if self._states:
+            self._new_turn()
+            try:  # the old context has lost its threads, not its memory
+                self._saved = dict(self.states)
+            except ModelError:
+                self._saved = None  # the fork came in the middle of a call: told by the next one
+            self._only = None
+        getattr(self, "_frames", []).clear()
+
+    def _new_turn(self):
+        self._turn = threading.Lock()  # the old one's holder is not in this process
+
+    # Models with states have one context, and calls take turns; others have a context for each call at a
+    # time.
+    def _enter(self):
+        self._turn.acquire()
+
+    def _leave(self):
+        self._turn.release()
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """The context of a model with states, which no call uses meanwhile."""
+        self._enter()
+        try:
+            yield self._create()
+        finally:
+            self._leave()
+
+    @property
+    def states(self):
+        """What the model keeps between calls, by name."""
+        return States(self, self._states, _tensors)
 
     @property
     def description(self):
@@ -384,9 +438,18 @@ class Model:
         return f"<gcomp model {self.name}({side(self.inputs)}) -> ({side(self.outputs)})>"
 
     def __reduce__(self):
-        return load, (self.path, self._threads, self._asked_name)
+        return _load_again, (self.path, self._threads, self._asked_name, dict(self.states))
 
     def __call__(self, *arrays, **named):
+        if not self._states:
+            return self._call(arrays, named)
+        self._enter()
+        try:
+            return self._call(arrays, named)
+        finally:
+            self._leave()
+
+    def _call(self, arrays, named):
         if named or len(arrays) != self._num_inputs:
             arrays = self._arrange(arrays, named)
         try:
@@ -443,15 +506,24 @@ class Model:
         return out
 
     def _convert(self, i, value):
+        info = self.inputs[i]
+        array = self._convert_to(info, "input", value)
+        if info.donated and not array.flags.writeable:
+            raise ValueError(
+                f"input '{info.name}' is donated, the call may overwrite it, but the array is read-only"
+                f" (give a copy: {info.name}.copy())"
+            )
+        return array
+
+    def _convert_to(self, info, side, value):
         """A dense row-major array of the right dtype. Arrays must have that dtype already; numbers and
         lists are converted."""
-        info = self.inputs[i]
         array = np.asarray(value)
         if array.dtype != info.dtype:
             plain = not isinstance(value, (np.ndarray, np.generic))
             if not (plain and np.can_cast(array.dtype, info.dtype, "same_kind")):
                 raise TypeError(
-                    f"input '{info.name}' is {array.dtype}; the model wants {info!r}"
+                    f"{side} '{info.name}' is {array.dtype}; the model wants {info!r}"
                     f" (convert it: {info.name}.astype('{info.dtype}'))"
                 )
             array = np.asarray(value, info.dtype)
@@ -462,16 +534,21 @@ class Model:
 
     def _check_shape(self, i, array):
         """Raises if array's shape is not one of input i."""
-        info, shape = self.inputs[i], array.shape
+        self._check_shape_of(self.inputs[i], "input", array)
+
+    def _check_shape_of(self, info, side, array):
+        shape = array.shape
         if len(shape) != len(info.shape):
             raise ValueError(
-                f"input '{info.name}' has rank {len(shape)} (shape {shape}); the model wants {info!r}"
+                f"{side} '{info.name}' has rank {len(shape)} (shape {shape}); the model wants {info!r}"
             )
         if any(want is not None and want != have for want, have in zip(info.shape, shape)):
-            raise ValueError(f"input '{info.name}' has shape {shape}; the model wants {info!r}")
+            raise ValueError(f"{side} '{info.name}' has shape {shape}; the model wants {info!r}")
 
     def _create(self):
-        """A new context's address."""
+        """The address of a context, new unless the model has states."""
+        if self._only is not None:
+            return self._only
         context = ctypes.c_void_p()
         text = ctypes.create_string_buffer(512)
         options = _Options(struct_size=ctypes.sizeof(_Options), threads=self._threads or 0)
@@ -484,7 +561,20 @@ class Model:
             raise ModelError(f"{self.path}: {self._status(status)}: {text.value.decode()}", status)
         with self._lock:
             self._contexts.append(context.value)
+        if self._states:
+            self._restore(context.value)
+            self._only = context.value
         return context.value
+
+    def _restore(self, context):
+        """The states that the process had when it was forked."""
+        if self._saved is None:
+            raise ModelError(f"{self.path}: the process was forked while another thread called the model")
+        states = self.states
+        for i, name in enumerate(states):
+            if name in self._saved:
+                states._set(context, i, self._saved[name])
+        self._saved = {}
 
     def _status(self, status):
         return self._functions.status_name(status).decode()
@@ -502,6 +592,16 @@ if _Caller is not None:
         def _start(self):
             dtypes = ([v.dtype for v in values] for values in (self.inputs, self.outputs))
             self._bind(ctypes.addressof(self._descriptor), *dtypes)
+
+        def _forget(self):
+            Model._forget(self)
+            _Caller._forget(self)
+
+
+def _load_again(path, threads, name, states):
+    model = load(path, threads, name)
+    model.states.update(states)
+    return model
 
 
 def _destroy_all(functions, contexts, pid):
@@ -539,7 +639,9 @@ def load(path, threads=None, name=None):
 
     The model is callable: NumPy arrays by position or name, in the inputs' dtypes, of any memory layout
     (row-major ones are read in place). It returns a list of new arrays; `run_dict` returns them by name.
-    `inputs` and `outputs` describe the signature. Wrong arguments are a TypeError or ValueError naming
+    `inputs` and `outputs` describe the signature. `states` holds what the model keeps between calls, by
+    name: to be read and set, and replaced by calls that succeed. Models loaded twice have states of their
+    own. Wrong arguments are a TypeError or ValueError naming
     the input; a failed run is a ModelError. Calls may come from several threads at once.
     """
     return (Model if _Caller is None else _FastModel)(path, threads, name)
