@@ -71,13 +71,17 @@ class PlanEncoder {
       all.push_back(add_input(graph_.inputs()[i], state_in[i]));
       if (inputs[i].valid()) buffers_[inputs[i].index] = all.back();
     }
-    const std::vector<bool> unwritten = unwritten_outputs(graph_);
     for (size_t i = 0; i < outputs.size(); ++i) {
-      if (unwritten[i]) continue;
+      if (module_.unwritten[i]) continue;
       all.push_back(add_output(graph_.outputs()[i], state_out[i]));
       if (outputs[i].valid()) buffers_[outputs[i].index] = all.back();
     }
-    for (const auto& [piece, other] : StateFlow(graph_).swaps) b_.swap_states(piece, other);
+    for (const auto& [piece, other] : StateFlow(graph_).swaps) {
+      if (!module_.overwritten_states[piece / 2]) b_.swap_states(piece, other);
+    }
+    for (uint32_t s = 0; s < graph_.states().size(); ++s) {
+      if (module_.overwritten_states[s]) b_.overwrite_state(s);
+    }
     return all;
   }
 

@@ -54,6 +54,7 @@ struct PlannedState {
   Tensor tensor;
   PlanBufferId next, initial;
   std::vector<int64_t> initial_extents;
+  bool overwritten = false;
 };
 
 struct Loop {
@@ -300,6 +301,10 @@ void PlanBuilder::initial_state(uint32_t state, PlanBufferId constant,
 
 void PlanBuilder::swap_states(uint32_t piece, uint32_t other) {
   state_->state_swaps.push_back({piece, other});
+}
+
+void PlanBuilder::overwrite_state(uint32_t state) {
+  state_->states.at(state).overwritten = true;
 }
 
 PlanBufferId PlanBuilder::output(std::string name, DType dtype, std::vector<PlanExtent> extents,
@@ -743,6 +748,7 @@ class Finisher {
       rt::PlanState row{};
       row.tensor = tensor_row(s, state.tensor, true);
       row.next = state.next.valid() ? state.next.index : kNone;
+      row.overwritten = state.overwritten ? 1 : 0;
       row.initial = state.initial.valid() ? state.initial.index : kNone;
       row.initial_extent = static_cast<uint32_t>(initial_extents_.size());
       state_rows_.push_back(row);

@@ -8,7 +8,6 @@
 #include <optional>
 #include <unordered_map>
 
-#include "gcomp/ir/states.h"
 #include "gcomp/kernel/builder.h"
 #include "gcomp/runtime/pack.h"
 #include "gcomp/support/error.h"
@@ -182,7 +181,7 @@ class Layout {
 
   // Outputs that a run does not write have no buffer.
   void number_outputs() {
-    for (const bool unwritten : unwritten_outputs(*module_.graph)) {
+    for (const bool unwritten : module_.unwritten) {
       output_at_.push_back(num_outputs_);
       if (!unwritten) ++num_outputs_;
     }

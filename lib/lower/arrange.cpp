@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "gcomp/ir/states.h"
 #include "gcomp/schedule/check.h"
 #include "gcomp/schedule/peak.h"
 #include "gcomp/support/error.h"
@@ -15,7 +16,7 @@
 namespace gcomp::lower {
 namespace {
 
-constexpr uint32_t kNone = 0xffffffffu;
+constexpr uint32_t kNone = 0xffffffffu, kSeveral = 0xfffffffeu;
 // What unknown extents are taken for: the first for choices, the others must agree.
 constexpr int64_t kUnknownExtents[] = {64, 3, 1000};
 
@@ -113,8 +114,12 @@ class Arranger {
         regions_(find_regions(module)),
         orders_(regions_.size()),
         local_(module.memory.size(), kNone),
-        callers_(module.memory.size(), false),
+        input_of_(module.memory.size(), kNone),
         over_(module.memory.size(), kNone) {
+    for (uint32_t m = 0; m < input_of_.size(); ++m) {
+      if (module.memory[m].kind == Memory::Kind::kInput) input_of_[m] = module.memory[m].index;
+    }
+    find_states();
     for (const int64_t extent : kUnknownExtents) {
       sizes_.emplace_back(dims_.num_symbols(), extent);
       if (dims_.num_symbols() == 0) break;
@@ -128,6 +133,23 @@ class Arranger {
   }
 
  private:
+  // States whose memory no other state takes.
+  void find_states() {
+    const Graph& graph = *module_.graph;
+    state_of_input_.assign(graph.inputs().size(), kNone);
+    output_of_state_.assign(graph.states().size(), kNone);
+    const StateFlow flow(graph);
+    std::vector<bool> free = flow.written;
+    for (const auto& [piece, other] : flow.swaps) {
+      if (piece / 2 != other / 2) free[piece / 2] = free[other / 2] = false;
+    }
+    for (uint32_t s = 0; s < free.size(); ++s) {
+      if (!free[s]) continue;
+      state_of_input_[graph.states()[s].input] = s;
+      output_of_state_[s] = graph.states()[s].output;
+    }
+  }
+
   // ---- Which region knows which memory.
 
   bool contains(uint32_t outer, uint32_t inner) const {
@@ -257,6 +279,10 @@ class Arranger {
     schedule::ScheduleTables t;
     t.name_of = [this, nodes = &work.nodes](uint32_t n) { return name((*nodes)[n]); };
     find_values(work, t);
+    last_failing_ = kNone;
+    for (uint32_t n = 0; n < work.nodes.size(); ++n) {
+      if (work.nodes[n].order != Order::kFree) last_failing_ = n;
+    }
     add_order(work, t);
     add_operands(work, t);
     for (uint32_t n = 0; options_.overwrite && n < work.nodes.size(); ++n) {
@@ -304,8 +330,9 @@ class Arranger {
     const Memory& memory = module_.memory[first.root];
     const Memory::Kind kind = memory.kind;
     if (kind == Memory::Kind::kInput) {
-      const bool given_away = module_.graph->inputs()[memory.index].donate;
-      return given_away ? schedule::Protection::kNone : schedule::Protection::kInput;
+      const bool free =
+          module_.graph->inputs()[memory.index].donate || state_of_input_[memory.index] != kNone;
+      return free ? schedule::Protection::kNone : schedule::Protection::kInput;
     }
     return kind == Memory::Kind::kTemporary && first.writes ? schedule::Protection::kNone
                                                             : schedule::Protection::kOutput;
@@ -363,15 +390,37 @@ class Arranger {
     const std::vector<uint32_t> results = results_of(node, n, t);
     for (const ValueId x : t.operands_of(n)) {
       const uint32_t from = values_[x.index];
+      const bool is_state = module_.memory[from].kind == Memory::Kind::kInput &&
+                            state_of_input_[module_.memory[from].index] != kNone;
+      // A run that fails must leave the old value.
+      if (is_state && last_failing_ != kNone && n < last_failing_) continue;
       for (const uint32_t to : results) {
-        if (!may_share(from, to)) continue;
+        if (!may_share(from, to) || (is_state && fails_later(node, to))) continue;
         const std::optional<bool> same_index = may_overwrite(node, from, to);
         if (!same_index) continue;
         t.candidates.push_back({ValueId(local_[to]), x, *same_index});
-        const bool is_free = t.protection[x.index] == schedule::Protection::kNone;
-        if (is_free && is_callers(from)) callers_[to] = true;
+        if (is_state && last_failing_ != kNone && last_failing_ != n)
+          t.before.emplace_back(last_failing_, n);
+        if (t.protection[x.index] == schedule::Protection::kNone) join_input(to, input_of_[from]);
       }
     }
+  }
+
+  // Whether a step of the node may fail once it has begun to write to `root`.
+  bool fails_later(const Node& node, uint32_t root) const {
+    bool written = false;
+    for (uint32_t i = node.begin; i < node.end; ++i) {
+      written = written || mentions(module_.steps[i], root);
+      if (written && order_of(module_.steps[i]) != Order::kFree) return true;
+    }
+    return false;
+  }
+
+  // `root` may come to lie in that input's memory.
+  void join_input(uint32_t root, uint32_t input) {
+    if (input == kNone) return;
+    const bool is_first = input_of_[root] == kNone || input_of_[root] == input;
+    input_of_[root] = is_first ? input : kSeveral;
   }
 
   // Roots that the node writes and others may know: values of this region.
@@ -394,13 +443,12 @@ class Arranger {
     const Memory &x = module_.memory[from], &y = module_.memory[to];
     if (!x.bytes.valid() || x.bytes != y.bytes || dims_.is_constant(x.bytes, 0)) return false;
     if (y.kind == Memory::Kind::kTemporary) return true;
-    return y.kind == Memory::Kind::kOutput && x.kind == Memory::Kind::kTemporary &&
-           !is_callers(from) && is_there_early(y);
-  }
-
-  // Whether it is an input's memory, or may become that: an output lies elsewhere.
-  bool is_callers(uint32_t root) const {
-    return module_.memory[root].kind == Memory::Kind::kInput || callers_[root];
+    if (y.kind != Memory::Kind::kOutput) return false;
+    // An output is no input's memory, but for a state's.
+    const uint32_t input = input_of_[from];
+    if (input == kNone) return is_there_early(y);
+    if (input == kSeveral || state_of_input_[input] == kNone) return false;
+    return output_of_state_[state_of_input_[input]] == y.index;
   }
 
   // Whether the output's memory is there as soon as its size is known.
@@ -495,6 +543,12 @@ class Arranger {
     steps.push_back(std::move(s));
   }
 
+  void overwrite_state(uint32_t input) {
+    const uint32_t state = state_of_input_[input];
+    module_.overwritten_states[state] = true;
+    module_.unwritten[output_of_state_[state]] = true;
+  }
+
   bool is_same(MemoryId a, MemoryId b) const {
     return roots_.is_whole(a) && roots_.is_whole(b) && chain_[roots_[a]] == chain_[roots_[b]];
   }
@@ -513,7 +567,9 @@ class Arranger {
       uint32_t last = first;
       while (next[last] != kNone) last = next[last];
       const bool is_output = module_.memory[last].kind == Memory::Kind::kOutput;
-      const MemoryId one(is_output ? last : first);
+      const bool is_input = module_.memory[first].kind == Memory::Kind::kInput;
+      if (is_output && is_input) overwrite_state(module_.memory[first].index);
+      const MemoryId one(is_output && !is_input ? last : first);
       for (uint32_t m = first; m != kNone; m = next[m]) {
         if (m != one.index) same_[m] = one;
         chain_[m] = first;
@@ -542,7 +598,10 @@ class Arranger {
   std::vector<uint32_t> home_;             // per root: the region that holds every mention
   std::vector<std::vector<Node>> orders_;  // per region
   std::vector<uint32_t> local_;            // per root: its value in the region being solved
-  std::vector<bool> callers_;              // per root: it may be written over a donated input
+  std::vector<uint32_t> input_of_;  // per root: the input whose memory it may have, kNone, kSeveral
+  std::vector<uint32_t> state_of_input_;   // per input: its state if that may be overwritten
+  std::vector<uint32_t> output_of_state_;  // per such state
+  uint32_t last_failing_ = kNone;          // node of the region being solved
   std::vector<uint32_t> values_;           // roots, of that region
   std::vector<bool> keeps_order_;          // per value: written by several
   std::vector<uint32_t> over_;             // per root: the one it overwrites

@@ -63,13 +63,17 @@ uint64_t greatest_bits(DType t) {
   }
 }
 
+Value wrapped_index(KernelSpec& spec, Value raw, Value extent) {
+  kernel::Builder& b = spec.b();
+  const Value i = b.cast(raw, DType::kInt64);
+  return b.where(b.lt(i, b.index(0)), b.add(i, extent), i);
+}
+
 Value checked_index(KernelSpec& spec, Value raw, Value extent, const std::string& message,
                     Value* bad) {
   kernel::Builder& b = spec.b();
-  const Value zero = b.index(0);
-  const Value i = b.cast(raw, DType::kInt64);
-  const Value wrapped = b.where(b.lt(i, zero), b.add(i, extent), i);
-  *bad = b.bit_or(b.lt(wrapped, zero), b.ge(wrapped, extent));
+  const Value wrapped = wrapped_index(spec, raw, extent);
+  *bad = b.bit_or(b.lt(wrapped, b.index(0)), b.ge(wrapped, extent));
   spec.fail_if(*bad, message);
   return wrapped;
 }

@@ -22,7 +22,9 @@ DType accumulator_dtype(DType t);
 uint64_t least_bits(DType t);
 uint64_t greatest_bits(DType t);
 
-// A negative index counts from the end; out of range: the kernel fails with `message` and `*bad` is true.
+// A negative index counts from the end.
+kernel::Value wrapped_index(KernelSpec& spec, kernel::Value raw, kernel::Value extent);
+// The same; out of range: the kernel fails with `message` and `*bad` is true.
 kernel::Value checked_index(KernelSpec& spec, kernel::Value raw, kernel::Value extent,
                             const std::string& message, kernel::Value* bad);
 

@@ -53,7 +53,7 @@ Tuples tuples_of(PlanWriter& w, ValueId x, ValueId indices, size_t batch) {
   return t;
 }
 
-// Offset of the slice that tuple number `p` addresses; `*bad` when it is not in x.
+// Offset of the slice that tuple number `p` addresses. With `bad`: checked, true when it is not in x.
 Value slice_offset(KernelSpec& spec, const Graph& graph, const Node& node, const Tuples& t,
                    ValueId x, Buffer indices, size_t batch, Value p, Value* bad) {
   Builder& b = spec.b();
@@ -63,16 +63,65 @@ Value slice_offset(KernelSpec& spec, const Graph& graph, const Node& node, const
     const std::vector<Value> place = unflatten(spec, p, t.places);
     where.assign(place.begin(), place.begin() + static_cast<long>(batch));
   }
-  *bad = b.boolean(false);
+  if (bad != nullptr) *bad = b.boolean(false);
   for (int64_t c = 0; c < t.k; ++c) {
     const Value raw = b.load(indices, b.add(b.mul(p, b.index(t.k)), b.index(c)));
+    const Value extent = spec.dim(xs[batch + static_cast<size_t>(c)]);
+    if (bad == nullptr) {
+      where.push_back(wrapped_index(spec, raw, extent));
+      continue;
+    }
     Value out;
-    where.push_back(checked_index(spec, raw, spec.dim(xs[batch + static_cast<size_t>(c)]),
-                                  failure(graph, node, "index out of range"), &out));
+    where.push_back(
+        checked_index(spec, raw, extent, failure(graph, node, "index out of range"), &out));
     *bad = b.bit_or(*bad, out);
   }
   const Value flat = flatten(spec, where, std::span<const DimId>(xs).subspan(0, where.size()));
   return b.mul(flat, spec.dim(t.length));
+}
+
+// Whether constant indices are all inside: element i is one of the axis whose extent is extents[i % n].
+bool surely_inside(PlanWriter& w, ValueId indices, std::span<const DimId> extents) {
+  constexpr size_t kMost = 1 << 20;
+  const Constant* c = w.graph().constant(indices);
+  if (c == nullptr || extents.empty() || c->num_elements() > static_cast<int64_t>(kMost)) {
+    return false;
+  }
+  std::vector<int64_t> least;
+  for (DimId d : extents) least.push_back(w.dims().lower_bound(d).value_or(0));
+  for (size_t i = 0; i < static_cast<size_t>(c->num_elements()); ++i) {
+    const int64_t index = c->as_int(i), extent = least[i % least.size()];
+    if (index < -extent || index >= extent) return false;
+  }
+  return true;
+}
+
+// All indices are looked at before anything is written: a kernel of its own, so that what it guards cannot
+// fail.
+void check_elements(PlanWriter& w, const Node& node, ValueId indices, DimId extent) {
+  if (surely_inside(w, indices, {&extent, 1})) return;
+  KernelSpec spec(w.graph(), w.target());
+  Builder& b = spec.b();
+  const Buffer is = spec.input(w.groups().storage[indices.index]);
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+    Value bad;
+    checked_index(spec, b.load(is, p), spec.dim(extent),
+                  failure(w.graph(), node, "index out of range"), &bad);
+  });
+  w.call(spec.finish(w.num_elements(indices), grain_for(4)));
+}
+
+void check_tuples(PlanWriter& w, const Node& node, ValueId x, ValueId indices, const Tuples& t) {
+  const auto& xs = w.graph().type(x).dims;
+  if (surely_inside(w, indices, std::span(xs).first(static_cast<size_t>(t.k)))) return;
+  KernelSpec spec(w.graph(), w.target());
+  Builder& b = spec.b();
+  const Buffer is = spec.input(w.groups().storage[indices.index]);
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+    Value bad;
+    slice_offset(spec, w.graph(), node, t, x, is, 0, p, &bad);
+  });
+  w.call(spec.finish(t.count, grain_for(4 * std::max<int64_t>(t.k, 1))));
 }
 
 }  // namespace
@@ -140,9 +189,10 @@ void lower_scatter_elements(PlanWriter& w, uint32_t group) {
   const std::string reduction = graph.attrs(node).string_or(AttrKey::reduction, "none");
   const auto operands = graph.operands(node);
   const ValueId result = graph.result(id);
-  copy_operand(w, operands[0], result);
   const auto& shape = graph.type(operands[1]).dims;
   const auto& to = graph.type(result).dims;
+  check_elements(w, node, operands[1], to[axis]);
+  copy_operand(w, operands[0], result);
   KernelSpec spec(graph, w.target());
   Builder& b = spec.b();
   const Buffer is = spec.input(w.groups().storage[operands[1].index]);
@@ -150,15 +200,11 @@ void lower_scatter_elements(PlanWriter& w, uint32_t group) {
   const Buffer ys = spec.output(result);
   b.for_loop(b.index(0), spec.dim(w.num_elements(operands[1])), b.index(1), [&](Value p) {
     std::vector<Value> where = unflatten(spec, p, shape);
-    Value bad;
-    where[axis] = checked_index(spec, b.load(is, p), spec.dim(to[axis]),
-                                failure(graph, node, "index out of range"), &bad);
+    where[axis] = wrapped_index(spec, b.load(is, p), spec.dim(to[axis]));
     const Value place = flatten(spec, where, to);
-    b.if_then(b.bit_not(bad), [&] {
-      const Value update = b.load(us, p);
-      const Value old = reduction == "none" ? update : b.load(ys, place);
-      b.store(ys, place, combine_typed(b, graph.type(result).dtype, reduction, old, update));
-    });
+    const Value update = b.load(us, p);
+    const Value old = reduction == "none" ? update : b.load(ys, place);
+    b.store(ys, place, combine_typed(b, graph.type(result).dtype, reduction, old, update));
   });
   w.call(spec.finish(w.dims().constant(1), 0));
 }
@@ -170,8 +216,9 @@ void lower_scatter_nd(PlanWriter& w, uint32_t group) {
   const std::string reduction = graph.attrs(node).string_or(AttrKey::reduction, "none");
   const auto operands = graph.operands(node);
   const ValueId result = graph.result(id);
-  copy_operand(w, operands[0], result);
   const Tuples t = tuples_of(w, operands[0], operands[1], 0);
+  check_tuples(w, node, operands[0], operands[1], t);
+  copy_operand(w, operands[0], result);
   const DType dtype = graph.type(result).dtype;
   KernelSpec spec(graph, w.target());
   Builder& b = spec.b();
@@ -181,16 +228,13 @@ void lower_scatter_nd(PlanWriter& w, uint32_t group) {
   const Value length = spec.dim(t.length);
   const int lanes = vector_lanes(w.target(), dtype);
   b.for_loop(b.index(0), spec.dim(t.count), b.index(1), [&](Value p) {
-    Value bad;
-    const Value target = slice_offset(spec, graph, node, t, operands[0], is, 0, p, &bad);
+    const Value target = slice_offset(spec, graph, node, t, operands[0], is, 0, p, nullptr);
     const Value source = b.mul(p, length);
-    b.if_then(b.bit_not(bad), [&] {
-      b.vector_loop(b.index(0), length, lanes, [&](Value i, int n) {
-        const Value place = b.add(target, i);
-        const Value update = b.load(us, b.add(source, i), n);
-        const Value old = reduction == "none" ? update : b.load(ys, place, n);
-        b.store(ys, place, combine_typed(b, dtype, reduction, old, update));
-      });
+    b.vector_loop(b.index(0), length, lanes, [&](Value i, int n) {
+      const Value place = b.add(target, i);
+      const Value update = b.load(us, b.add(source, i), n);
+      const Value old = reduction == "none" ? update : b.load(ys, place, n);
+      b.store(ys, place, combine_typed(b, dtype, reduction, old, update));
     });
   });
   w.call(spec.finish(w.dims().constant(1), 0));

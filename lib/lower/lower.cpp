@@ -41,9 +41,8 @@ OutputCopies place_outputs(PlanWriter& w) {
   };
   OutputCopies result;
   std::vector<bool> taken(graph.num_values(), false);
-  const std::vector<bool> unwritten = unwritten_outputs(graph);
   for (uint32_t i = 0; i < graph.outputs().size(); ++i) {
-    if (unwritten[i]) continue;  // the memory of states trades places instead
+    if (w.state().module->unwritten[i]) continue;
     const ValueId v = graph.outputs()[i].value;
     const ValueId root = w.groups().storage[v.index];
     const Op op = graph.producer_node(root).op;
@@ -181,6 +180,8 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
   for (int attempt = 0;; ++attempt) {
     module = LoweredModule();
     module.graph = &graph;
+    module.unwritten = unwritten_outputs(graph);
+    module.overwritten_states.assign(graph.states().size(), false);
     ModuleState state{.module = &module, .target = {}, .options = options, .kernel_ids = {}};
     state.fusion.fuse = options.fuse && attempt < 2;
     state.target = {.vector_bytes = options.vector_bytes,

@@ -1,6 +1,7 @@
 // States: what a context keeps between runs. A run reads each state's value where it is and writes the new
 // one into other memory; once it has succeeded the pieces trade places (plan.h: state_swaps). So runs copy
-// no state, read all old values, and leave everything as it was when they fail.
+// no state, read all old values, and leave everything as it was when they fail. Where the compiler found that
+// nothing reads the old value any more and nothing can fail any more, the new one is written over it.
 
 #include "tensors.h"
 
@@ -154,11 +155,16 @@ gcomp_status prepare_states(gcomp_context& c) {
     const PlanState& declared = declared_state(c, s);
     StateMemory& memory = c.states[s];
     if (!memory.has_value) return no_value(c, s);
-    c.buffers[declared.tensor.buffer] = memory.pieces[0].data;
-    if (declared.next == kNone) continue;
     uint64_t bytes;
     dense_bytes(c.last_extents + declared.tensor.first_dim, declared.tensor.rank,
                 element_bytes(declared.tensor.dtype), &bytes);
+    if (declared.overwritten != 0 && memory.pieces[0].bytes == 0) {
+      const void* const initial = memory.pieces[0].data;
+      if (!own(c.allocator, memory.pieces[0], bytes)) return no_memory(c, s);
+      memcpy(memory.pieces[0].data, initial, bytes);
+    }
+    c.buffers[declared.tensor.buffer] = memory.pieces[0].data;
+    if (declared.next == kNone) continue;
     if (!own(c.allocator, memory.pieces[1], bytes)) return no_memory(c, s);
     c.buffers[declared.next] = memory.pieces[1].data;
   }

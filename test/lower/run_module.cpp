@@ -240,6 +240,16 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
     const std::byte* data = r.memory(MemoryId(i));
     t.bytes.assign(data, data + r.value(module_.memory[i].bytes));
   }
+  for (size_t k = 0; k < module_.overwritten_states.size(); ++k) {
+    if (!module_.overwritten_states[k]) continue;
+    const State& state = module_.graph->states()[k];
+    for (size_t i = 0; i < module_.memory.size(); ++i) {
+      const Memory& m = module_.memory[i];
+      if (m.kind != Memory::Kind::kInput || m.index != state.input) continue;
+      const std::byte* data = r.memory(MemoryId(i));
+      outputs[state.output].bytes.assign(data, data + r.value(m.bytes));
+    }
+  }
   return outputs;
 }
 

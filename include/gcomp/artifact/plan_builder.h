@@ -137,6 +137,7 @@ class PlanBuilder {
   PlanBufferId next_state(uint32_t state);
   void initial_state(uint32_t state, PlanBufferId constant, std::span<const int64_t> extents);
   void swap_states(uint32_t piece, uint32_t other);
+  void overwrite_state(uint32_t state);  // steps write to the buffer of its value
   PlanBufferId constant(std::span<const std::byte> data);
   PlanBufferId temporary(PlanValue bytes);
   PlanBufferId view(PlanBufferId base, PlanValue byte_offset);  // base: not owned()

@@ -156,6 +156,10 @@ struct LoweredModule {
   std::vector<std::string> names;  // of kernels: "k12_conv_add"
   std::vector<Memory> memory;
   std::vector<Step> steps;
+  // Per output: it has no memory. It is a state's new value, which takes another state's memory (StateFlow)
+  // or is written over the old value.
+  std::vector<bool> unwritten;
+  std::vector<bool> overwritten_states;  // per state: by its new value
   Stats stats;
 };
 

@@ -27,7 +27,8 @@
 //
 // STATES live between runs. State s has two pieces of memory, numbered 2 * s (its value) and 2 * s + 1 (where
 // a run writes the new one); after a run that succeeded they trade places as `state_swaps` says. A context
-// begins with the initial values, which stay where they are in the artifact until they are replaced.
+// begins with the initial values, which stay where they are in the artifact until they are replaced. Of an
+// overwritten state only the first piece is used; its initial value is copied before the first run.
 //
 // STEPS are 32-bit words, variable length; jump targets are word offsets, so nested bodies (cond,
 // loop) need no recursion. Lifetimes count steps, not words.
@@ -109,6 +110,7 @@ struct PlanState {
   uint32_t next;            // the buffer for the new value, or kNone: no step writes it
   uint32_t initial;         // the constant buffer of the initial value, or kNone
   uint32_t initial_extent;  // in initial_extents: the first of that value's extents
+  uint32_t overwritten;     // 1: steps write the new value over the old one, once none can fail
 };
 
 struct PlanSwap {
