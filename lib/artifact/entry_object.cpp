@@ -105,7 +105,7 @@ class Entry {
   }
 
   void write_constants() {
-    plan_at_ = elf_.append(data_, input_.plan->block, rt::kBufferAlignment);
+    plan_at_ = elf_.append(plan_data_, input_.plan->block, rt::kBufferAlignment);
     constants_at_ = elf_.append(data_, {}, rt::kBufferAlignment);
     for (const PlanConstant& constant : input_.plan->constants) {
       if (constant.appended) continue;
@@ -189,7 +189,7 @@ class Entry {
 
   void write_descriptor() {
     const uint64_t internal = table(rt::ArtifactData{});
-    point(internal + offsetof(rt::ArtifactData, plan), data_, plan_at_);
+    point(internal + offsetof(rt::ArtifactData, plan), plan_data_, plan_at_);
     point(internal + offsetof(rt::ArtifactData, kernels), tables_, kernels_at_);
     point(internal + offsetof(rt::ArtifactData, constants), data_, constants_at_);
     point(internal + offsetof(rt::ArtifactData, signature), tables_, signature_at_);
@@ -257,6 +257,8 @@ class Entry {
   ElfWriter elf_;
   const Section text_ = elf_.section(".text", SHT_PROGBITS, kCode, 16);
   const Section data_ = elf_.section(".rodata", SHT_PROGBITS, SHF_ALLOC, rt::kBufferAlignment);
+  const Section plan_data_ =
+      elf_.section(kPlanSection, SHT_PROGBITS, SHF_ALLOC, rt::kBufferAlignment);
   const Section strings_ = elf_.section(".rodata.str", SHT_PROGBITS, SHF_ALLOC, 1);
   const Section tables_ = elf_.section(".data.rel.ro", SHT_PROGBITS, kData, 16);
   const Section info_ = elf_.section(kInfoSection, SHT_PROGBITS, SHF_ALLOC, 8);

@@ -11,6 +11,7 @@
 namespace gcomp::artifact {
 
 inline constexpr const char* kInfoSection = ".gcomp.info";  // rt::ArtifactInfo
+inline constexpr const char* kPlanSection = ".gcomp.plan";  // begins with rt::Plan
 inline constexpr const char* kJsonSection = ".gcomp.json";  // text, then one zero byte
 
 // NAME_descriptor_v1, NAME_describe, ...: all an artifact exports.

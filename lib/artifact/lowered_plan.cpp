@@ -24,10 +24,14 @@ class PlanEncoder {
         prefix_(prefix),
         buffers_(module.memory.size()) {}
 
-  PlanImage encode(const PlanOptions& options) {
+  PlanImage encode(const PlanOptions& options, PlanOrigin* origin) {
     add_ports();
     for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
-    for (const Step& s : module_.steps) encode_step(s);
+    for (uint32_t i = 0; i < module_.steps.size(); ++i) {
+      encode_step(module_.steps[i]);
+      if (origin != nullptr) origin->step.resize(b_.num_steps(), i);
+    }
+    if (origin != nullptr) origin->memory = memory_of_buffers();
     set_initial_values();
     return b_.finish(options);
   }
@@ -52,6 +56,16 @@ class PlanEncoder {
   }
 
  private:
+  std::vector<uint32_t> memory_of_buffers() const {
+    std::vector<uint32_t> memory;
+    for (uint32_t m = 0; m < buffers_.size(); ++m) {
+      if (!buffers_[m].valid()) continue;
+      if (memory.size() <= buffers_[m].index) memory.resize(buffers_[m].index + 1, rt::kNone);
+      memory[buffers_[m].index] = m;
+    }
+    return memory;
+  }
+
   // Inputs and outputs, in order; those of states among them.
   std::vector<PlanBufferId> add_ports() {
     std::vector<MemoryId> inputs(graph_.inputs().size()), outputs(graph_.outputs().size());
@@ -302,8 +316,8 @@ class PlanEncoder {
 }  // namespace
 
 PlanImage build_plan(const lower::LoweredModule& module, const std::string& kernel_prefix,
-                     const PlanOptions& options) {
-  return PlanEncoder(module, kernel_prefix).encode(options);
+                     const PlanOptions& options, PlanOrigin* origin) {
+  return PlanEncoder(module, kernel_prefix).encode(options, origin);
 }
 
 PlanImage build_straight_line_plan(const lower::LoweredModule& module,

@@ -5,6 +5,7 @@
 
 #include "elf_reader.h"
 #include "entry_object.h"
+#include "gcomp/artifact/memory_plan.h"
 #include "gcomp/runtime/artifact_data.h"
 #include "gcomp/support/error.h"
 #include "weights.h"
@@ -54,6 +55,16 @@ Manifest read_manifest(const std::string& path) {
     manifest.weights_hash = to_hex(stored_hash(info));
   }
   return manifest;
+}
+
+std::vector<std::byte> read_plan(const std::string& path) {
+  const ElfReader file(path);
+  const auto section = file.find(kPlanSection);
+  if (!section) file.corrupt("it has no section .gcomp.plan");
+  std::vector<std::byte> block = file.read(section->offset, section->bytes);
+  const std::string fault = fault_of(block);
+  if (!fault.empty()) file.corrupt(fault);
+  return block;
 }
 
 void verify_weights(const std::string& path) {

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "gcomp/artifact/manifest.h"
+#include "gcomp/artifact/memory_plan.h"
 #include "gcomp/driver/load.h"
 #include "gcomp/schedule/fusion.h"
+#include "gcomp/support/error.h"
 #include "signature.h"
 
 namespace gcomp::driver {
@@ -62,11 +64,77 @@ ordered_json graph_json(const Graph& graph, const char* format) {
   return all;
 }
 
-ordered_json artifact_json(const std::filesystem::path& path) {
+// The buffers of most bytes if every symbol is 64, as expressions.
+constexpr size_t kLargest = 10;
+
+ordered_json largest_buffers(const rt::Plan& plan, const artifact::MemoryPlan& guess) {
+  std::vector<artifact::PlannedBuffer> buffers = guess.buffers;
+  std::ranges::stable_sort(buffers, [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  const std::vector<std::string> texts = artifact::expressions(plan);
+  std::vector<std::string> order;
+  std::map<std::string, size_t> times;
+  for (const artifact::PlannedBuffer& b : buffers) {
+    const std::string& text =
+        texts[rt::table<rt::PlanBuffer>(plan, plan.buffers)[b.buffer].size_value];
+    if (times[text]++ == 0) order.push_back(text);
+  }
+  ordered_json list = ordered_json::array();
+  for (size_t i = 0; i < std::min(order.size(), kLargest); ++i) {
+    list.push_back(std::to_string(times[order[i]]) + " of " + order[i] + " bytes");
+  }
+  return list;
+}
+
+// In memory of its own, of the caller and of constants.
+ordered_json memory_json(const std::filesystem::path& path,
+                         const std::map<std::string, int64_t>& dims) {
+  const std::vector<std::byte> block = artifact::read_plan(path.string());
+  const auto& plan = *reinterpret_cast<const rt::Plan*>(block.data());
+  const std::vector<std::string> symbols = artifact::symbols(plan);
+  std::vector<std::string> missing;
+  for (const std::string& s : symbols) {
+    if (!dims.contains(s)) missing.push_back(s);
+  }
+  for (const auto& [name, extent] : dims) {
+    if (std::ranges::find(symbols, name) != symbols.end()) continue;
+    const std::string near = suggest(name, symbols);
+    throw UserError(ExitCode::kUsage,
+                    {"the artifact has no symbol '" + name + "'", "--dim",
+                     near.empty() ? "its symbols stand in the shapes of its inputs"
+                                  : "did you mean '" + near + "'?"});
+  }
+  constexpr int64_t kGuess = 64;
+  const auto found = artifact::memory_plan(plan, dims, kGuess);
+  if (!found) {
+    throw UserError(ExitCode::kUsage,
+                    {"an extent overflows or is negative for these extents", "--dim", ""});
+  }
+  ordered_json memory = ordered_json::object();
+  if (missing.empty()) {
+    memory = {{"arena_bytes", found->arena_bytes},
+              {"max_live_bytes", found->max_live_bytes},
+              {"buffers", found->buffers.size()},
+              {"input_bytes", found->input_bytes},
+              {"output_bytes", found->output_bytes}};
+  } else {
+    std::string names;
+    for (const std::string& s : missing) names += (names.empty() ? "" : ", ") + s;
+    memory = {{"depends_on", names},
+              {"buffers", found->buffers.size()},
+              {"largest", largest_buffers(plan, *found)},
+              {"hint", "gcomp inspect FILE --dim " + missing[0] + "=N tells the bytes"}};
+  }
+  if (found->undecided != 0) memory["decided_by_the_run"] = found->undecided;
+  return memory;
+}
+
+ordered_json artifact_json(const std::filesystem::path& path,
+                           const std::map<std::string, int64_t>& dims) {
   const artifact::Manifest manifest = artifact::read_manifest(path.string());
   ordered_json result{{"kind", "artifact"}, {"name", manifest.name}};
   const auto inner = ordered_json::parse(manifest.json, nullptr, false);
   if (inner.is_object()) result.update(inner);
+  result["memory"] = memory_json(path, dims);
   result["weights_bytes"] = manifest.weights_bytes;
   if (!manifest.weights_hash.empty()) result["weights_hash"] = manifest.weights_hash;
   return result;
@@ -113,11 +181,12 @@ std::string to_text(const ordered_json& all) {
 
 }  // namespace
 
-std::string inspect(const std::filesystem::path& path, bool json) {
+std::string inspect(const std::filesystem::path& path, bool json,
+                    const std::map<std::string, int64_t>& dims) {
   ordered_json found;
   const FileKind kind = detect(path);
   if (kind == FileKind::kArtifact) {
-    found = artifact_json(path);
+    found = artifact_json(path, dims);
   } else {
     constexpr const char* kNames[] = {"json", "binary", "onnx"};
     Context context;

@@ -13,6 +13,7 @@
 #include "gcomp/lower/lower.h"
 #include "gcomp/pass/profile.h"
 #include "gcomp/support/memory.h"
+#include "memory_report.h"
 
 namespace gcomp::driver {
 
@@ -28,6 +29,7 @@ class Phases {
 
   pass::Profile passes;
   std::optional<lower::Stats> lowering;
+  std::optional<MemoryReport> memory;
   std::vector<codegen::ModuleTime> modules;
 
  private:

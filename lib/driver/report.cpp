@@ -5,6 +5,7 @@
 
 #include "explain.h"
 #include "gcomp/support/files.h"
+#include "memory_map.h"
 #include "page.h"
 
 namespace gcomp::driver {
@@ -18,6 +19,8 @@ Report::Report(const CompileOptions& options, Phases& phases)
 
 void Report::explain(const Graph& graph, const lower::LoweredModule* module) {
   if (profiled_ && module != nullptr) phases_.lowering = module->stats;
+  const bool map = !options_.memory_map.empty();
+  if ((profiled_ || map) && module != nullptr) phases_.memory = report_memory(*module);
   if (!lineage_) return;
   lineage_->finish(graph);
   for (const std::string& subject : options_.explain) {
@@ -27,6 +30,10 @@ void Report::explain(const Graph& graph, const lower::LoweredModule* module) {
 
 void Report::write(const lower::LoweredModule* module) const {
   phases_.report(options_.profile);
+  if (!options_.memory_map.empty() && phases_.memory) {
+    write_file(options_.memory_map,
+               memory_map(options_.input.filename().string(), *phases_.memory));
+  }
   if (options_.html.empty()) return;
   write_file(options_.html, page(options_.input.string(), *lineage_, phases_.json(), module));
 }

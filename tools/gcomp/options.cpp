@@ -231,6 +231,10 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
       .add_option("--html", o.html,
                   "A page that shows every pass, rule, kernel and node; open it in a browser")
       ->type_name("FILE");
+  parser
+      .add_option("--memory-map", o.memory_map,
+                  "A picture (SVG) of the planned memory: buffers over the steps of a run")
+      ->type_name("FILE");
   add_limit_options(parser);
   add_dims_option(parser, o.dims);
   add_pipeline_options(parser, o.pipeline);

@@ -2,8 +2,10 @@
 // What an artifact says of itself, read from the file without running it. The file is untrusted:
 // anything truncated or corrupt is a UserError (kFiles) naming it.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace gcomp::artifact {
 
@@ -16,6 +18,10 @@ struct Manifest {
 };
 
 Manifest read_manifest(const std::string& path);
+
+// The block of the artifact's call plan (gcomp/runtime/plan.h), checked as far as gcomp/artifact/memory_plan.h
+// reads it.
+std::vector<std::byte> read_plan(const std::string& path);
 
 // Reads the weights and compares their hash: UserError (kFiles) if they differ.
 void verify_weights(const std::string& path);

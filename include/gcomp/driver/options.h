@@ -41,6 +41,7 @@ struct CompileOptions {
       rewrite_limit;                 // changes of the graph; which was the last is told on stderr
   std::vector<std::string> explain;  // nodes whose history is printed on stderr
   Path html;                         // a page that shows the whole compilation; empty: none
+  Path memory_map;                   // an SVG picture of the planned memory; empty: none
   pass::Options pipeline;
 };
 
