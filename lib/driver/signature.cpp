@@ -28,7 +28,8 @@ ordered_json port_json(const Graph& graph, const Port& port) {
 ordered_json signature_json(const Graph& graph) {
   const CallPorts call(graph);
   ordered_json all;
-  all["inputs"] = all["outputs"] = ordered_json::array();
+  all["inputs"] = ordered_json::array();
+  all["outputs"] = ordered_json::array();
   for (const uint32_t i : call.inputs) all["inputs"].push_back(port_json(graph, graph.inputs()[i]));
   for (const uint32_t o : call.outputs) {
     all["outputs"].push_back(port_json(graph, graph.outputs()[o]));
