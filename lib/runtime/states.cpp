@@ -159,9 +159,10 @@ gcomp_status prepare_states(gcomp_context& c) {
     dense_bytes(c.last_extents + declared.tensor.first_dim, declared.tensor.rank,
                 element_bytes(declared.tensor.dtype), &bytes);
     if (declared.overwritten != 0 && memory.pieces[0].bytes == 0) {
-      const void* const initial = memory.pieces[0].data;
-      if (!own(c.allocator, memory.pieces[0], bytes)) return no_memory(c, s);
-      memcpy(memory.pieces[0].data, initial, bytes);
+      Block copy = {};
+      if (!own(c.allocator, copy, bytes)) return no_memory(c, s);
+      if (bytes != 0) memcpy(copy.data, memory.pieces[0].data, bytes);
+      memory.pieces[0] = copy;
     }
     c.buffers[declared.tensor.buffer] = memory.pieces[0].data;
     if (declared.next == kNone) continue;
