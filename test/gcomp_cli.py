@@ -1,5 +1,6 @@
 """Running the gcomp command of the build under test (GCOMP_BUILD_DIR, else build/) from tests."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -38,3 +39,14 @@ def run(path, inputs: dict[str, np.ndarray], *options) -> dict[str, np.ndarray]:
     """The same in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         return run_npz(path, inputs, Path(folder), *options)
+
+
+def random_inputs(graph) -> dict[str, np.ndarray]:
+    """Arrays for the inputs of a graph file: numbers between 0.1 and 0.9, zeros for integers; 3 for every symbol."""
+    rng = np.random.default_rng(7)
+    inputs = {}
+    for port in json.loads(gcomp_ok("inspect", graph, "--json"))["inputs"]:
+        dims = [d if isinstance(d, int) else 3 for d in port["dims"]]
+        floats = np.dtype(port["dtype"]).kind == "f"
+        inputs[port["name"]] = (rng.uniform(0.1, 0.9, dims) if floats else np.zeros(dims)).astype(port["dtype"])
+    return inputs

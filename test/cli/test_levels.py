@@ -1,29 +1,17 @@
 """Every level on every committed graph agrees with the reference evaluator on the graph as written."""
 
-import json
-
 import numpy as np
 import pytest
-from gcomp_cli import ROOT, gcomp_ok, run_npz
+from gcomp_cli import ROOT, random_inputs, run_npz
 
-# o3 is o4 today, and merge is none but for equal nodes (cli/test_pipeline).
+# o3 is o4 without inplace (cli/test_inplace), and merge is none but for equal nodes (cli/test_pipeline).
 LEVELS = (["-O", "none"], ["-O", "o1"], ["-O", "o2"], ["-O", "stabilize"], ["-O", "unsafe"], ["--optimizer-excluding=slow"])
 GRAPHS = sorted([*(ROOT / "graphs").glob("*.json"), *(ROOT / "graphs" / "user").glob("*.json")])
 
 
-def inputs_of(graph):
-    rng = np.random.default_rng(7)
-    inputs = {}
-    for port in json.loads(gcomp_ok("inspect", graph, "--json"))["inputs"]:
-        dims = [d if isinstance(d, int) else 3 for d in port["dims"]]
-        floats = np.dtype(port["dtype"]).kind == "f"
-        inputs[port["name"]] = (rng.uniform(0.1, 0.9, dims) if floats else np.zeros(dims)).astype(port["dtype"])
-    return inputs
-
-
 @pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: path.stem)
 def test_every_level_agrees_with_the_evaluator(graph, tmp_path):
-    inputs = inputs_of(graph)
+    inputs = random_inputs(graph)
     truth = run_npz(graph, inputs, tmp_path, "--interpret", "-O", "none")
     for level in LEVELS:
         results = run_npz(graph, inputs, tmp_path, *level)
