@@ -31,6 +31,10 @@ is not read as data.
 **Failures.** A "run-time error" ends the run with a message and the place of the node. Nodes that no output
 needs are not run.
 
+**States** are values that live between runs: an input that is the value before a run, an output that is the one
+after it, an initial value (lib/formats/README.md). To the ops they are inputs and outputs as any; a run reads all
+old values, and only one that succeeds replaces them.
+
 Attributes: int (booleans are 0 or 1), ints, dims (list of extents), string, dtype, graphs, constant.
 )";
 

@@ -1,8 +1,10 @@
 // States of hand-made plans: what a run reads and replaces, and the functions that get, set and reset them.
 
+#include <dlfcn.h>
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "model.h"
@@ -238,6 +240,68 @@ TEST_CASE("chains and cycles of states trade places; contexts are independent, a
   for (const bool r : right) CHECK(r);
 }
 
+// total := total + x, over the old value or into memory of its own.
+PlanImage in_place_plan(bool overwritten, const Values& initial) {
+  PlanBuilder b;
+  const PlanValue n = b.symbol("n");
+  const PlanBufferId x = b.input("x", DType::kFloat64, {{n, "n"}});
+  const PlanBufferId total = add_state(b, 0, "total", n, "n");
+  const PlanBufferId y = b.output("y", DType::kFloat64, {{n, "n"}});
+  const PlanBufferId next = overwritten ? total : b.next_state(0);
+  b.call({.kernel = b.kernel("k_scale"), .buffers = {total, y}, .scalars = {1.0}, .extent = n});
+  b.call({.kernel = b.kernel("k_add"), .buffers = {total, x, next}, .extent = n});
+  if (overwritten) {
+    b.overwrite_state(0);
+  } else {
+    b.swap_states(0, 1);
+  }
+  set_initial(b, 0, initial);
+  return b.finish();
+}
+
+TEST_CASE("whenever memory ends, states are what they were, and go on when there is some again") {
+  const Values initial = {1, 2, 3}, ones = {1, 1, 1};
+  for (const bool overwritten : {false, true}) {
+    const test::Model model(in_place_plan(overwritten, initial));
+    int64_t left = INT64_MAX;
+    gcomp_options options{};
+    options.allocator_data = &left;
+    options.allocate = [](void* data, size_t bytes, size_t alignment) -> void* {
+      auto* const n = static_cast<int64_t*>(data);
+      if (*n == 0) return nullptr;
+      --*n;
+      return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    };
+    options.deallocate = [](void*, void* memory) { std::free(memory); };
+    int failures = 0;
+    for (int64_t allowed = 0; allowed < 10; ++allowed) {
+      left = INT64_MAX;
+      Context context(model.descriptor(), options);
+      left = allowed;
+      const gcomp_status first = status_of([&] { test::run_vector(context, ones); });
+      failures += first != GCOMP_OK;
+      CHECK((first == GCOMP_OK || first == GCOMP_ERROR_MEMORY));
+      left = INT64_MAX;
+      const Values now = first == GCOMP_OK ? Values{2, 3, 4} : initial;
+      CHECK(get(context, 0) == now);
+      left = 0;
+      const Values large(5, 7.0);
+      CHECK(status_of([&] { set(context, 0, large); }) == GCOMP_ERROR_MEMORY);
+      CHECK(get(context, 0) == now);
+      left = INT64_MAX;
+      CHECK(test::run_vector(context, ones) == now);
+      set(context, 0, large);
+      CHECK(test::run_vector(context, Values(5, 1.0)) == large);
+      CHECK(get(context, 0) == Values(5, 8.0));
+      context.reset_states();
+      CHECK(test::run_vector(context, ones) == initial);
+      CHECK(get(context, 0) == Values{2, 3, 4});
+    }
+    CHECK(failures > 0);
+    CHECK(failures < 10);
+  }
+}
+
 TEST_CASE("a busy context refuses to show or change its states") {
   const Values initial = {1, 2, 3};
   const test::Model model(sum_plan(3, &initial));
@@ -260,6 +324,38 @@ TEST_CASE("a busy context refuses to show or change its states") {
   CHECK(test::run_vector(traced, {0, 2, 1}) == Values{1, 2, 2});
   for (const gcomp_status s : probe.seen) CHECK(s == GCOMP_ERROR_BUSY);
   CHECK(get(traced, 0) == Values{1, 4, 4});
+}
+
+TEST_CASE("the prefixed functions of a linked artifact are those of the descriptor") {
+  const test::Folder folder;
+  const Values initial = {1, 2, 3};
+  test::write_so(sum_plan(3, &initial), folder / "m.so", {.name = "sums"});
+  void* const handle = dlopen((folder / "m.so").c_str(), RTLD_NOW);
+  REQUIRE(handle != nullptr);
+  const auto find = [&](const char* name) {
+    void* const f = dlsym(handle, name);
+    REQUIRE(f != nullptr);
+    return f;
+  };
+  using Create = gcomp_status (*)(const gcomp_options*, gcomp_context**);
+  using Get = gcomp_status (*)(gcomp_context*, uint32_t, gcomp_tensor*);
+  using Set = gcomp_status (*)(gcomp_context*, uint32_t, const gcomp_tensor*);
+  using Reset = gcomp_status (*)(gcomp_context*);
+  gcomp_context* context = nullptr;
+  CHECK(reinterpret_cast<Create>(find("sums_create"))(nullptr, &context) == GCOMP_OK);
+  const auto get_state = reinterpret_cast<Get>(find("sums_get_state"));
+  Values value = {5, 6, 7}, found(3);
+  std::vector<int64_t> shape = {3};
+  const gcomp_tensor given = tensor(value, shape);
+  gcomp_tensor t = tensor(found, shape);
+  CHECK(reinterpret_cast<Set>(find("sums_set_state"))(context, 0, &given) == GCOMP_OK);
+  CHECK(get_state(context, 0, &t) == GCOMP_OK);
+  CHECK(found == value);
+  CHECK(reinterpret_cast<Reset>(find("sums_reset_states"))(context) == GCOMP_OK);
+  CHECK(get_state(context, 0, &t) == GCOMP_OK);
+  CHECK(found == initial);
+  reinterpret_cast<void (*)(gcomp_context*)>(find("sums_destroy"))(context);
+  dlclose(handle);
 }
 
 TEST_CASE("states and donated inputs are described") {
