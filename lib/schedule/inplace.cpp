@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <numeric>
 
 #include "full_check.h"
 #include "gcomp/support/error.h"
@@ -27,20 +26,17 @@ class Decider {
   }
 
   void run() {
-    sort_candidates();
-    stats_.candidates = queue_.size();
-    size_t retried = 0;
-    for (uint32_t i : queue_) {
+    stats_.candidates = schedule_.candidates().size();
+    schedule_.for_each_candidate([&](uint32_t i) {
       const Refusal why = timed([&] { return by_labels(schedule_.candidates()[i]); });
       if (why == Refusal::kReadLater) {
-        queue_[retried++] = i;
+        queue_.push_back(i);
       } else {
         count(i, why, &stats_.by_labels);
       }
-    }
-    queue_.resize(retried);
+    });
     if (options_.mode == CycleDetection::kOff) {
-      stats_.refused[static_cast<size_t>(Refusal::kReadLater)] = retried;
+      stats_.refused[static_cast<size_t>(Refusal::kReadLater)] = queue_.size();
       return;
     }
     std::stable_sort(queue_.begin(), queue_.end(),
@@ -63,25 +59,6 @@ class Decider {
   }
 
   uint64_t bytes(uint32_t i) const { return schedule_.bytes(schedule_.candidates()[i].result); }
-
-  // By the node of the result, in the order of the schedule; those of one result stay in their order.
-  void sort_candidates() {
-    const std::vector<Candidate>& all = schedule_.candidates();
-    queue_.resize(all.size());
-    std::iota(queue_.begin(), queue_.end(), 0u);
-    const auto before = [&](const Candidate& a, const Candidate& b) {
-      return schedule_.is_before(schedule_.producer(a.result), schedule_.producer(b.result));
-    };
-    if (std::is_sorted(all.begin(), all.end(), before)) return;  // those of ops are
-    const std::vector<uint32_t> order = schedule_.order();
-    std::vector<uint32_t> position(order.size());
-    for (uint32_t p = 0; p < order.size(); ++p) position[order[p]] = p;
-    const auto at = [&](uint32_t i) { return position[schedule_.producer(all[i].result)]; };
-    std::vector<uint32_t> begin(order.size() + 1, 0);
-    for (uint32_t i = 0; i < all.size(); ++i) ++begin[at(i) + 1];
-    for (size_t p = 0; p < order.size(); ++p) begin[p + 1] += begin[p];
-    for (uint32_t i = 0; i < all.size(); ++i) queue_[begin[at(i)]++] = i;
-  }
 
   void count(uint32_t i, Refusal why, size_t* accepted) {
     if (why != Refusal::kNone) {
@@ -145,7 +122,7 @@ class Decider {
   Schedule& schedule_;
   const InplaceOptions& options_;
   InplaceStats& stats_;
-  std::vector<uint32_t> queue_;  // indices of candidates
+  std::vector<uint32_t> queue_;  // candidates to try again
   ScheduleTables tables_;        // for full_
   std::unique_ptr<FullCheck> full_;
   std::vector<ValueId> overwrites_;  // what the schedule has, for full_

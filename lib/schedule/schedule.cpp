@@ -51,6 +51,7 @@ size_t with_room(size_t n) { return n + n / 2 + 64; }
 Schedule::Schedule(ScheduleTables tables) : tables_(std::move(tables)) {
   add_values();
   add_slots();
+  add_candidates();
   add_edges();
   // What is kept in another form.
   tables_.first_operand = {};
@@ -61,43 +62,66 @@ Schedule::Schedule(ScheduleTables tables) : tables_(std::move(tables)) {
 }
 
 void Schedule::add_values() {
-  nodes_.reserve(with_room(tables_.num_nodes()));
-  values_.reserve(with_room(tables_.num_values()));
-  tables_.bytes.reserve(with_room(tables_.num_values()));
-  nodes_.resize(tables_.num_nodes(), {0, 0, ValueId()});
-  values_.resize(tables_.num_values());
-  GCOMP_CHECK(tables_.view_of.size() == values_.size() && tables_.bytes.size() == values_.size() &&
-                  tables_.protection.size() == values_.size(),
+  const size_t count = tables_.num_values();
+  GCOMP_CHECK(tables_.view_of.size() == count && tables_.bytes.size() == count &&
+                  tables_.protection.size() == count,
               "a table of values has another size");
-  for (size_t i = values_.size(); i-- > 0;) {
-    ValueInfo& v = values_[i];
-    v.producer = tables_.producer[i];
-    v.view_of = tables_.view_of[i];
-    v.protection = tables_.protection[i];
-    if (v.producer == kNoNode) continue;
-    GCOMP_CHECK(v.producer < nodes_.size(), "a value is made by a node that is not there");
-    v.next_result = nodes_[v.producer].first_result;
-    nodes_[v.producer].first_result = ValueId(i);
+  nodes_.reserve(with_room(tables_.num_nodes()));
+  values_.reserve(with_room(count));
+  views_.reserve(with_room(count));
+  tables_.bytes.reserve(with_room(count));
+  nodes_.resize(tables_.num_nodes(), {0, 0, ValueId(), 0});
+  values_.resize(count);
+  views_.resize(count);
+  for (size_t i = count; i-- > 0;) {
+    const ValueId v(i);
+    at(v).producer = tables_.producer[i];
+    view(v).view_of = tables_.view_of[i];
+    view(v).protection = tables_.protection[i];
+    if (at(v).producer == kNoNode) continue;
+    GCOMP_CHECK(at(v).producer < nodes_.size(), "a value is made by a node that is not there");
+    at(v).next_result = nodes_[at(v).producer].first_result;
+    nodes_[at(v).producer].first_result = v;
   }
-  for (size_t i = values_.size(); i-- > 0;) {
-    if (values_[i].view_of.valid()) link_view(ValueId(i));
+  for (size_t i = count; i-- > 0;) {
+    if (views_[i].view_of.valid()) link_view(ValueId(i));
   }
-  for (size_t i = 0; i < values_.size(); ++i) {
-    if (values_[i].view_of.valid()) continue;
+  for (size_t i = 0; i < count; ++i) {
+    if (views_[i].view_of.valid()) continue;
     const ValueId root(i);
     for (ValueId v = root; v.valid(); v = next_in_storage(v, root)) {
       at(v).storage = root;
-      at(root).num_protected += at(v).protection != Protection::kNone;
+      at(root).num_protected += view(v).protection != Protection::kNone;
     }
   }
-  std::vector<Candidate>& candidates = tables_.candidates;
-  const auto less = [](const Candidate& a, const Candidate& b) { return a.result < b.result; };
-  if (!std::is_sorted(candidates.begin(), candidates.end(), less)) {
-    std::stable_sort(candidates.begin(), candidates.end(), less);
+}
+
+void Schedule::add_candidates() {
+  std::vector<Candidate>& all = tables_.candidates;
+  const auto less = [&](const Candidate& a, const Candidate& b) {
+    return producer(a.result) < producer(b.result);
+  };
+  if (!std::is_sorted(all.begin(), all.end(), less)) std::stable_sort(all.begin(), all.end(), less);
+  for (const Candidate& c : all) {
+    const uint32_t node = producer(c.result);
+    GCOMP_CHECK(node != kNoNode && storage(c.result) != storage(c.operand),
+                "a result that is not made, or a view, is to overwrite an operand");
+    const bool reads = std::ranges::any_of(
+        slots_of(node), [&](const Slot& s) { return storage(s.value) == storage(c.operand); });
+    GCOMP_CHECK(reads || producer(storage(c.operand)) == kNoNode,
+                "a result is to overwrite what its node does not read");
+    if (node + 1 < nodes_.size())
+      nodes_[node + 1].first_candidate = 1 + static_cast<uint32_t>(&c - all.data());
   }
-  for (size_t i = candidates.size(); i-- > 0;) {
-    at(candidates[i].result).first_candidate = static_cast<uint32_t>(i);
+  for (size_t n = 1; n < nodes_.size(); ++n) {
+    nodes_[n].first_candidate = std::max(nodes_[n].first_candidate, nodes_[n - 1].first_candidate);
   }
+}
+
+uint32_t Schedule::num_candidates(uint32_t node) const {
+  const size_t end =
+      node + 1 < nodes_.size() ? nodes_[node + 1].first_candidate : tables_.candidates.size();
+  return static_cast<uint32_t>(end) - nodes_[node].first_candidate;
 }
 
 void Schedule::add_slots() {
@@ -111,21 +135,13 @@ void Schedule::add_slots() {
       link_reader(static_cast<uint32_t>(slots_.size() - 1));  // the last reader first
     }
   }
-  for (ValueInfo& v : values_) {
-    if (!v.view_of.valid() || v.producer == kNoNode) continue;
-    const NodeInfo& node = nodes_[v.producer];
+  for (size_t i = 0; i < values_.size(); ++i) {
+    ViewInfo& v = views_[i];
+    if (!v.view_of.valid() || values_[i].producer == kNoNode) continue;
+    const NodeInfo& node = nodes_[values_[i].producer];
     for (uint32_t s = node.first_slot + node.num_slots; s-- > node.first_slot;) {
       if (slots_[s].value == v.view_of) v.view_slot = s;
     }
-  }
-  for (const Candidate& c : tables_.candidates) {
-    const uint32_t node = producer(c.result);
-    GCOMP_CHECK(node != kNoNode && storage(c.result) != storage(c.operand),
-                "a result that is not made, or a view, is to overwrite an operand");
-    const bool reads = std::ranges::any_of(
-        slots_of(node), [&](const Slot& s) { return storage(s.value) == storage(c.operand); });
-    GCOMP_CHECK(reads || producer(storage(c.operand)) == kNoNode,
-                "a result is to overwrite what its node does not read");
   }
 }
 
@@ -157,10 +173,10 @@ ScheduleTables Schedule::tables() const {
     for (const Slot& s : slots_of(n)) t.operands.push_back(s.value);
     t.first_operand.push_back(static_cast<uint32_t>(t.operands.size()));
   }
-  for (const ValueInfo& v : values_) {
-    t.producer.push_back(v.producer);
-    t.view_of.push_back(v.view_of);
-    t.protection.push_back(v.protection);
+  for (size_t i = 0; i < values_.size(); ++i) {
+    t.producer.push_back(values_[i].producer);
+    t.view_of.push_back(views_[i].view_of);
+    t.protection.push_back(views_[i].protection);
   }
   return t;
 }
@@ -170,8 +186,8 @@ ScheduleTables Schedule::tables() const {
 // The values of a storage: `root` and its views, parents first.
 ValueId Schedule::next_in_storage(ValueId v, ValueId root) const {
   if (at(v).first_view.valid()) return at(v).first_view;
-  while (v != root && !at(v).next_view.valid()) v = at(v).view_of;
-  return v == root ? ValueId() : at(v).next_view;
+  while (v != root && !view(v).next_view.valid()) v = view(v).view_of;
+  return v == root ? ValueId() : view(v).next_view;
 }
 
 // Calls f(slot) for each slot that reads `root` or a view of it, until f is false.
@@ -202,19 +218,18 @@ void Schedule::unlink_reader(uint32_t slot) {
 }
 
 void Schedule::link_view(ValueId v) {
-  ValueInfo& view = at(v);
-  ValueId& first = at(view.view_of).first_view;
-  view.previous_view = ValueId();
-  view.next_view = first;
-  if (first.valid()) at(first).previous_view = v;
+  ValueId& first = at(view(v).view_of).first_view;
+  view(v).previous_view = ValueId();
+  view(v).next_view = first;
+  if (first.valid()) view(first).previous_view = v;
   first = v;
 }
 
 void Schedule::unlink_view(ValueId v) {
-  const ValueInfo& view = at(v);
-  (view.previous_view.valid() ? at(view.previous_view).next_view : at(view.view_of).first_view) =
-      view.next_view;
-  if (view.next_view.valid()) at(view.next_view).previous_view = view.previous_view;
+  const ViewInfo& w = view(v);
+  (w.previous_view.valid() ? view(w.previous_view).next_view : at(w.view_of).first_view) =
+      w.next_view;
+  if (w.next_view.valid()) view(w.next_view).previous_view = w.previous_view;
 }
 
 void Schedule::remove_edge(uint32_t* edge) {
@@ -232,7 +247,7 @@ bool Schedule::reads_elsewhere(uint32_t node, ValueId v, uint32_t slot) const {
 
 // A view of a view of itself is a loop that the data edges tell of.
 bool Schedule::is_view_of(ValueId v, ValueId of) const {
-  while (v.valid() && v != of) v = at(v).view_of;
+  while (v.valid() && v != of) v = view(v).view_of;
   return v.valid();
 }
 
@@ -245,19 +260,15 @@ bool Schedule::is_aliased(ValueId result, ValueId operand) const {
     if (storage(s.value) == root) ++(s.value == operand ? own : others);
   }
   if (others == 0 && own <= 1) return false;
-  const std::vector<Candidate>& all = tables_.candidates;
-  for (size_t i = at(result).first_candidate; i < all.size() && all[i].result == result; ++i) {
-    if (all[i].operand == operand && !all[i].same_index) return true;
-  }
-  return false;
+  return std::ranges::any_of(candidates_of(producer(result)), [&](const Candidate& c) {
+    return c.result == result && c.operand == operand && !c.same_index;
+  });
 }
 
 bool Schedule::is_candidate(ValueId result, ValueId operand) const {
-  const std::vector<Candidate>& all = tables_.candidates;
-  for (size_t i = at(result).first_candidate; i < all.size() && all[i].result == result; ++i) {
-    if (all[i].operand == operand) return true;
-  }
-  return false;
+  return std::ranges::any_of(candidates_of(producer(result)), [&](const Candidate& c) {
+    return c.result == result && c.operand == operand;
+  });
 }
 
 // --- edits ---
@@ -285,7 +296,7 @@ void Schedule::set_overwrites(ValueId result, ValueId operand) {
 }
 
 void Schedule::set_view(ValueId v, ValueId of) {
-  log(Undo::Kind::kView, v.index, at(v).view_of);
+  log(Undo::Kind::kView, v.index, view(v).view_of);
   const ValueId from = storage(v), to = storage(of);
   const ValueId destroyer = at(from).destroyer;
   for (ValueId m = v; m.valid(); m = next_in_storage(m, v)) {
@@ -300,13 +311,13 @@ void Schedule::set_view(ValueId v, ValueId of) {
     return true;
   });
   for (ValueId m = v; m.valid(); m = next_in_storage(m, v)) {
-    const bool is_protected = at(m).protection != Protection::kNone;
+    const bool is_protected = view(m).protection != Protection::kNone;
     at(from).num_protected -= is_protected;
     at(to).num_protected += is_protected;
     at(m).storage = to;
   }
   unlink_view(v);
-  at(v).view_of = of;
+  view(v).view_of = of;
   link_view(v);
   // If this brings a protected value, that is found there.
   if (at(to).destroyer.valid()) changed_results_.push_back(at(to).destroyer);
@@ -323,14 +334,14 @@ void Schedule::change_input(uint32_t node, uint32_t index, ValueId v) {
   if (old == v) return;
   set_input(slot, v);
   for (ValueId r = nodes_[node].first_result; r.valid(); r = at(r).next_result) {
-    if (at(r).view_slot == slot && !is_view_of(v, r)) set_view(r, v);
+    if (view(r).view_slot == slot && !is_view_of(v, r)) set_view(r, v);
   }
   if (reads_elsewhere(node, old, slot)) return;
+  const uint32_t first = nodes_[node].first_candidate, end = first + num_candidates(node);
+  for (uint32_t i = first; i < end; ++i) {
+    if (tables_.candidates[i].operand == old) set_candidate(i, v);
+  }
   for (ValueId r = nodes_[node].first_result; r.valid(); r = at(r).next_result) {
-    const std::vector<Candidate>& all = tables_.candidates;
-    for (uint32_t i = at(r).first_candidate; i < all.size() && all[i].result == r; ++i) {
-      if (all[i].operand == old) set_candidate(i, v);
-    }
     if (at(r).overwrites == old) set_overwrites(r, v);
   }
 }
@@ -338,8 +349,10 @@ void Schedule::change_input(uint32_t node, uint32_t index, ValueId v) {
 ValueId Schedule::insert_copy(ValueId v, std::span<const uint32_t> readers) {
   const auto node = static_cast<uint32_t>(nodes_.size());
   const ValueId copy(values_.size());
-  nodes_.push_back({static_cast<uint32_t>(slots_.size()), 1, copy});
+  nodes_.push_back({static_cast<uint32_t>(slots_.size()), 1, copy,
+                    static_cast<uint32_t>(tables_.candidates.size())});
   values_.emplace_back();
+  views_.emplace_back();
   at(copy).producer = node;
   at(copy).storage = copy;
   tables_.bytes.push_back(tables_.bytes[v.index]);
@@ -372,6 +385,7 @@ void Schedule::forget_newest() {
     slots_.pop_back();
   }
   values_.pop_back();
+  views_.pop_back();
   tables_.bytes.pop_back();
   nodes_.pop_back();
   order_.pop_node();
@@ -451,9 +465,9 @@ Refusal Schedule::establish(ValueId result, ValueId operand, uint32_t* visits) {
   const uint32_t to = producer(result);
   Refusal why = Refusal::kNone;
   uint32_t failed = kNone;
-  for_each_reader(root, [&](uint32_t slot) {
+  const auto put_before = [&](uint32_t slot) {
     const uint32_t from = slots_[slot].node;
-    if (from == to) return true;
+    if (from == to || slots_[slot].order_edge != kNone) return true;
     if (visits || order_.is_before(from, to)) {
       uint32_t none = 0;
       why = refusal(order_.add_edge(from, to, visits ? visits : &none, &slots_[slot].order_edge),
@@ -463,20 +477,26 @@ Refusal Schedule::establish(ValueId result, ValueId operand, uint32_t* visits) {
     }
     if (why != Refusal::kNone) failed = slot;
     return why == Refusal::kNone;
-  });
-  if (why == Refusal::kNone) {
+  };
+  // Who refused before comes first: a storage with very many readers, all of which want it, is not walked
+  // again and again. Among a value's readers it is the first; among those of many views it is known.
+  const bool has_views = s.first_view.valid();
+  const uint32_t likely = has_views ? view(root).refused_by : kNone;
+  const bool known = likely < slots_.size() && storage(slots_[likely].value) == root;
+  if (known && !put_before(likely)) return why;
+  if (for_each_reader(root, put_before)) {
     s.destroyer = result;
-    return why;
+    return Refusal::kNone;
   }
   for_each_reader(root, [&](uint32_t slot) {
     if (slot == failed) return false;
     remove_edge(&slots_[slot].order_edge);
     return true;
   });
-  // It is looked at first by the next who wants this storage: a storage with very many readers is not
-  // walked again and again.
+  if (known) remove_edge(&slots_[likely].order_edge);
   unlink_reader(failed);
   link_reader(failed);
+  if (has_views) view(root).refused_by = failed;
   return why;
 }
 
@@ -547,9 +567,11 @@ void Schedule::verify() const {
                 "a reader comes after the destroyer");
   }
   std::vector<uint32_t> num_protected(values_.size(), 0);
-  for (const ValueInfo& v : values_) {
-    GCOMP_CHECK(!v.view_of.valid() || v.storage == storage(v.view_of), "a view in another storage");
-    num_protected[v.storage.index] += v.protection != Protection::kNone;
+  for (size_t i = 0; i < values_.size(); ++i) {
+    const ViewInfo& v = views_[i];
+    GCOMP_CHECK(!v.view_of.valid() || storage(ValueId(i)) == storage(v.view_of),
+                "a view in another storage");
+    num_protected[values_[i].storage.index] += v.protection != Protection::kNone;
   }
   for (size_t i = 0; i < values_.size(); ++i) {
     const ValueInfo& v = values_[i];

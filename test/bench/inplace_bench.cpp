@@ -125,7 +125,7 @@ void bench_edits(const ScheduleTables& t) {
 void bench_decisions(const ScheduleTables& t) {
   InplaceStats stats;
   InplacePlan plan;
-  const double all = best_of(kRuns, [&] {
+  const double all = best_of(2 * kRuns, [&] {
     Schedule s(t);
     return seconds([&] { plan = decide_inplace(s, {}, &stats); });
   });

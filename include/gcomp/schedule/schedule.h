@@ -48,12 +48,21 @@ class Schedule {
 
   uint32_t num_nodes() const { return static_cast<uint32_t>(nodes_.size()); }
   size_t num_values() const { return values_.size(); }
-  const std::vector<Candidate>& candidates() const { return tables_.candidates; }
+  const std::vector<Candidate>& candidates() const { return tables_.candidates; }  // by node
+  // Calls f(index of a candidate) for all, in the order of their nodes, which f must not change.
+  template <class F>
+  void for_each_candidate(F f) const {
+    for (uint32_t n = order_.first(); n != IncrementalOrder::kNone; n = order_.next(n)) {
+      for (uint32_t i = nodes_[n].first_candidate, end = i + num_candidates(n); i < end; ++i) {
+        look_ahead(i);
+        f(i);
+      }
+    }
+  }
   uint64_t bytes(ValueId v) const { return tables_.bytes[v.index]; }
   uint32_t producer(ValueId v) const { return values_[v.index].producer; }
   ValueId storage(ValueId v) const { return values_[v.index].storage; }  // the value without views
   ValueId overwrites(ValueId result) const { return values_[result.index].overwrites; }
-  bool is_before(uint32_t a, uint32_t b) const { return order_.is_before(a, b); }  // nodes
   std::vector<uint32_t> order() const { return order_.order(); }
   InplacePlan plan() const;       // what is decided; the schedule is validated
   ScheduleTables tables() const;  // as edits have left them
@@ -90,18 +99,24 @@ class Schedule {
   struct NodeInfo {
     uint32_t first_slot, num_slots;
     ValueId first_result;
+    uint32_t first_candidate;  // those of a node are together
   };
+  // What an attempt looks at, 32 bytes; and the rest.
   struct ValueInfo {
     uint32_t producer = kNoNode;
-    ValueId next_result;  // of the producer
-    ValueId view_of, storage;
-    ValueId first_view, next_view, previous_view;
-    uint32_t view_slot = kNone;  // the operand of the producer that it is a view of
+    ValueId storage;
+    ValueId first_view;
     uint32_t first_reader = kNone;
     ValueId overwrites;          // wanted
     ValueId destroyer;           // of a storage: the result that does overwrite it
     uint32_t num_protected = 0;  // values of a storage
-    uint32_t first_candidate = kNone;
+    ValueId next_result;         // of the producer
+  };
+  struct ViewInfo {
+    ValueId view_of, next_view, previous_view;
+    uint32_t view_slot = kNone;  // the operand of the producer that it is a view of
+    // Of a storage with views: the reader that last refused an attempt. May be out of date.
+    uint32_t refused_by = kNone;
     Protection protection = Protection::kNone;
   };
   struct Undo {
@@ -113,9 +128,25 @@ class Schedule {
 
   void add_values();
   void add_slots();
+  void add_candidates();
   void add_edges();
   ValueInfo& at(ValueId v) { return values_[v.index]; }
   const ValueInfo& at(ValueId v) const { return values_[v.index]; }
+  ViewInfo& view(ValueId v) { return views_[v.index]; }
+  const ViewInfo& view(ValueId v) const { return views_[v.index]; }
+  uint32_t num_candidates(uint32_t node) const;
+  // Asks for the memory that later candidates need: a tenth of the time of an attempt on a million nodes.
+  void look_ahead(uint32_t i) const {
+    constexpr uint32_t kNear = 12, kFar = 24;
+    const std::vector<Candidate>& all = tables_.candidates;
+    if (i + kFar >= all.size()) return;
+    __builtin_prefetch(&at(all[i + kFar].operand));
+    const uint32_t slot = at(all[i + kNear].operand).first_reader;
+    if (slot != kNone) __builtin_prefetch(&slots_[slot]);
+  }
+  std::span<const Candidate> candidates_of(uint32_t node) const {
+    return {tables_.candidates.data() + nodes_[node].first_candidate, num_candidates(node)};
+  }
   std::span<const Slot> slots_of(uint32_t n) const {
     return {slots_.data() + nodes_[n].first_slot, nodes_[n].num_slots};
   }
@@ -152,6 +183,7 @@ class Schedule {
   ScheduleTables tables_;  // candidates, bytes, before, name_of; the rest is in what follows
   std::vector<NodeInfo> nodes_;
   std::vector<ValueInfo> values_;
+  std::vector<ViewInfo> views_;  // per value
   std::vector<Slot> slots_;
   IncrementalOrder order_;
   std::vector<uint32_t> changed_slots_;

@@ -29,7 +29,9 @@ class IncrementalOrder {
 
   uint32_t num_nodes() const { return static_cast<uint32_t>(nodes_.size()); }
   bool is_before(uint32_t a, uint32_t b) const { return nodes_[a].label < nodes_[b].label; }
-  std::vector<uint32_t> order() const;  // all nodes
+  std::vector<uint32_t> order() const;       // all nodes
+  uint32_t first() const { return first_; }  // kNone: there are no nodes
+  uint32_t next(uint32_t node) const { return nodes_[node].next; }
 
   // A new node (its id is num_nodes() before the call), after all of `inputs` and, where these come
   // before all of `readers`, before those: edges from inputs and to readers then need no search.
