@@ -8,7 +8,10 @@
 //    octave, 24 probes a class) and immediate coalescing, forwards and backwards in time: O(n);
 //  - most important first, tightest gap: each item goes to the tightest gap between those already
 //    placed that it meets; by size, by size times lifetime, and by lifetime: O(n^2), so only up to a
-//    number of items. The search stops when a result meets the lower bound.
+//    number of items;
+//  - each of these again and again, with the item that reached highest moved to the front: as often as the
+//    work of one round of the most items allows.
+// The search stops when a result meets the lower bound.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -238,12 +241,10 @@ inline uint64_t importance(const PackItem& item, Importance by) {
   return units * steps;
 }
 
-inline uint64_t pack_by_importance(const PackItem* items, uint32_t n, Importance by,
-                                   uint64_t* offsets, Scratch& s) {
-  uint32_t* const order = s.by_start;
+// s.by_start: the order of placing.
+inline uint64_t pack_in_order(const PackItem* items, uint32_t n, uint64_t* offsets, Scratch& s) {
+  const uint32_t* const order = s.by_start;
   uint32_t* const placed = s.by_end;  // by increasing offset
-  for (uint32_t i = 0; i < n; ++i) order[i] = i;
-  radix_sort(order, s.spare, n, [&](uint32_t i) { return ~importance(items[i], by); });
   uint64_t total = 0;
   for (uint32_t k = 0; k < n; ++k) {
     const PackItem& item = items[order[k]];
@@ -270,6 +271,25 @@ inline uint64_t pack_by_importance(const PackItem* items, uint32_t n, Importance
   }
   return total;
 }
+
+inline uint64_t pack_by_importance(const PackItem* items, uint32_t n, Importance by,
+                                   uint64_t* offsets, Scratch& s) {
+  for (uint32_t i = 0; i < n; ++i) s.by_start[i] = i;
+  radix_sort(s.by_start, s.spare, n, [&](uint32_t i) { return ~importance(items[i], by); });
+  return pack_in_order(items, n, offsets, s);
+}
+
+// Moves the first in s.by_start of those items that end at `total` to the front of it.
+inline void promote_highest(const PackItem* items, const uint64_t* offsets, uint64_t total,
+                            Scratch& s) {
+  uint32_t k = 0;
+  while (offsets[s.by_start[k]] + pack_round(items[s.by_start[k]].size) != total) ++k;
+  const uint32_t item = s.by_start[k];
+  for (; k > 0; --k) s.by_start[k] = s.by_start[k - 1];
+  s.by_start[0] = item;
+}
+
+inline constexpr uint64_t kMostRounds = 200;
 
 }  // namespace pack_detail
 
@@ -322,6 +342,20 @@ inline uint64_t pack(const PackItem* items, uint32_t n, uint64_t* offsets, void*
     if (bytes >= best) continue;
     best = bytes;
     for (uint32_t i = 0; i < n; ++i) offsets[i] = s.offsets[i];
+  }
+  if (best <= bound || n > quadratic) return best;
+  uint64_t rounds = uint64_t{quadratic} * quadratic / (3 * uint64_t{n} * n);
+  if (rounds > pack_detail::kMostRounds) rounds = pack_detail::kMostRounds;
+  for (int by = 0; by < 3; ++by) {
+    uint64_t bytes = pack_detail::pack_by_importance(
+        items, n, static_cast<pack_detail::Importance>(by), s.offsets, s);
+    for (uint64_t round = 0; round < rounds && best > bound; ++round) {
+      pack_detail::promote_highest(items, s.offsets, bytes, s);
+      bytes = pack_detail::pack_in_order(items, n, s.offsets, s);
+      if (bytes >= best) continue;
+      best = bytes;
+      for (uint32_t i = 0; i < n; ++i) offsets[i] = s.offsets[i];
+    }
   }
   return best;
 }
