@@ -13,13 +13,16 @@
 // Version 1, which is read too, has no flags; its states are (input, output), without initial values.
 #include "gcomp/formats/binary.h"
 
+#include <charconv>
 #include <cstring>
-#include <map>
 #include <unordered_map>
 
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/states.h"
 #include "gcomp/support/error.h"
+#include "gcomp/support/hash.h"
+#include "gcomp/support/intern.h"
+#include "gcomp/support/stable_vector.h"
 #include "numbering.h"
 
 namespace gcomp::formats {
@@ -49,12 +52,27 @@ class Encoder {
   std::string bytes_;
 };
 
+// The number in the file of things that have small ids in memory, given at their first use.
+class FileNumbers {
+ public:
+  // `make(number)` is called at the first use.
+  template <class Make>
+  uint32_t of(size_t id, Make&& make) {
+    if (id >= numbers_.size()) numbers_.resize(id + 1, kNone);
+    if (numbers_[id] == kNone) numbers_[id] = make();
+    return numbers_[id];
+  }
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  std::vector<uint32_t> numbers_;
+};
+
 class Writer {
  public:
   Writer(const Graph& top, const std::function<void(std::string_view)>& sink)
       : context_(top.context()), sink_(sink) {
-    attr_ids_[AttrTable::none().index] = 0;
-    attr_lists_.emplace_back();
+    attrs(AttrTable::none());
     collect_bodies(top);
     for (const Graph* g : order_) graph(*g);
   }
@@ -65,9 +83,9 @@ class Writer {
     const uint32_t fixed[2] = {kVersion, 0};
     head.raw({reinterpret_cast<const char*>(fixed), sizeof fixed});
     head.u(strings_.size());
-    for (const std::string& s : strings_) {
-      head.u(s.size());
-      head.raw(s);
+    for (size_t i = 0; i < strings_.size(); ++i) {
+      head.u(strings_[i].size());
+      head.raw(strings_[i]);
     }
     head.u(dims_.size());
     for (uint32_t d : dims_) head.u(d);
@@ -80,13 +98,15 @@ class Writer {
       head.u(data);
       data += align(c->bytes.size());
     }
-    head.u(attr_lists_.size());
-    for (const std::string& list : attr_lists_)
-      head.raw(list.empty() ? std::string(1, '\0') : list);
-    head.u(order_.size());
+    head.u(num_attr_lists_);
     sink_(head.bytes());
+    sink_(attr_lists_.bytes());
+    Encoder count;
+    count.u(order_.size());
+    sink_(count.bytes());
     sink_(graphs_.bytes());
-    const size_t written = head.bytes().size() + graphs_.bytes().size();
+    const size_t written = head.bytes().size() + attr_lists_.bytes().size() + count.bytes().size() +
+                           graphs_.bytes().size();
     sink_(std::string(align(written) - written, '\0'));
     for (const Constant* c : constants_) {
       sink_({reinterpret_cast<const char*>(c->bytes.data()), c->bytes.size()});
@@ -102,6 +122,7 @@ class Writer {
       auto& [g, next] = stack.back();
       const Graph* inner = nullptr;
       for (; next < g->num_nodes() && inner == nullptr; ++next) {
+        if (!has_trait(g->node(NodeId(next)).op, kHasBody)) continue;
         for (GraphId id : g->attrs(NodeId(next)).graphs(AttrKey::bodies)) {
           if (graph_ids_.contains(&context_.graph(id))) continue;
           inner = &context_.graph(id);
@@ -120,33 +141,44 @@ class Writer {
   }
 
   uint32_t string(std::string_view text) {
-    const auto [it, is_new] = string_ids_.try_emplace(std::string(text), strings_.size());
-    if (is_new) strings_.emplace_back(text);
-    return it->second;
+    const size_t hash = hash_bytes(std::as_bytes(std::span(text)));
+    const auto found = string_ids_.find(hash, [&](uint32_t id) { return strings_[id] == text; });
+    if (found) return *found;
+    const auto id = static_cast<uint32_t>(strings_.size());
+    strings_.emplace_back(text);
+    string_ids_.add(hash, id);
+    return id;
+  }
+  uint32_t op(Op o) {
+    return op_names_.of(static_cast<size_t>(o), [&] { return string(name(o)); });
+  }
+  uint32_t loc(LocId id) {
+    return locs_.of(id.index, [&] { return string(context_.locs[id]); });
   }
   uint32_t dim(DimId d) {
-    const auto [it, is_new] = dim_ids_.try_emplace(d.index, dims_.size());
-    if (is_new) dims_.push_back(string(context_.dims.to_string(d)));
-    return it->second;
+    return dim_ids_.of(d.index, [&] {
+      dims_.push_back(string(context_.dims.to_string(d)));
+      return static_cast<uint32_t>(dims_.size() - 1);
+    });
   }
   uint32_t constant(ConstantId id) {
-    const auto [it, is_new] = constant_ids_.try_emplace(id.index, constants_.size());
-    if (is_new) constants_.push_back(&context_.constants[id]);
-    return it->second;
+    return constant_ids_.of(id.index, [&] {
+      constants_.push_back(&context_.constants[id]);
+      return static_cast<uint32_t>(constants_.size() - 1);
+    });
   }
   uint32_t attrs(AttrsId id) {
-    if (const auto found = attr_ids_.find(id.index); found != attr_ids_.end()) return found->second;
-    Encoder e;
-    const Attrs list = context_.attrs[id];
-    e.u(list.size());
-    for (const Attr& a : list) {
-      e.u(string(name(a.key)));
-      e.u(static_cast<uint64_t>(a.value.kind()));
-      attribute(&e, a.value);
-    }
-    attr_lists_.push_back(e.bytes());
-    attr_ids_[id.index] = attr_lists_.size() - 1;
-    return attr_lists_.size() - 1;
+    return attr_ids_.of(id.index, [&] {
+      const Attrs list = context_.attrs[id];
+      attr_lists_.u(list.size());
+      for (const Attr& a : list) {
+        attr_lists_.u(
+            key_names_.of(static_cast<size_t>(a.key), [&] { return string(name(a.key)); }));
+        attr_lists_.u(static_cast<uint64_t>(a.value.kind()));
+        attribute(&attr_lists_, a.value);
+      }
+      return num_attr_lists_++;
+    });
   }
 
   void attribute(Encoder* e, const AttrValue& value) {
@@ -189,7 +221,7 @@ class Writer {
     for (const Port& p : g.inputs()) {
       const Type& t = g.type(p.value);
       e.u(string(p.name));
-      e.u(string(context_.locs[g.producer_node(p.value).loc]));
+      e.u(loc(g.producer_node(p.value).loc));
       e.u(static_cast<uint64_t>(t.dtype));
       e.u(p.donate ? kDonated : 0);
       e.u(t.dims.size());
@@ -198,16 +230,16 @@ class Writer {
     e.u(numbering.constants.size());
     for (NodeId n : numbering.constants) {
       e.u(constant(g.attrs(n).constant(AttrKey::value)));
-      e.u(string(context_.locs[g.node(n).loc]));
+      e.u(loc(g.node(n).loc));
     }
     e.u(numbering.operations.size());
     for (NodeId id : numbering.operations) {
       const Node& n = g.node(id);
       const uint32_t next =
           n.num_results > 0 ? numbering.id[n.first_result.index] : 0;  // ops have results
-      e.u(string(name(n.op)));
+      e.u(op(n.op));
       e.u(attrs(n.attrs));
-      e.u(string(context_.locs[n.loc]));
+      e.u(loc(n.loc));
       e.u(n.num_operands);
       for (ValueId v : g.operands(n)) e.u(next - numbering.id[v.index]);
     }
@@ -228,14 +260,16 @@ class Writer {
   const std::function<void(std::string_view)>& sink_;
   std::vector<const Graph*> order_;
   std::unordered_map<const Graph*, size_t> graph_ids_;
-  std::vector<std::string> strings_;
-  std::unordered_map<std::string, uint32_t> string_ids_;
-  std::vector<uint32_t> dims_;
-  std::unordered_map<uint32_t, uint32_t> dim_ids_;
+  StableVector<std::string> strings_{"strings"};
+  InternTable string_ids_;
+  FileNumbers op_names_, key_names_, locs_;
+  std::vector<uint32_t> dims_;  // their strings
+  FileNumbers dim_ids_;
   std::vector<const Constant*> constants_;
-  std::unordered_map<uint32_t, uint32_t> constant_ids_;
-  std::vector<std::string> attr_lists_;
-  std::unordered_map<uint32_t, uint32_t> attr_ids_;
+  FileNumbers constant_ids_;
+  FileNumbers attr_ids_;
+  uint32_t num_attr_lists_ = 0;
+  Encoder attr_lists_;
   Encoder graphs_;
 };
 
@@ -289,10 +323,38 @@ class Reader {
     return n;
   }
   template <class T>
-  const T& pick(const std::vector<T>& list, const char* what) {
+  T& pick(std::vector<T>& list, const char* what) {
     const uint64_t i = u();
     if (i >= list.size()) fail(std::string("no such ") + what);
     return list[i];
+  }
+  // A string of the file, and what it means, once asked.
+  struct Text {
+    std::string_view text;
+    LocId loc = {};
+    std::optional<Op> op = {};
+    std::optional<AttrKey> key = {};
+  };
+  Text& string() { return pick(strings_, "string"); }
+  LocId loc() {
+    Text& s = string();
+    if (!s.loc.valid()) s.loc = context_.locs.intern(s.text);
+    return s.loc;
+  }
+  AttrKey key() {
+    Text& s = string();
+    if (!s.key) s.key = parse_attr_key(s.text);
+    if (!s.key) fail("no attribute '" + std::string(s.text) + "'");
+    return *s.key;
+  }
+  Op op() {
+    Text& s = string();
+    Op parsed;
+    if (!s.op && parse_op(s.text, &parsed)) s.op = parsed;
+    if (!s.op || *s.op == Op::input || *s.op == Op::constant) {
+      fail("no op '" + std::string(s.text) + "'");
+    }
+    return *s.op;
   }
   DType dtype() {
     const uint64_t t = u();
@@ -312,16 +374,26 @@ class Reader {
 
   void read_strings() {
     const size_t n = count();
+    strings_.reserve(n);
     for (size_t i = 0; i < n; ++i) {
       const size_t size = count();
-      strings_.emplace_back(reinterpret_cast<const char*>(file_.bytes.data()) + at_, size);
+      strings_.push_back({{reinterpret_cast<const char*>(file_.bytes.data()) + at_, size}});
       at_ += size;
     }
   }
 
   void read_dims() {
     const size_t n = count();
-    for (size_t i = 0; i < n; ++i) dims_.push_back(context_.dims.parse(pick(strings_, "string")));
+    dims_.reserve(n);
+    for (size_t i = 0; i < n; ++i) dims_.push_back(parse_dim(string().text));
+  }
+
+  // Most extents are numbers.
+  DimId parse_dim(std::string_view text) {
+    int64_t value;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return context_.dims.parse(text);
+    return context_.dims.constant(value);
   }
 
   void read_constants() {
@@ -368,58 +440,66 @@ class Reader {
     for (size_t i = 0; i < n; ++i) {
       attr_positions_.push_back(at_);
       const size_t length = count();
-      for (size_t k = 0; k < length; ++k) attribute(/*skip_graphs=*/true);
+      for (size_t k = 0; k < length; ++k) skip_attribute();
     }
     attr_ids_.resize(n);
   }
 
-  Attr attribute(bool skip_graphs) {
-    const std::string& text = pick(strings_, "string");
-    const auto key = parse_attr_key(text);
-    if (!key) fail("no attribute '" + text + "'");
-    const uint64_t kind = u();
-    switch (kind) {
-      case static_cast<uint64_t>(AttrKind::kInt): return {*key, s()};
-      case static_cast<uint64_t>(AttrKind::kFloat): {
-        if (file_.bytes.size() - at_ < sizeof(double)) fail("ends too early");
-        double v;
-        std::memcpy(&v, file_.bytes.data() + at_, sizeof v);
-        at_ += sizeof v;
-        return {*key, v};
-      }
-      case static_cast<uint64_t>(AttrKind::kString): return {*key, pick(strings_, "string")};
-      case static_cast<uint64_t>(AttrKind::kDType): return {*key, dtype()};
-      case static_cast<uint64_t>(AttrKind::kInts): {
-        std::vector<int64_t> list(count());
-        for (int64_t& v : list) v = s();
-        return {*key, std::move(list)};
-      }
-      case static_cast<uint64_t>(AttrKind::kDims): {
-        std::vector<DimId> list(count());
-        for (DimId& d : list) d = pick(dims_, "extent");
-        return {*key, std::move(list)};
-      }
-      case static_cast<uint64_t>(AttrKind::kGraphs): {
-        std::vector<GraphId> list(count());
-        for (GraphId& g : list) {
-          if (skip_graphs) {
-            u();
-          } else {
-            g = pick(bodies_, "nested graph");
-          }
-        }
-        return {*key, std::move(list)};
-      }
-      case static_cast<uint64_t>(AttrKind::kConstant): {
-        const uint64_t i = u();
-        if (i >= constants_.size()) fail("no such constant");
-        return {*key, skip_graphs ? ConstantId() : constant_id(i)};
-      }
-      default: fail("no such kind of attribute");
+  uint64_t kind() {
+    const uint64_t k = u();
+    if (k > static_cast<uint64_t>(AttrKind::kConstant)) fail("no such kind of attribute");
+    return k;
+  }
+  double real() {
+    if (file_.bytes.size() - at_ < sizeof(double)) fail("ends too early");
+    double v;
+    std::memcpy(&v, file_.bytes.data() + at_, sizeof v);
+    at_ += sizeof v;
+    return v;
+  }
+
+  void skip_attribute() {
+    key();
+    switch (static_cast<AttrKind>(kind())) {
+      case AttrKind::kFloat: real(); break;
+      case AttrKind::kInts:
+      case AttrKind::kDims:
+      case AttrKind::kGraphs:
+        for (size_t left = count(); left > 0; --left) u();
+        break;
+      default: u();
     }
   }
 
+  Attr attribute() {
+    const AttrKey k = key();
+    switch (static_cast<AttrKind>(kind())) {
+      case AttrKind::kInt: return {k, s()};
+      case AttrKind::kFloat: return {k, real()};
+      case AttrKind::kString: return {k, std::string(string().text)};
+      case AttrKind::kDType: return {k, dtype()};
+      case AttrKind::kInts: {
+        std::vector<int64_t> list(count());
+        for (int64_t& v : list) v = s();
+        return {k, std::move(list)};
+      }
+      case AttrKind::kDims: {
+        std::vector<DimId> list(count());
+        for (DimId& d : list) d = pick(dims_, "extent");
+        return {k, std::move(list)};
+      }
+      case AttrKind::kGraphs: {
+        std::vector<GraphId> list(count());
+        for (GraphId& g : list) g = pick(bodies_, "nested graph");
+        return {k, std::move(list)};
+      }
+      case AttrKind::kConstant: return {k, constant_id(u())};
+    }
+    fail("no such kind of attribute");
+  }
+
   ConstantId constant_id(size_t i) {
+    if (i >= constants_.size()) fail("no such constant");
     if (constant_ids_.empty()) constant_ids_.resize(constants_.size());
     if (!constant_ids_[i].valid()) constant_ids_[i] = context_.constants.intern(constants_[i]);
     return constant_ids_[i];
@@ -434,7 +514,7 @@ class Reader {
     std::vector<Attr> list;
     const size_t length = count();
     for (size_t k = 0; k < length; ++k) {
-      list.push_back(attribute(/*skip_graphs=*/false));
+      list.push_back(attribute());
       for (size_t other = 0; other + 1 < list.size(); ++other) {
         if (list[other].key == list.back().key) fail("an attribute occurs twice");
       }
@@ -447,32 +527,32 @@ class Reader {
     GraphBuilder builder(context_, GraphBuilder::Mode::kRaw);
     std::vector<ValueId> values;
     const size_t symbols = count();
-    for (size_t i = 0; i < symbols; ++i) context_.dims.symbol(pick(strings_, "string"));
+    for (size_t i = 0; i < symbols; ++i) context_.dims.symbol(string().text);
     const size_t inputs = count();
     for (size_t i = 0; i < inputs; ++i) {
-      const std::string& name = pick(strings_, "string");
-      builder.set_loc(pick(strings_, "string"));
+      std::string name(string().text);
+      builder.set_loc(loc());
       Type t;
       t.dtype = dtype();
       const uint64_t flags = version_ == 1 ? 0 : u();
       if (flags > kDonated) fail("an input has unknown flags");
       t.dims.resize(count());
       for (DimId& d : t.dims) d = pick(dims_, "extent");
-      values.push_back(builder.input(name, t, (flags & kDonated) != 0));
+      values.push_back(builder.input(std::move(name), t, (flags & kDonated) != 0));
     }
     const size_t constants = count();
     for (size_t i = 0; i < constants; ++i) {
-      const uint64_t c = u();
-      if (c >= constants_.size()) fail("no such constant");
-      builder.set_loc(pick(strings_, "string"));
-      values.push_back(builder.constant(constant_id(c)));
+      const ConstantId c = constant_id(u());
+      builder.set_loc(loc());
+      values.push_back(builder.constant(c));
     }
     const size_t nodes = count();
+    reserve(&builder, &values, nodes);
     for (size_t i = 0; i < nodes; ++i) node(&builder, &values);
     const size_t outputs = count();
     for (size_t i = 0; i < outputs; ++i) {
-      const std::string& name = pick(strings_, "string");
-      builder.output(name, pick(values, "value"));
+      std::string name(string().text);
+      builder.output(std::move(name), pick(values, "value"));
     }
     const size_t states = count();
     for (size_t i = 0; i < states; ++i) builder.state(state(inputs, outputs));
@@ -490,21 +570,27 @@ class Reader {
     return s;
   }
 
+  // A node takes at least these bytes, an operand one: what a file can hold, whatever it says.
+  static constexpr size_t kMinNodeBytes = 4;
+  void reserve(GraphBuilder* builder, std::vector<ValueId>* values, size_t nodes) {
+    const size_t left = file_.bytes.size() - at_;
+    const size_t possible = std::min(nodes, left / kMinNodeBytes);
+    const size_t have = builder->graph().num_nodes();
+    values->reserve(have + possible);
+    builder->reserve(have + possible, std::min(left, 2 * possible));
+  }
+
   void node(GraphBuilder* builder, std::vector<ValueId>* values) {
-    const std::string& op_name = pick(strings_, "string");
-    Op op;
-    if (!parse_op(op_name, &op) || op == Op::input || op == Op::constant) {
-      fail("no op '" + op_name + "'");
-    }
+    const Op o = op();
     const AttrsId list = attrs();
-    builder->set_loc(pick(strings_, "string"));
+    builder->set_loc(loc());
     operands_.resize(count());
     for (ValueId& v : operands_) {
       const uint64_t back = u();
       if (back == 0 || back > values->size()) fail("an operand is not defined before its use");
       v = (*values)[values->size() - back];
     }
-    const NodeId n = builder->node(op, operands_, list);
+    const NodeId n = builder->node(o, operands_, list);
     for (int r = 0; r < builder->graph().node(n).num_results; ++r) {
       values->push_back(builder->result(n, r));
     }
@@ -516,7 +602,7 @@ class Reader {
   uint32_t version_ = 0;
   size_t at_ = 0;
   size_t data_begin_ = 0;
-  std::vector<std::string> strings_;
+  std::vector<Text> strings_;
   std::vector<DimId> dims_;
   std::vector<Constant> constants_;
   std::vector<ConstantId> constant_ids_;

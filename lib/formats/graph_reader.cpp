@@ -78,18 +78,28 @@ const json& GraphReader::field(const json& j, const char* key, const std::string
 
 ValueId GraphReader::lookup(const json& j, const JsonPlace& place) const {
   if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place.text());
-  const auto found = values_.find(j.get<uint64_t>());
-  if (found == values_.end()) {
+  const ValueId* found = find_value(j.get<uint64_t>());
+  if (found == nullptr) {
     fail("value " + j.dump() + " is not defined before its use", place.text(),
          "nodes must be in topological order");
   }
-  return found->second;
+  return *found;
+}
+
+const ValueId* GraphReader::find_value(uint64_t id) const {
+  if (id < values_.size()) return &values_[id];
+  const auto found = more_values_.find(id);
+  return found == more_values_.end() ? nullptr : &found->second;
 }
 
 void GraphReader::define(const json& j, ValueId v, const JsonPlace& place) {
   if (!j.is_number_unsigned()) fail("expected a value id, found " + kind_of(j), place.text());
-  if (!values_.emplace(j.get<uint64_t>(), v).second) {
-    fail("value id " + j.dump() + " is defined twice", place.text());
+  const auto id = j.get<uint64_t>();
+  if (find_value(id) != nullptr) fail("value id " + j.dump() + " is defined twice", place.text());
+  if (id == values_.size()) {
+    values_.push_back(v);
+  } else {
+    more_values_.emplace(id, v);
   }
 }
 

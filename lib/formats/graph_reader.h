@@ -83,7 +83,9 @@ class GraphReader {
   size_t node_in_parent_ = 0;
   size_t body_in_node_ = 0;
   GraphBuilder builder_;
-  std::unordered_map<uint64_t, ValueId> values_;  // the file's ids
+  const ValueId* find_value(uint64_t id) const;
+  std::vector<ValueId> values_;  // by the file's ids, as long as these are 0, 1, 2, ...
+  std::unordered_map<uint64_t, ValueId> more_values_;  // those that are not
 };
 
 }  // namespace gcomp::formats

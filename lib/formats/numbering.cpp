@@ -1,8 +1,27 @@
 #include "numbering.h"
 
-#include <unordered_set>
+#include "gcomp/support/hash.h"
+#include "gcomp/support/intern.h"
 
 namespace gcomp::formats {
+namespace {
+
+// Takes memory by what is in it: a graph may be one of a million nested ones.
+class IdSet {
+ public:
+  // Whether it is new.
+  bool insert(uint32_t id) {
+    const size_t hash = hash_mix(id + 1);
+    if (ids_.find(hash, [id](uint32_t other) { return other == id; })) return false;
+    ids_.add(hash, id);
+    return true;
+  }
+
+ private:
+  InternTable ids_;
+};
+
+}  // namespace
 
 Numbering::Numbering(const Graph& g) : id(g.num_values()) {
   uint32_t next = 0;
@@ -24,22 +43,21 @@ Numbering::Numbering(const Graph& g) : id(g.num_values()) {
 
 std::vector<SymbolId> symbols_of(const Graph& g) {
   const Context& c = g.context();
-  std::vector<SymbolId> order;
-  std::unordered_set<uint32_t> seen_dims, seen_symbols;
+  std::vector<SymbolId> order, found;
+  IdSet seen_dims, seen_symbols, seen_attrs;
   const auto look_at = [&](std::span<const DimId> dims) {
     for (DimId d : dims) {
-      if (!seen_dims.insert(d.index).second) continue;
-      std::vector<SymbolId> found;
+      if (c.dims.constant_value(d) || !seen_dims.insert(d.index)) continue;
+      found.clear();
       c.dims.collect_symbols(d, &found);
       for (SymbolId s : found) {
-        if (seen_symbols.insert(s.index).second) order.push_back(s);
+        if (seen_symbols.insert(s.index)) order.push_back(s);
       }
     }
   };
   for (const Port& p : g.inputs()) look_at(g.type(p.value).dims);
-  std::unordered_set<uint32_t> seen_attrs;
   for (const Node& n : g.nodes()) {
-    if (n.attrs == AttrTable::none() || !seen_attrs.insert(n.attrs.index).second) continue;
+    if (n.attrs == AttrTable::none() || !seen_attrs.insert(n.attrs.index)) continue;
     for (const Attr& a : g.attrs(n)) {
       if (const auto* list = std::get_if<std::vector<DimId>>(&a.value)) look_at(*list);
     }

@@ -73,8 +73,8 @@ NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands, std::vector<
 
 NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands_in, AttrsId attrs) {
   // A copy: the caller's span may point into the graph's own operand array, which grows below.
-  const std::vector<ValueId> copy(operands_in.begin(), operands_in.end());
-  const std::span<const ValueId> operands = copy;
+  operands_.assign(operands_in.begin(), operands_in.end());
+  const std::span<const ValueId> operands = operands_;
   const bool shared = mode_ == Mode::kInterned && can_share(op);
   const size_t hash = shared ? hash_node(op, operands, attrs) : 0;
   if (shared) {
@@ -83,8 +83,8 @@ NodeId GraphBuilder::node(Op op, std::span<const ValueId> operands_in, AttrsId a
       return *found;
     }
   }
-  const std::vector<TypeId> types = infer_types(op, operands, attrs);
-  const NodeId id = graph_->append(op, operands, attrs, types, loc_);
+  infer_types(op, operands, attrs);
+  const NodeId id = graph_->append(op, operands, attrs, types_, loc_);
   if (shared) interned_.add(hash, id.index);
   return id;
 }
@@ -104,8 +104,7 @@ NodeId GraphBuilder::typed_node(Op op, std::span<const ValueId> operands, AttrsI
   return id;
 }
 
-std::vector<TypeId> GraphBuilder::infer_types(Op op, std::span<const ValueId> operands,
-                                              AttrsId attrs) {
+void GraphBuilder::infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs) {
   // Elementwise results have their operands' type (or bool): the common case, without allocation of
   // an inference object, decides the speed of a sweep. Anything unusual goes the general way.
   if (operands.size() >= 1 && attrs == AttrTable::none() && op != Op::cast && op != Op::where &&
@@ -117,13 +116,13 @@ std::vector<TypeId> GraphBuilder::infer_types(Op op, std::span<const ValueId> op
     if (same && is_float(context().types[first].dtype)) {
       const bool bitwise = op == Op::bit_and || op == Op::bit_or || op == Op::bit_xor ||
                            op == Op::bit_not || op == Op::shl || op == Op::shr;
-      if (!bitwise) return {first};
+      if (!bitwise) return types_.assign(1, first);
     }
   }
   std::vector<const Type*> types;
   types.reserve(operands.size());
   for (ValueId v : operands) types.push_back(&graph_->type(v));
-  return gcomp::infer_types(context(), op, types, attrs, loc_);
+  types_ = gcomp::infer_types(context(), op, types, attrs, loc_);
 }
 
 ValueId GraphBuilder::value(Op op, std::initializer_list<ValueId> operands,

@@ -1,5 +1,7 @@
 #include "gcomp/ir/graph.h"
 
+#include <limits>
+
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
 
@@ -37,6 +39,12 @@ NodeId Graph::append(Op op, std::span<const ValueId> operands, AttrsId attrs,
                      std::span<const TypeId> result_types, LocId loc) {
   const NodeId id(nodes_.size());
   for (ValueId v : operands) GCOMP_CHECK(v.index < types_.size(), "operand not made yet");
+  check_room_for_ids(nodes_.size(), 1, "nodes");
+  check_room_for_ids(types_.size(), result_types.size(), "values");
+  check_room_for_ids(operands_.size(), operands.size(), "operands");
+  if (result_types.size() > std::numeric_limits<decltype(Node::num_results)>::max()) {
+    graph_error("a node of more than 65535 results", context_->locs[loc]);
+  }
   nodes_.push_back({op, static_cast<uint16_t>(result_types.size()), attrs,
                     static_cast<uint32_t>(operands_.size()), static_cast<uint32_t>(operands.size()),
                     ValueId(types_.size()), loc});

@@ -3,7 +3,6 @@
 // Which keys an op has, of which kind, is in the op table.
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +14,7 @@
 #include "gcomp/ir/dtype.h"
 #include "gcomp/support/id.h"
 #include "gcomp/support/intern.h"
+#include "gcomp/support/stable_vector.h"
 
 namespace gcomp {
 
@@ -105,7 +105,7 @@ class AttrTable {
   static AttrsId none() { return AttrsId(0); }
 
  private:
-  std::deque<std::vector<Attr>> lists_;  // a deque: views stay valid
+  StableVector<std::vector<Attr>> lists_{"attribute lists"};
   InternTable interned_;
 };
 

@@ -105,7 +105,7 @@ class GraphBuilder {
  private:
   std::optional<NodeId> find_equal(size_t hash, Op op, std::span<const ValueId> operands,
                                    AttrsId attrs) const;
-  std::vector<TypeId> infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs);
+  void infer_types(Op op, std::span<const ValueId> operands, AttrsId attrs);  // into types_
   std::optional<std::vector<DimId>> compute_dim_values(ValueId v);
   bool is_input_symbol(SymbolId s);
 
@@ -113,7 +113,9 @@ class GraphBuilder {
   Mode mode_;
   LocId loc_ = LocTable::none();
   size_t intern_hits_ = 0;
-  InternTable interned_;  // nodes
+  InternTable interned_;           // nodes
+  std::vector<ValueId> operands_;  // scratch
+  std::vector<TypeId> types_;      // scratch
   std::unordered_map<uint32_t, std::optional<std::vector<DimId>>> dim_values_;
   std::unordered_map<uint32_t, ValueId> bound_;  // value -> the bind_dims made for it
   size_t inputs_seen_ = 0;                       // how many inputs `input_symbols_` covers

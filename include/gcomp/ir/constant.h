@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "gcomp/ir/attr.h"
 #include "gcomp/ir/dtype.h"
 #include "gcomp/support/intern.h"
+#include "gcomp/support/stable_vector.h"
 
 namespace gcomp {
 
@@ -54,7 +54,7 @@ class ConstantPool {
   size_t size() const { return constants_.size(); }
 
  private:
-  std::deque<Constant> constants_;
+  StableVector<Constant> constants_{"constants"};
   InternTable interned_;
 };
 

@@ -5,7 +5,6 @@
 // start).
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -16,6 +15,7 @@
 
 #include "gcomp/support/id.h"
 #include "gcomp/support/intern.h"
+#include "gcomp/support/stable_vector.h"
 
 namespace gcomp {
 
@@ -95,7 +95,7 @@ class DimTable {
   Bounds compute_bounds(const DimExpr& e) const;
   std::vector<DimId> postorder(DimId d) const;
 
-  std::deque<DimExpr> exprs_;  // a deque: references stay valid
+  StableVector<DimExpr> exprs_{"extents"};
   std::vector<Bounds> bounds_;
   InternTable interned_;
   std::vector<std::string> symbols_;

@@ -3,7 +3,6 @@
 // and constants too). Read-only once built; phases make a new graph (ARCHITECTURE: Graph = Theano's
 // FunctionGraph, Node = Apply, Value = Variable). Nothing here recurses over the graph.
 
-#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,7 +31,7 @@ class LocTable {
   static LocId none() { return LocId(0); }
 
  private:
-  std::deque<std::string> texts_;
+  StableVector<std::string> texts_{"names of places"};
   InternTable interned_;
 };
 

@@ -1,7 +1,6 @@
 #pragma once
 // Tensor types: dtype and extents, interned, so that equal types have equal ids.
 
-#include <deque>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "gcomp/ir/dtype.h"
 #include "gcomp/support/id.h"
 #include "gcomp/support/intern.h"
+#include "gcomp/support/stable_vector.h"
 
 namespace gcomp {
 
@@ -30,7 +30,7 @@ class TypeTable {
   const Type& operator[](TypeId id) const { return types_[id.index]; }
 
  private:
-  std::deque<Type> types_;  // a deque: references stay valid
+  StableVector<Type> types_{"types"};
   InternTable interned_;
 };
 

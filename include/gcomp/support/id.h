@@ -2,6 +2,7 @@
 // Strong 32-bit ids: an index into some arena, typed so that a NodeId cannot be passed as a
 // ValueId.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -19,6 +20,16 @@ struct Id {
   friend constexpr bool operator==(Id, Id) = default;
   friend constexpr auto operator<=>(Id, Id) = default;
 };
+
+// Ids of one kind are below this.
+inline constexpr size_t kMaxIds = std::numeric_limits<uint32_t>::max();
+
+[[noreturn]] void too_many_for_ids(const char* what);
+
+// UserError kGraph, naming `what` ("nodes"), when `used` things have ids and `more` cannot get any.
+inline void check_room_for_ids(size_t used, size_t more, const char* what) {
+  if (more > kMaxIds - used) too_many_for_ids(what);
+}
 
 }  // namespace gcomp
 
