@@ -134,6 +134,8 @@ void set_crash_stage(const std::string& name) {
 const char* crash_stage() { return report.stage; }
 
 void end_cleanly_on_signals() {
+  // A file that reaches the limit of `ulimit -f` is then an error of writing, as a full disk is.
+  ::signal(SIGXFSZ, SIG_IGN);
   for (int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action{};
     ::sigaction(number, nullptr, &action);

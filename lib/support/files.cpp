@@ -76,7 +76,14 @@ MappedFile map_file(const std::filesystem::path& path) {
   return mapped;
 }
 
+// A device or a pipe (/dev/null, a shell's >(...)) is written to, never replaced.
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  struct stat info{};
+  if (::stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) file_error("cannot open", path_);
+    return;
+  }
   temporary_ = path_;
   temporary_ += ".tmp" + std::to_string(::getpid());
   registered_ = Temporary(temporary_);
@@ -87,7 +94,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::fail(const char* what) { file_error(what, path_); }
@@ -123,7 +130,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
   flush();
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot replace");
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    fail("cannot replace");
+  }
   ::close(descriptor_);
   descriptor_ = -1;
 }

@@ -17,7 +17,8 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
 void set_crash_stage(const std::string& name);
 const char* crash_stage();  // may be called in a signal handler
 
-// SIGINT, SIGTERM and SIGHUP end the process as ever, but without leaving temporary files.
+// SIGINT, SIGTERM and SIGHUP end the process as ever, but without leaving temporary files. A file larger than
+// `ulimit -f` allows is an error of writing, as a full disk is, not a signal.
 void end_cleanly_on_signals();
 
 // Writes the reproducer with `message` in it; its folder's path, "" if it could not be written.
