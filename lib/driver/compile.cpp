@@ -7,6 +7,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "expected_work.h"
 #include "gcomp/artifact/link.h"
 #include "gcomp/codegen/llvm.h"
 #include "gcomp/driver/load.h"
@@ -65,8 +66,10 @@ std::string describe(const pass::RewriteLimit& limit, size_t most) {
 }
 
 std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptions& o,
-                                Report& report) {
+                                Report& report, Progress& progress) {
   pass::Options options = o.pipeline;
+  PassProgress passes(progress, count_passes(o));
+  if (progress.enabled()) options.observers.push_back(&passes);
   if (report.lineage() != nullptr) options.observers.push_back(report.lineage());
   options.dump = [](const std::string& name, const Graph& g) {
     std::cerr << "// after " << name << "\n" << print(g, {.max_elements = 8, .elide = true});
@@ -184,11 +187,12 @@ void compile(const CompileOptions& o) {
   // The graph, node for node as the file says.
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
+  expect_work(progress, *graph, o, o.emit == Emit::kGraph);
   // Beyond this point no file is read.
 
   // Rewriting: canonicalize, stabilize, specialize.
   phases.begin("optimise");
-  graph = optimize(std::move(graph), o, report);
+  graph = optimize(std::move(graph), o, report, progress);
   if (o.emit == Emit::kGraph) {
     report.explain(*graph, nullptr);
     phases.begin("write");
@@ -206,6 +210,7 @@ void compile(const CompileOptions& o) {
     write_kernels(o.output, module);
     return finish(&module);
   }
+  expect_kernels(progress, module.kernels.size());
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
@@ -231,8 +236,9 @@ void optimize_to_file(const CompileOptions& o) {
   Context context;
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
+  expect_work(progress, *graph, o, true);
   phases.begin("optimise");
-  graph = optimize(std::move(graph), o, report);
+  graph = optimize(std::move(graph), o, report, progress);
   report.explain(*graph, nullptr);
   phases.begin("write");
   if (o.output == "-") {
