@@ -32,7 +32,7 @@ from graph_builder.files import write  # noqa: E402
 from graph_builder.frameworks import MODELS  # noqa: E402
 
 GCOMP = Path(os.environ.get("GCOMP", ROOT / "build" / "gcomp"))
-LEVELS = ["merge", "fast_compile", "fast_run"]
+LEVELS = ["none", "merge", "fast_compile", "o2", "o3", "fast_run", "stabilize", "unsafe"]
 PEER_SECONDS = 150  # of CPU time, what a peer may take for one model
 GROWTH = (10_000, 100_000, 1_000_000)
 
@@ -48,6 +48,11 @@ class Report:
         """Notes a value that must not exceed its limit."""
         if value > limit:
             self.missed.append(f"{what}: {value:.3g}{unit}, goal {limit:g}{unit}")
+
+    def end(self):
+        """Says which goals were missed; the exit code."""
+        print("\n".join(["Goals missed:", *self.missed]) if self.missed else "All goals are met.")
+        return 1 if self.missed else 0
 
 
 def row(*cells):
@@ -65,7 +70,7 @@ class Optimised:
     def __init__(self, graph, folder, level, *options):
         profile, self.output = folder / "profile.json", folder / "optimised.gcb"
         command = [GCOMP, "opt", graph, "-o", self.output, "-O", level, f"--profile={profile}", *options]
-        cpu, wall, self.peak_bytes = _usage([str(c) for c in command])
+        cpu, wall, self.peak_bytes = usage([str(c) for c in command])
         told = json.loads(profile.read_text())
         share = min(1.0, cpu / wall)
         phases = {phase["name"]: phase["seconds"] for phase in told["phases"]}
@@ -151,7 +156,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def _usage(command):
+def usage(command):
     """CPU and wall seconds and peak bytes of a command, which must succeed."""
     done = subprocess.run([sys.executable, "-S", "-c", _RUN, *command], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
@@ -245,8 +250,7 @@ def main():
             print()
     if args.json:
         args.json.write_text(json.dumps(report.figures, indent=1) + "\n")
-    print("\n".join(["Goals missed:", *report.missed]) if report.missed else "All goals are met.")
-    return 1 if report.missed else 0
+    return report.end()
 
 
 if __name__ == "__main__":

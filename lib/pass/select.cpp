@@ -22,7 +22,8 @@ const std::vector<Level>& level_table() {
        "",
        {"fast_compile", "fusion", "static_extents", "optimize_code"},
        {},
-       "fast_compile with neighbouring nodes in one kernel, and good code where a run spends its time"},
+       "fast_compile with neighbouring nodes in one kernel, and good code where a run spends its "
+       "time"},
       {"stabilize",
        "",
        {"fast_compile", "canonicalize", "stabilize"},
