@@ -303,9 +303,7 @@ void PlanBuilder::swap_states(uint32_t piece, uint32_t other) {
   state_->state_swaps.push_back({piece, other});
 }
 
-void PlanBuilder::overwrite_state(uint32_t state) {
-  state_->states.at(state).overwritten = true;
-}
+void PlanBuilder::overwrite_state(uint32_t state) { state_->states.at(state).overwritten = true; }
 
 PlanBufferId PlanBuilder::output(std::string name, DType dtype, std::vector<PlanExtent> extents,
                                  uint32_t alias) {

@@ -1,9 +1,10 @@
 // What is written over what: how often, and that it never is where a later read needs the old value. `check`
 // compares the bits with those of the module without overwriting.
 
+#include "gcomp/lower/arrange.h"
+
 #include <doctest/doctest.h>
 
-#include "gcomp/lower/arrange.h"
 #include "net.h"
 
 namespace gcomp::test {
