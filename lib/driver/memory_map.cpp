@@ -90,8 +90,9 @@ class Map {
     const auto area = [&](uint32_t i) {
       return static_cast<double>(all[i].bytes) * (double(all[i].last) - all[i].first + 1);
     };
-    std::stable_sort(order.begin(), order.end(),
-                     [&](uint32_t a, uint32_t b) { return area(a) > area(b); });
+    std::ranges::sort(order, [&](uint32_t a, uint32_t b) {
+      return area(a) != area(b) ? area(a) > area(b) : a < b;
+    });
     const size_t most = std::min(order.size(), kMostRectangles);
     std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(most));
     for (size_t i = 0; i < order.size(); ++i) {
