@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <pthread.h>
 
+#include "../sanitized.h"
 #include "gcomp/rewrite/sweep.h"
 
 using namespace gcomp;
@@ -10,11 +11,8 @@ using namespace gcomp::rewrite;
 
 namespace {
 
-#ifdef NDEBUG
-constexpr size_t kMillion = 1000000;
-#else
-constexpr size_t kMillion = 150000;  // with sanitizers, which take more of each stack frame as well
-#endif
+constexpr size_t kMillion =
+    test::kSanitized ? 150000 : 1000000;  // stack frames are larger there, too
 const Pattern x = any("x"), y = any("y");
 
 std::vector<Rule> rules() {

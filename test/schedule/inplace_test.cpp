@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../sanitized.h"
 #include "gcomp/schedule/check.h"
 #include "tables_maker.h"
 
@@ -66,12 +67,11 @@ TEST_CASE(
     "up to 10,000 nodes the budget loses under 2 % of attempts, and decides nothing wrongly") {
   std::mt19937 random(12);
   size_t attempts = 0, lost = 0, budget = 0, edges = 0;
-#ifdef NDEBUG
-  const std::vector<size_t> sizes = {300, 1000, 3000, 10000};
-#else
-  const std::vector<size_t> sizes = {300, 1000};  // with sanitizers the plain check takes minutes
-  MESSAGE("3,000 and 10,000 nodes: in the release build only");
-#endif
+  std::vector<size_t> sizes = {300, 1000, 3000, 10000};
+  if (gcomp::test::kSanitized) {
+    sizes.resize(2);
+    MESSAGE("3,000 and 10,000 nodes: only without sanitizers, the plain check takes minutes");
+  }
   for (const size_t nodes : sizes) {
     for (const size_t near : {4, 64}) {
       if (nodes == 10000 && near == 64) continue;  // the plain check takes its time

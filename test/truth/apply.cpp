@@ -395,7 +395,7 @@ Value scatter(const Task& task) {
                                               {"mul", Fold::kProduct, 1, 2},
                                               {"max", Fold::kMax, 0, 1},
                                               {"min", Fold::kMin, 0, -1}};
-  const std::string_view wanted = task.attrs().string_or(AttrKey::reduction, "none");
+  const std::string wanted = task.attrs().string_or(AttrKey::reduction, "none");
   const auto* r = std::find_if(std::begin(kReductions), std::end(kReductions),
                                [&](const Reduction& row) { return wanted == row.name; });
   if (r == std::end(kReductions)) throw not_covered(task.node.op);
