@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "../sanitized.h"
 #include "cases.h"
 #include "check.h"
 #include "gcomp/ir/text.h"
@@ -52,7 +53,8 @@ Outcome check(const Graph& graph, const pass::Options& options, uint64_t seed) {
 TEST_CASE("levels keep what random graphs mean, and leave no work behind") {
   const char* only = std::getenv("GCOMP_FUZZ_SEED");
   const uint64_t first = only != nullptr ? std::strtoull(only, nullptr, 10) : 1;
-  const int count = only != nullptr ? 1 : 60 * truth::effort_from_environment();
+  const int count =
+      only != nullptr ? 1 : (test::kSanitized ? 15 : 60) * truth::effort_from_environment();
   const std::vector<test::Variant> variants = test::variants();
   int judged = 0;
   std::map<std::string, int> uncovered;

@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "../sanitized.h"
 #include "gcomp/rules/rules.h"
 #include "judge.h"
 
@@ -53,6 +54,10 @@ std::string key(const Accuracy& a) { return a.rule + " " + std::string(name(a.dt
 }  // namespace
 
 TEST_CASE("ACCURACY.md says what each rule does to the error") {
+  if (gcomp::test::kSanitized) {
+    MESSAGE("skipped: without optimisation other operations are fused, and the digits differ");
+    return;
+  }
   const std::string document = truth::accuracy_document(rules::all());
   if (std::getenv("GCOMP_WRITE_ACCURACY_MD") != nullptr) std::ofstream(kPath) << document;
   const std::vector<Accuracy> measured = truth::read_accuracy(document);
