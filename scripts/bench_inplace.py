@@ -29,22 +29,13 @@ import fetch_models  # noqa: E402
 import measure_levels  # noqa: E402
 import model_inputs  # noqa: E402
 import user_graphs  # noqa: E402
+from bench_optimizer import GCOMP, Report, header, row  # noqa: E402
 from graph_builder.files import write  # noqa: E402
 
 BENCH = Path(os.environ.get("GCOMP_BENCH_INPLACE", ROOT / "build" / "bench_inplace"))
-GCOMP = ROOT / "build" / "gcomp"
 OFF = "--optimizer-excluding=inplace,lower_peak"
 LARGEST = 32_000  # layers of the training step: 900,000 nodes
 REFUSALS = ("protected", "destroyed", "aliased", "cycle", "budget")
-
-
-def row(*cells):
-    print("| " + " | ".join(str(c) for c in cells) + " |", flush=True)
-
-
-def header(*cells):
-    row(*cells)
-    print("|" + "---|" * len(cells), flush=True)
 
 
 def made(folder, name, size):
@@ -58,16 +49,7 @@ def measure(path, *options):
     return {name: float(value) for name, value in (line.split() for line in told.splitlines())}
 
 
-class Goals:
-    def __init__(self):
-        self.missed = []
-
-    def at_most(self, what, value, limit, unit=""):
-        if value > limit:
-            self.missed.append(f"{what}: {value:.3g}{unit}, goal {limit:g}{unit}")
-
-
-def cost(goals, folder, sizes):
+def cost(report, folder, sizes):
     print("The training step, nanoseconds of one core unless said. An edge agrees with the order, between neighbours and between")
     print("any two nodes; an edit inserts a copy for one reader and is validated; `full` checks the whole schedule at an attempt.\n")
     header("nodes", "freeze, ms", "edge, near", "edge, any", "edit", "taken back", "attempt", "worst attempt", "all, ms", "full")
@@ -79,15 +61,15 @@ def cost(goals, folder, sizes):
             f"{f['copy_taken_back']:.0f}", f"{f['attempt_mean']:.0f}", f"{f['attempt_worst']:.0f}", f"{f['decide_seconds'] * 1e3:.2f}",
             f"{f['full_attempt_mean']:,.0f}")  # fmt: skip
     last, first = figures[sizes[-1]], figures[sizes[0]]
-    goals.at_most("an ordering edge that agrees", last["edge_far"], 150, " ns")
-    goals.at_most("an edit", last["copy"], 2000, " ns")
-    goals.at_most("an attempt, mean", last["attempt_mean"], 250, " ns")
-    goals.at_most("an attempt, worst", last["attempt_worst"], 100_000, " ns")
-    goals.at_most("all candidates", last["decide_seconds"], 0.2, " s")
-    goals.at_most(f"an attempt at {last['nodes']:,.0f} nodes over {first['nodes']:,.0f}", last["attempt_mean"] / first["attempt_mean"], 3)
+    report.goal("an ordering edge that agrees", last["edge_far"], 150, " ns")
+    report.goal("an edit", last["copy"], 2000, " ns")
+    report.goal("an attempt, mean", last["attempt_mean"], 250, " ns")
+    report.goal("an attempt, worst", last["attempt_worst"], 100_000, " ns")
+    report.goal("all candidates", last["decide_seconds"], 0.2, " s")
+    report.goal(f"an attempt at {last['nodes']:,.0f} nodes over {first['nodes']:,.0f}", last["attempt_mean"] / first["attempt_mean"], 3)
     rule = last["by_labels"] + last["by_edges"]
     print(f"\nAccepted at {last['nodes']:,.0f} nodes: {rule:,.0f}, {rule / last['single_client']:.2f} times the single-client rule.")
-    goals.at_most("single-client rule over ours", last["single_client"] / rule, 1 / 1.25)
+    report.goal("single-client rule over ours", last["single_client"] / rule, 1 / 1.25)
     return {str(size): f for size, f in figures.items()}
 
 
@@ -137,7 +119,7 @@ def profile(meter, graph, artifact, *options):
     return told["lowering"], told["memory"]
 
 
-def compiled(goals, folder):
+def compiled(report, folder):
     print("\nAfter fusion, a group of nodes at a time: candidates, how many each way to detect cycles accepts, milliseconds; then")
     print("pieces of memory, planned KiB and a call, with results over operands and in brackets without.\n")
     header("graph", "calls", "candidates", "incremental", "full", "off", "pieces", "planned", "a call", "ratio")
@@ -160,18 +142,18 @@ def compiled(goals, folder):
             f"{memory['planned_bytes'] / 1024:,.1f} ({plain_memory['planned_bytes'] / 1024:,.1f})",
             f"{measure_levels.unit(call)} ({measure_levels.unit(plain_call)})", f"{call / plain_call:.2f}")  # fmt: skip
         figures[graph.name] = {"modes": modes, "planned": memory["planned_bytes"], "call": call, "plain_call": plain_call}
-        goals.at_most(f"{graph.name}: planned bytes over those without", memory["planned_bytes"], plain_memory["planned_bytes"])
+        report.goal(f"{graph.name}: planned bytes over those without", memory["planned_bytes"], plain_memory["planned_bytes"])
         if plain_call > 1e-6:  # else three digits tell too little
-            goals.at_most(f"{graph.name}: a call over one without", call / plain_call, measure_levels.NOISE)
+            report.goal(f"{graph.name}: a call over one without", call / plain_call, measure_levels.NOISE)
         if "full" in accepted:
             lost.append((accepted["full"] - accepted["incremental"], modes["incremental"]["attempts"]))
     share = sum(most for most, _ in lost) / sum(attempts for _, attempts in lost)
     print(f"\nAccepted by the plain check only: {100 * share:.2f} % of attempts.")
-    goals.at_most("attempts that only the plain check accepts", share, 0.02)
+    report.goal("attempts that only the plain check accepts", share, 0.02)
     return figures
 
 
-def frameworks(goals, folder):
+def frameworks(report, folder):
     python = ROOT / os.environ.get("GCOMP_THEANO_VENV", ".venv-theano") / "bin" / "python"
     print("\nResults with memory of their own, of the graph after all rewriting: Theano 1.0.5's inplace passes and gcomp's (packed")
     print("factors are in neither).\n")
@@ -187,7 +169,7 @@ def frameworks(goals, folder):
         theirs = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["allocated"]
         lowering, _ = profile(meter, measure_levels.Graph(name, path, {}, folder), folder / "theano.so")
         row(name, f"{theirs:,}", f"{lowering['pieces']:,}")
-        goals.at_most(f"{name}: buffers", lowering["pieces"], theirs)
+        report.goal(f"{name}: buffers", lowering["pieces"], theirs)
         figures[name] = {"theano": theirs, "gcomp": lowering["pieces"]}
     return figures
 
@@ -201,23 +183,23 @@ def main():
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     args = parser.parse_args()
-    goals, figures = Goals(), {}
+    report = Report()
     step = user_graphs.GRAPHS["training_step"]
     sizes = [step.size_for("training_step", nodes) for nodes in (10_000, 100_000)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         measure_section = {
-            "cost": lambda: cost(goals, folder, sizes if args.quick else [*sizes, LARGEST]),
+            "cost": lambda: cost(report, folder, sizes if args.quick else [*sizes, LARGEST]),
             "graphs": lambda: graphs(folder, 10_000),
-            "compiled": lambda: compiled(goals, folder),
-            "frameworks": lambda: frameworks(goals, folder),
+            "compiled": lambda: compiled(report, folder),
+            "frameworks": lambda: frameworks(report, folder),
         }
         for name in args.sections:
-            figures[name] = measure_section[name]()
+            report.figures[name] = measure_section[name]()
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
-    print("\n" + "\n".join(["Goals missed:", *goals.missed] if goals.missed else ["All goals are met."]))
-    return 1 if goals.missed else 0
+        args.json.write_text(json.dumps(report.figures, indent=1) + "\n")
+    print()
+    return report.end()
 
 
 if __name__ == "__main__":

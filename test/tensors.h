@@ -20,6 +20,14 @@ inline interp::Tensor floats(std::vector<int64_t> shape, std::vector<float> valu
   return tensor(DType::kFloat32, std::move(shape), std::move(values));
 }
 
+inline interp::Tensor doubles(std::vector<int64_t> shape, std::vector<double> values) {
+  return tensor(DType::kFloat64, std::move(shape), std::move(values));
+}
+
+inline interp::Tensor integers(std::vector<int64_t> shape, std::vector<int64_t> values) {
+  return tensor(DType::kInt64, std::move(shape), std::move(values));
+}
+
 inline interp::Tensor integer(int64_t value) { return tensor<int64_t>(DType::kInt64, {}, {value}); }
 
 }  // namespace gcomp::test

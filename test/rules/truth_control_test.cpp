@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "../tensors.h"
 #include "evaluate.h"
 #include "functions.h"
 #include "gcomp/ir/text.h"
@@ -13,19 +14,8 @@ using namespace gcomp;
 
 namespace {
 
-interp::Tensor doubles(std::vector<int64_t> shape, const std::vector<double>& values) {
-  interp::Tensor t{DType::kFloat64, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(double));
-  std::copy(values.begin(), values.end(), t.data<double>());
-  return t;
-}
-
-interp::Tensor integers(std::vector<int64_t> shape, const std::vector<int64_t>& values) {
-  interp::Tensor t{DType::kInt64, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(int64_t));
-  std::copy(values.begin(), values.end(), t.data<int64_t>());
-  return t;
-}
+using test::doubles;
+using test::integers;
 
 std::vector<truth::Output> truth_of(const char* text, const std::vector<interp::Tensor>& inputs) {
   Context context;

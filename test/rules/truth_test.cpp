@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "../tensors.h"
 #include "evaluate.h"
 #include "gcomp/ir/builder.h"
 #include "judge.h"
@@ -11,12 +12,7 @@ using namespace gcomp;
 
 namespace {
 
-interp::Tensor doubles(std::vector<int64_t> shape, const std::vector<double>& values) {
-  interp::Tensor t{DType::kFloat64, std::move(shape), {}};
-  t.bytes.resize(values.size() * sizeof(double));
-  std::copy(values.begin(), values.end(), t.data<double>());
-  return t;
-}
+using test::doubles;
 
 // The truth of one op on scalars.
 truth::Element apply(Op op, const std::vector<double>& operands) {

@@ -1,14 +1,14 @@
 #pragma once
 // Decides which results are written over which operands.
 //
-//   ScheduleTables tables = group_tables(graph, groups);
-//   tables.candidates.push_back({.result = r, .operand = o, .same_index = true});  // per group
+//   ScheduleTables tables = op_tables(graph);  // lib/lower/arrange.cpp makes its own, from steps
+//   tables.candidates.push_back({.result = r, .operand = o, .same_index = true});  // what else may
 //   Schedule schedule(std::move(tables));
 //   InplaceStats stats;
 //   const InplacePlan plan = decide_inplace(schedule, {}, &stats);
 //   check_plan(schedule.tables(), plan);  // in debug builds, under --verify-each
 //
-// plan.order is the order in which to write the groups; plan.overwrites[r] the value whose memory
+// plan.order is the order in which nodes run; plan.overwrites[r] the value whose memory
 // result r takes, or invalid. Chains are the norm: what r overwrites may itself overwrite something.
 
 #include <array>

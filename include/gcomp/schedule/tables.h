@@ -71,8 +71,9 @@ struct TableOptions {
 // Nodes are the graph's nodes; views and candidates are those of the op table (Trait kView, kUpdates
 // and kElementwise).
 ScheduleTables op_tables(const Graph& graph, const TableOptions& options = {});
-// Nodes are groups. What a group may overwrite only the one who writes its kernels knows: `candidates`
-// is empty.
+// Nodes are groups; `candidates` is empty, for what a group may overwrite only the one who writes its
+// kernels knows. For tests: the compiler makes its tables from the steps that groups become
+// (lib/lower/arrange.cpp), which know of workspaces, copies and control flow as well.
 ScheduleTables group_tables(const Graph& graph, const Groups& groups,
                             const TableOptions& options = {});
 
