@@ -19,6 +19,9 @@ struct Target {
   // Extents known when compiling become numbers in the kernel (quicker code) or parameters (kernels
   // of different shapes are one kernel).
   bool static_extents = true;
+  // An iteration of the parallel range is what one thread does: one element of a map, one row of a
+  // reduction. Vectors have one lane.
+  bool cuda = false;
 };
 
 class KernelSpec {

@@ -140,6 +140,7 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
   const auto id = static_cast<uint32_t>(m.kernels.size());
   m.names.push_back(kernel_name(id));
   m.kernels.push_back(std::move(k));
+  m.kernel_devices.push_back(Device::kHost);
   bucket.push_back(id);
   return id;
 }

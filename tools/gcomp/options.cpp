@@ -61,6 +61,12 @@ driver::Emit parse_emit(const std::string& text) {
               "one of so, obj, asm, llvm, kernels, graph");
 }
 
+bool parse_target(const std::string& text) {
+  if (text == "cpu") return false;
+  if (text == "cpu,cuda") return true;
+  usage_error("'" + text + "' is no target", "--target", "cpu or cpu,cuda");
+}
+
 uint64_t parse_size(const std::string& text) {
   uint64_t size = 0;
   const char* end = text.data() + text.size();
@@ -188,6 +194,15 @@ void add_pipeline_options(CLI::App& parser, pass::Options& o) {
 void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser.add_option("--mcpu", o.mcpu, "x86-64-v2, x86-64-v3 (the default), x86-64-v4 or native")
       ->type_name("CPU");
+  const auto set_target = [&o](const std::string& text) { o.cuda = parse_target(text); };
+  parser
+      .add_option_function<std::string>(
+          "--target", set_target,
+          "cpu (the default), or cpu,cuda: what gains by it runs on a GPU where there is one")
+      ->type_name("DEVICES");
+  parser.add_option("--cuda-arch", o.cuda_archs, "GPUs to make code for: sm_80,sm_90,sm_100")
+      ->delimiter(',')
+      ->type_name("LIST");
   parser.add_option("-j", o.threads, "Threads of the compiler; the result is the same")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));

@@ -31,7 +31,9 @@ struct CompileOptions {
   std::string name = "gcomp_model";     // prefix of the artifact's symbols
   std::map<std::string, int64_t> dims;  // extents given to symbols
   std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
-  CodeMode code = CodeMode::kAuto;      // the same numbers in all
+  bool cuda = false;                    // what is worth it runs on a GPU, where there is one
+  std::vector<std::string> cuda_archs = {"sm_80", "sm_90", "sm_100"};
+  CodeMode code = CodeMode::kAuto;  // the same numbers in all
   // How the stage `inplace` looks for cycles; the code is as good as the same in all.
   schedule::CycleDetection cycle_detection = schedule::CycleDetection::kIncremental;
   int threads = 1;      // of the compiler; never changes the result

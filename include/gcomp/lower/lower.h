@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gcomp/ir/device.h"
 #include "gcomp/ir/graph.h"
 #include "gcomp/kernel/kernel.h"
 #include "gcomp/schedule/fusion.h"
@@ -31,6 +32,9 @@ struct Memory {
   DType dtype = DType::kFloat32;
   DimId bytes = {};
   DimId offset = {};
+  // An input, output or constant may be mentioned on both devices: the runtime keeps the two alike. An
+  // output is written on one of them only.
+  Device device = Device::kHost;
 };
 
 // One 64-bit kernel parameter: an expression of extents if `dim` is valid, else bits.
@@ -69,10 +73,10 @@ struct LoweredCall {
 
 struct Step {
   enum class Kind : uint8_t {
-    kCall,            // kernel, memory, scalars, extent, grain, messages
-    kBind,            // symbols = int64 elements of memory[0]
-    kCopy,            // memory[0] = memory[1], `extent` bytes
-    kFill,            // `extent` bytes of memory[0] = byte `kernel`
+    kCall,  // kernel, memory, scalars, extent, grain, messages
+    kBind,  // symbols = int64 elements of memory[0]
+    kCopy,  // memory[0] = memory[1], `extent` bytes; from one device to the other or within one
+    kFill,  // `extent` bytes of memory[0] = byte `kernel`
     kStoreDims,       // int64 elements of memory[0] = scalars
     kCheck,           // `extent` bools of memory[0] must be true, else messages[0]
     kRequireLess,     // scalars[0] < scalars[1], else messages[0]
@@ -148,12 +152,14 @@ struct LowerOptions {
   // More distinct kernels than this and extents become parameters, then groups fall apart into single
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;
+  std::vector<Device> placement = {};  // per node of the graph; empty: all on the host
 };
 
 struct LoweredModule {
   const Graph* graph = nullptr;
   std::vector<kernel::Kernel> kernels;
-  std::vector<std::string> names;  // of kernels: "k12_conv_add"
+  std::vector<std::string> names;      // of kernels: "k12_conv_add"
+  std::vector<Device> kernel_devices;  // all memory of a call lies on its kernel's device
   std::vector<Memory> memory;
   std::vector<Step> steps;
   // Per output: it has no memory. It is a state's new value, which takes another state's memory (StateFlow)

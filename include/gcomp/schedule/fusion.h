@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gcomp/ir/device.h"
 #include "gcomp/ir/graph.h"
 
 namespace gcomp::schedule {
@@ -64,7 +65,8 @@ struct FusionOptions {
   // Per node, or empty: computed before the others (once for all turns of a loop), so in no group with
   // any of them.
   std::vector<bool> early = {};
-  bool explain = false;  // fill in Groups::unfused
+  std::vector<Device> devices = {};  // per node, or empty: no group has nodes of both
+  bool explain = false;              // fill in Groups::unfused
 };
 
 struct Groups {
