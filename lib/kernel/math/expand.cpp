@@ -67,6 +67,12 @@ const FloatRow* find_row(Op op) {
 
 bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
+// Casts from or to `t` become integer arithmetic.
+bool expands_half(DType t, const ExpandOptions& options) {
+  if (t == DType::kFloat16) return !options.native_float16;
+  return t == DType::kBFloat16 && !options.native_bfloat16;
+}
+
 bool expands_op(const Kernel& k, const Inst& inst, const ExpandOptions& options) {
   if (inst.code != Code::kOp || inst.op == Op::where) return false;
   Type t = k.values[k.operands[inst.first_operand]].type;
@@ -139,9 +145,8 @@ void Expander::copy_constants() {
 Value Expander::copy_cast(const Inst& inst) {
   Value v = operands(inst)[0];
   DType from = b_.type(v).dtype, to = inst.type.dtype;
-  bool native = options_.native_float16;
-  if (is_half(from) && !(native && from == DType::kFloat16)) return math::emit_half_to_float(b_, v);
-  if (is_half(to) && !(native && to == DType::kFloat16)) return math::emit_float_to_half(b_, v, to);
+  if (expands_half(from, options_)) return math::emit_half_to_float(b_, v);
+  if (expands_half(to, options_)) return math::emit_float_to_half(b_, v, to);
   return b_.cast(v, to);
 }
 
@@ -237,10 +242,7 @@ bool expands(const Kernel& k, const Inst& inst, const ExpandOptions& options) {
   if (inst.code == Code::kOp) return expands_op(k, inst, options);
   if (inst.code != Code::kCast) return false;
   DType from = k.values[k.operands[inst.first_operand]].type.dtype;
-  for (DType t : {from, inst.type.dtype}) {
-    if (t == DType::kBFloat16 || (t == DType::kFloat16 && !options.native_float16)) return true;
-  }
-  return false;
+  return expands_half(from, options) || expands_half(inst.type.dtype, options);
 }
 
 }  // namespace
