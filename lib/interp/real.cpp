@@ -26,9 +26,10 @@ bool is_negative_integer(long double x) { return x < 0 && std::floor(x) == x; }
 // exp(x^2) with the rounding error of the square put back.
 long double exp_of_square(long double x) {
   const long double square = x * x;
-  if (std::isinf(square)) return kInf;
+  const long double e = std::exp(square);
+  if (std::isinf(e)) return kInf;  // whatever the rest, which is as large as its last place
   const long double rest = std::fma(x, x, -square);
-  return std::exp(square) * (1 + rest);
+  return e * (1 + rest);
 }
 
 long double erfcx_of_nonnegative(long double x) {
