@@ -80,13 +80,12 @@ std::vector<Case> all_cases() {
   for (int from = 0; from < kNumDTypes; ++from) {
     for (int to = 0; to < kNumDTypes; ++to) {
       if (from == to) continue;
-      cases.push_back(
-          {.name = {}, .in = static_cast<DType>(from), .out = static_cast<DType>(to)});
+      cases.push_back({.name = {}, .in = static_cast<DType>(from), .out = static_cast<DType>(to)});
     }
   }
   for (Case& c : cases) {
-    c.name = std::string(name(c.op)) + "_" + std::string(name(c.in)) + "_" +
-             std::string(name(c.out));
+    c.name =
+        std::string(name(c.op)) + "_" + std::string(name(c.in)) + "_" + std::string(name(c.out));
     c.kernel = map_kernel(c);
   }
   return cases;
@@ -124,8 +123,7 @@ void set(interp::Tensor& t, size_t i, double v, std::mt19937_64& random) {
   }
   uint64_t bits = random() >> (random() % 64);
   if (std::fabs(v) < 100 || random() % 2 == 0) {
-    bits = std::fabs(v) < 9e18 ? static_cast<uint64_t>(static_cast<int64_t>(v))
-                               : uint64_t{1} << 63;
+    bits = std::fabs(v) < 9e18 ? static_cast<uint64_t>(static_cast<int64_t>(v)) : uint64_t{1} << 63;
   }
   std::memcpy(t.bytes.data() + i * byte_size(t.dtype), &bits, byte_size(t.dtype));
 }
@@ -191,8 +189,9 @@ std::string bits_text(const interp::Tensor& t, size_t i) {
   uint64_t bits = 0;
   std::memcpy(&bits, t.bytes.data() + i * byte_size(t.dtype), byte_size(t.dtype));
   char text[64];
-  const double value = t.dtype == DType::kFloat32 ? std::bit_cast<float>(static_cast<uint32_t>(bits))
-                                                  : std::bit_cast<double>(bits);
+  const double value = t.dtype == DType::kFloat32
+                           ? std::bit_cast<float>(static_cast<uint32_t>(bits))
+                           : std::bit_cast<double>(bits);
   std::snprintf(text, sizeof text, "0x%llx (%g)", static_cast<unsigned long long>(bits), value);
   return text;
 }
@@ -212,7 +211,8 @@ double bound(const Case& c) {
     case Op::trigamma: return 5e3;
     default: break;
   }
-  const bool real = (c.op >= Op::exp && c.op <= Op::log1mexp) || c.op == Op::pow || c.op == Op::atan2;
+  const bool real =
+      (c.op >= Op::exp && c.op <= Op::log1mexp) || c.op == Op::pow || c.op == Op::atan2;
   return real ? 2 : 0;
 }
 
@@ -240,7 +240,8 @@ TEST_CASE("every op on every dtype, and every cast, does what the reference eval
       const double e = ulps(c.out, want, got, i);
       if (e > worst) worst = e, at = i;
     }
-    INFO("element ", at, ": ", bits_text(want, at), ", got ", bits_text(got, at), ", of ", bits_text(inputs[0], at), " ", bits_text(inputs.back(), at));
+    INFO("element ", at, ": ", bits_text(want, at), ", got ", bits_text(got, at), ", of ",
+         bits_text(inputs[0], at), " ", bits_text(inputs.back(), at));
     CHECK(worst <= bound(c));
   }
 }

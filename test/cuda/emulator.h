@@ -67,13 +67,13 @@ inline uint64_t seed() {
 #define blockDim gcomp_emulator::block_dim
 #define gridDim gcomp_emulator::grid_dim
 
-#define GCOMP_KERNEL(name, n)                                                               \
-  static void name(const gcomp_words<n>& a);                                                \
+#define GCOMP_KERNEL(name, n)                                                                      \
+  static void name(const gcomp_words<n>& a);                                                       \
   static const gcomp_emulator::Registration registration_##name(#name, [](const uint64_t* words) { \
-    gcomp_words<n> a;                                                                       \
-    std::memcpy(a.w, words, sizeof a.w);                                                    \
-    name(a);                                                                                \
-  });                                                                                       \
+    gcomp_words<n> a;                                                                              \
+    std::memcpy(a.w, words, sizeof a.w);                                                           \
+    name(a);                                                                                       \
+  });                                                                                              \
   static void name(const gcomp_words<n>& a)
 
 static inline float __uint_as_float(unsigned int bits) {
@@ -104,10 +104,10 @@ static inline long long atomicMin(long long* at, long long value) {
 
 // 0: done; 1: no such kernel.
 extern "C" __attribute__((visibility("default"), weak)) int gcomp_emulate(const char* kernel,
-                                                                         uint32_t grid,
-                                                                         uint32_t block,
-                                                                         uint32_t shared_bytes,
-                                                                         const uint64_t* words) {
+                                                                          uint32_t grid,
+                                                                          uint32_t block,
+                                                                          uint32_t shared_bytes,
+                                                                          const uint64_t* words) {
   using namespace gcomp_emulator;
   (void)shared_bytes;
   const auto found = kernels().find(kernel);

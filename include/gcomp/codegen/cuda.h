@@ -46,8 +46,9 @@ struct CudaLaunch {
 CudaLaunch cuda_launch(const kernel::Kernel& kernel);
 
 struct CudaArch {
-  int number = 0;    // 80: the GPUs of compute capability 8.0
-  bool ptx = false;  // false: machine code (cubin); true: PTX text, which drivers compile for later GPUs
+  int number = 0;  // 80: the GPUs of compute capability 8.0
+  bool ptx =
+      false;  // false: machine code (cubin); true: PTX text, which drivers compile for later GPUs
   friend bool operator==(const CudaArch&, const CudaArch&) = default;
 };
 // "sm_80,sm_90,compute_80". Throws UserError for anything else; whether NVRTC knows an architecture is
@@ -67,8 +68,9 @@ class CudaCache {
 struct CudaOptions {
   std::vector<CudaArch> archs;
   int threads = 1;
-  bool line_info = false;      // for profilers: maps machine code to lines of the text
-  std::string nvrtc = {};      // path of the library, or empty: see load order in lib/codegen/cuda/README.md
+  bool line_info = false;  // for profilers: maps machine code to lines of the text
+  std::string nvrtc =
+      {};  // path of the library, or empty: see load order in lib/codegen/cuda/README.md
   CudaCache* cache = nullptr;  // may be null
 };
 

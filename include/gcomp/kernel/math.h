@@ -13,7 +13,7 @@ namespace gcomp::kernel {
 bool needs_expansion(Op op, DType dtype);
 
 struct ExpandOptions {
-  bool native_float16 = true;  // casts between float16 and float32 are left to the back end
+  bool native_float16 = true;    // casts between float16 and float32 are left to the back end
   bool native_bfloat16 = false;  // the same of bfloat16
   // Expansions not to make: the back end calls functions of its own there. Null: expand all.
   std::function<bool(Op, Type)> keep;

@@ -86,8 +86,8 @@ void KernelPrinter::count_uses() {
   uint32_t next = 1;
   for (const Inst& inst : k_.insts) {
     // Yields, bounds and initial values are always variables: they are read more than once, or late.
-    const bool marker = inst.code >= Code::kFor && inst.code != Code::kWhileTest &&
-                        inst.code != Code::kIf;
+    const bool marker =
+        inst.code >= Code::kFor && inst.code != Code::kWhileTest && inst.code != Code::kIf;
     for (size_t i = 0; i < inst.num_operands; ++i) {
       const uint32_t v = operand_id(inst, i);
       uses_[v] += marker || inst.code == Code::kReduce ? 2 : 1;
@@ -96,7 +96,8 @@ void KernelPrinter::count_uses() {
     if (closes(inst.code) && inst.code != Code::kWhileTest) scopes.pop_back();
     if (inst.code == Code::kEndWhile) scopes.pop_back();  // the test's, which is around the body's
     if (opens(inst.code)) scopes.push_back(next++);
-    for (uint32_t i = 0; i < inst.num_values; ++i) value_region_[inst.first_value + i] = scopes.back();
+    for (uint32_t i = 0; i < inst.num_values; ++i)
+      value_region_[inst.first_value + i] = scopes.back();
   }
 }
 
@@ -171,9 +172,7 @@ std::string KernelPrinter::arg(const Inst& inst, size_t i, int lane) const {
 }
 
 bool KernelPrinter::needs_wide_operands(const Inst& inst) const {
-  auto is_wide = [&](uint32_t v) {
-    return type(v).dtype == DType::kInt64 && !widths_.narrow(v);
-  };
+  auto is_wide = [&](uint32_t v) { return type(v).dtype == DType::kInt64 && !widths_.narrow(v); };
   if (inst.num_values == 1 && is_wide(inst.first_value)) return true;
   for (size_t i = 0; i < inst.num_operands; ++i) {
     if (is_wide(operand_id(inst, i))) return true;
@@ -311,8 +310,8 @@ void KernelPrinter::print_memory(const Inst& inst) {
       case Code::kLoad:
       case Code::kGather: define(inst, lane, from_memory(inst, place)); break;
       case Code::kMaskedLoad:
-        define(inst, lane, arg(inst, 1, lane) + " ? " + from_memory(inst, place) + " : " +
-                               arg(inst, 2, lane));
+        define(inst, lane,
+               arg(inst, 1, lane) + " ? " + from_memory(inst, place) + " : " + arg(inst, 2, lane));
         break;
       case Code::kMaskedStore:
         line("if (" + value(operand_id(inst, 1), lane).text + ") " + place + " = " +
@@ -464,14 +463,15 @@ void KernelPrinter::print(const Inst& inst) {
 std::string KernelPrinter::run() {
   print_parameters();
   open_line(
-      "for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < iterations; i += (i64)gridDim.x "
+      "for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < iterations; i += "
+      "(i64)gridDim.x "
       "* blockDim.x) {");
   bool uses_begin = false;
   for (size_t v = 0; v < k_.values.size() && !uses_begin; ++v) {
     if (k_.values[v].kind != ValueKind::kBegin) continue;
     uses_begin = true;
-    line("const " + std::string(type_name_of(static_cast<uint32_t>(v))) + " begin = " +
-         (widths_.narrow(static_cast<uint32_t>(v)) ? "(i32)i;" : "i;"));
+    line("const " + std::string(type_name_of(static_cast<uint32_t>(v))) +
+         " begin = " + (widths_.narrow(static_cast<uint32_t>(v)) ? "(i32)i;" : "i;"));
   }
   print_arrays();
   for (const Inst& inst : k_.insts) print(inst);

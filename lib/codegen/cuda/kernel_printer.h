@@ -33,7 +33,7 @@ class KernelPrinter {
   };
   struct Region {  // an open loop or branch
     const Inst* open = nullptr;
-    bool loop = true;                        // false: a loop of exactly one turn, printed as a block
+    bool loop = true;                       // false: a loop of exactly one turn, printed as a block
     std::vector<std::string> carried = {};  // variables, by value and lane
   };
 
@@ -105,7 +105,8 @@ class KernelPrinter {
   std::vector<uint32_t> value_region_;
   std::vector<uint32_t> end_of_;  // by instruction: kIf -> its kEndIf
   std::vector<Region> regions_;
-  bool wide_operands_ = false;  // of the instruction at hand: int64 operands that are 32-bit are cast
+  bool wide_operands_ =
+      false;  // of the instruction at hand: int64 operands that are 32-bit are cast
   uint64_t helpers_ = 0;
   std::string tables_;
   std::string out_;

@@ -196,7 +196,8 @@ std::string KernelPrinter::reduce(const Inst& inst) {
   std::vector<std::string> lanes;
   for (int lane = 0; lane < t.lanes; ++lane) lanes.push_back(arg(inst, 0, lane));
   for (size_t half = lanes.size() / 2; half >= 1; half /= 2) {
-    for (size_t i = 0; i < half; ++i) lanes[i] = combine(inst.op, t.dtype, lanes[i], lanes[i + half]);
+    for (size_t i = 0; i < half; ++i)
+      lanes[i] = combine(inst.op, t.dtype, lanes[i], lanes[i + half]);
   }
   return lanes[0];
 }
@@ -214,7 +215,8 @@ std::string KernelPrinter::op(const Inst& inst, int lane) {
     const bool min = inst.op == Op::min;
     const bool narrow = t == DType::kInt64 && !wide_operands_;
     const std::string of = "<" + std::string(narrow ? "i32" : cuda_type(t)) + ">";
-    return call(min ? Helper::kMinOf : Helper::kMaxOf, (min ? "min_of" : "max_of") + of, inst, lane);
+    return call(min ? Helper::kMinOf : Helper::kMaxOf, (min ? "min_of" : "max_of") + of, inst,
+                lane);
   }
   return is_float(t) ? float_op(inst, t, lane) : int_op(inst, t, lane);
 }
@@ -228,9 +230,8 @@ std::string KernelPrinter::float_to_int(const Inst& inst, int lane) {
   const int power = is_signed ? bits - 1 : bits;
   auto limit = [&](double value) {
     const kernel::Type t{from, 1};
-    return from == DType::kFloat32
-               ? literal(t, std::bit_cast<uint32_t>(static_cast<float>(value)))
-               : literal(t, std::bit_cast<uint64_t>(value));
+    return from == DType::kFloat32 ? literal(t, std::bit_cast<uint32_t>(static_cast<float>(value)))
+                                   : literal(t, std::bit_cast<uint64_t>(value));
   };
   const uint64_t all = ~uint64_t{0} >> (64 - bits);
   const uint64_t low = is_signed ? uint64_t{1} << (bits - 1) : 0;
