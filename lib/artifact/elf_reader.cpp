@@ -12,7 +12,7 @@
 namespace gcomp::artifact {
 
 void ElfReader::corrupt(const std::string& what) const {
-  throw UserError(ExitCode::kFiles, Diagnostic{"not an artifact of gcomp: " + what, path_, ""});
+  file_error(Code::kNotAnArtifact, "not an artifact of gcomp: " + what, path_);
 }
 
 ElfReader::ElfReader(std::string path) : path_(std::move(path)) {
@@ -33,7 +33,7 @@ void ElfReader::open() {
   if (fd_ < 0 || ::fstat(fd_, &status) != 0) {
     const std::string why = std::strerror(errno);
     if (fd_ >= 0) ::close(fd_);
-    throw UserError(ExitCode::kFiles, Diagnostic{"cannot read: " + why, path_, ""});
+    file_error(Code::kCannotRead, "cannot read: " + why, path_);
   }
   if (!S_ISREG(status.st_mode)) {
     ::close(fd_);

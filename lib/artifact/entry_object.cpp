@@ -24,9 +24,8 @@ void check_name(const std::string& name) {
   for (const char c : name)
     good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '_');
   if (good) return;
-  throw UserError(ExitCode::kUsage,
-                  Diagnostic{"'" + name + "' is no C identifier", "--name",
-                             "use letters, digits and underscores, up to 220 of them"});
+  usage_error(Code::kOptionValue, "'" + name + "' is no C identifier", "--name",
+              "use letters, digits and underscores, up to 220 of them");
 }
 
 uint64_t feature_bits(const std::vector<std::string>& features) {

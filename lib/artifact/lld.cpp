@@ -40,7 +40,7 @@ constexpr size_t kReadBytes = 1 << 20;
 [[noreturn]] void system_error(const char* what) {
   throw UserError(ExitCode::kFiles,
                   Diagnostic{std::string("cannot link: ") + what + ": " + std::strerror(errno), "",
-                             "/proc must be mounted"});
+                             "/proc must be mounted", Code::kCannotWrite});
 }
 
 class Descriptor {

@@ -22,15 +22,13 @@ std::string folder_of(const std::string& path) {
 }  // namespace
 
 void OutputFile::fail(const char* what) const {
-  throw UserError(ExitCode::kFiles,
-                  Diagnostic{std::string(what) + ": " + std::strerror(errno), path_, ""});
+  file_error(Code::kCannotWrite, std::string(what) + ": " + std::strerror(errno), path_);
 }
 
 OutputFile::OutputFile(std::string path, unsigned mode) : path_(std::move(path)) {
   struct stat status;
   if (::stat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    throw UserError(ExitCode::kFiles,
-                    Diagnostic{"exists and is no regular file", path_, "give another name"});
+    file_error(Code::kNotAFile, "exists and is no regular file", path_, "give another name");
   }
   fd_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
   if (fd_ >= 0) return;

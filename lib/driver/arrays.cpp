@@ -12,9 +12,9 @@ namespace {
 
 using formats::NamedArray;
 
-[[noreturn]] void run_error(const std::string& message, const std::filesystem::path& place,
+[[noreturn]] void run_error(const std::string& message, const std::filesystem::path& file,
                             const std::string& hint = "") {
-  throw UserError(ExitCode::kRun, {message, place.string(), hint});
+  throw UserError(ExitCode::kRun, {message, "", hint, Code::kInput, file.string()});
 }
 
 // Keys of .npz files: the signature's names, or input_N where there is none.

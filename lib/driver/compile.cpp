@@ -36,11 +36,6 @@ constexpr bool kDebug = false;
 constexpr bool kDebug = true;
 #endif
 
-[[noreturn]] void usage_error(const std::string& message, const std::string& option,
-                              const std::string& hint) {
-  throw UserError(ExitCode::kUsage, {message, option, hint});
-}
-
 void check_name(const std::string& name) {
   const auto is_letter = [](char c) {
     return std::isalpha(static_cast<unsigned char>(c)) || c == '_';
@@ -48,7 +43,9 @@ void check_name(const std::string& name) {
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   const bool good = !name.empty() && is_letter(name[0]) &&
                     std::ranges::all_of(name, [&](char c) { return is_letter(c) || is_digit(c); });
-  if (!good) usage_error("'" + name + "' is not a C identifier", "--name", "as in my_model");
+  if (good) return;
+  usage_error(Code::kOptionValue, "'" + name + "' is not a C identifier", "--name",
+              "as in my_model");
 }
 
 // Before anything is read: a wrong word costs no time.
@@ -105,7 +102,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
     return module;
   } catch (const UserError& error) {  // it knows the node, not the file
     std::vector<Diagnostic> all = error.diagnostics();
-    for (Diagnostic& d : all) d.place = o.input.string() + (d.place.empty() ? "" : ": " + d.place);
+    for (Diagnostic& d : all) d.file = o.input.string();
     throw UserError(error.code(), std::move(all));
   }
 }

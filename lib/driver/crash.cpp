@@ -13,6 +13,7 @@
 
 #include "gcomp/support/error.h"
 #include "gcomp/support/temporaries.h"
+#include "last_words.h"
 
 namespace gcomp::driver {
 namespace {
@@ -30,6 +31,7 @@ struct Report {
   char message_file[kPathBytes + 16];
   char graph_copy[kPathBytes + 64];
   char graph[kPathBytes];
+  char advice[kPathBytes + 64];
   char command[4 * kPathBytes];
   char stage[kStageBytes] = "start";
 };
@@ -82,19 +84,10 @@ void on_fatal_signal(int number) {
   remove_temporaries();
   const char* what = sigabbrev_np(number);
   char message[128];
-  std::snprintf(message, sizeof message, "signal SIG%s", what != nullptr ? what : "?");
-  const bool written = write_folder(message);
-  const auto say = [](const char* text) { write_all(STDERR_FILENO, text, std::strlen(text)); };
-  say("gcomp: internal error: ");
-  say(message);
-  say(" while: ");
-  say(report.stage);
-  say("\n");
-  if (written) {
-    say("gcomp: a reproducer is in ");
-    say(report.folder);
-    say("; please report it\n");
-  }
+  std::snprintf(message, sizeof message, "internal error: signal SIG%s",
+                what != nullptr ? what : "?");
+  const bool written = write_folder(message + std::strlen("internal error: "));
+  say_last_words(static_cast<int>(Code::kCrash), message, written ? report.advice : "");
   ::_exit(static_cast<int>(ExitCode::kInternal));
 }
 
@@ -120,6 +113,8 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
   const std::string name = "gcomp-reproducer-" + std::to_string(::getpid());
   const std::string place = (output.parent_path() / name).string();
   copy_text(report.folder, sizeof report.folder, place);
+  copy_text(report.advice, sizeof report.advice,
+            "a reproducer is in " + place + "; please report it");
   copy_text(report.command_file, sizeof report.command_file, place + "/command");
   copy_text(report.message_file, sizeof report.message_file, place + "/message");
   copy_text(report.graph_copy, sizeof report.graph_copy,

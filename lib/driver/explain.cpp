@@ -26,7 +26,7 @@ struct Place {
 };
 
 [[noreturn]] void unknown(const std::string& message, const std::string& hint) {
-  throw UserError(ExitCode::kUsage, {message, "--explain", hint});
+  usage_error(Code::kUnknownNode, message, "--explain", hint);
 }
 
 // ---- What is asked for

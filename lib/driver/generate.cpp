@@ -26,9 +26,8 @@ bool is_straight_line(const lower::LoweredModule& module, const CompileOptions& 
   if (o.code == CodeMode::kPlan) return false;
   const std::string obstacle = artifact::straight_line_obstacle(module);
   if (obstacle.empty()) return true;
-  throw UserError(ExitCode::kGraph,
-                  {"the graph cannot be straight-line code: " + obstacle, "--code",
-                   "--dim fixes extents; --code=plan takes every graph"});
+  graph_error(Code::kNotStraight, "the graph cannot be straight-line code: " + obstacle, "--code",
+              "--dim fixes extents; --code=plan takes every graph");
 }
 
 std::vector<std::string> compile_some(const lower::LoweredModule& module,
@@ -64,9 +63,9 @@ codegen::CpuLevel cpu_level(const std::string& text) {
     names.emplace_back(name);
   }
   const std::string near = suggest(text, names);
-  throw UserError(ExitCode::kUsage, {"there is no CPU level '" + text + "'", "--mcpu",
-                                     near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native"
-                                                  : "did you mean '" + near + "'?"});
+  usage_error(
+      Code::kUnknownName, "there is no CPU level '" + text + "'", "--mcpu",
+      near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native" : "did you mean '" + near + "'?");
 }
 
 GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& o) {

@@ -98,16 +98,15 @@ ordered_json memory_json(const std::filesystem::path& path,
   for (const auto& [name, extent] : dims) {
     if (std::ranges::find(symbols, name) != symbols.end()) continue;
     const std::string near = suggest(name, symbols);
-    throw UserError(ExitCode::kUsage,
-                    {"the artifact has no symbol '" + name + "'", "--dim",
-                     near.empty() ? "its symbols stand in the shapes of its inputs"
-                                  : "did you mean '" + near + "'?"});
+    usage_error(Code::kUnknownExtent, "the artifact has no symbol '" + name + "'", "--dim",
+                near.empty() ? "its symbols stand in the shapes of its inputs"
+                             : "did you mean '" + near + "'?");
   }
   constexpr int64_t kGuess = 64;
   const auto found = artifact::memory_plan(plan, dims, kGuess);
   if (!found) {
-    throw UserError(ExitCode::kUsage,
-                    {"an extent overflows or is negative for these extents", "--dim", ""});
+    usage_error(Code::kUnknownExtent, "an extent overflows or is negative for these extents",
+                "--dim");
   }
   ordered_json memory = ordered_json::object();
   if (missing.empty()) {

@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <new>
+#include <string_view>
 
-#include "gcomp/driver/crash.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/temporaries.h"
+#include "last_words.h"
 
 namespace gcomp::driver {
 namespace {
@@ -23,26 +23,17 @@ char time_message[128];                           // NOLINT(readability-identifi
 char memory_message[128] = "memory has run out";  // NOLINT(readability-identifier-naming)
 char memory_cure[] = "give more with --max-memory";
 
-[[noreturn]] void end_at_limit(const char* what, const char* cure) {
-  const auto say = [](const char* text) {
-    [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, text, std::strlen(text));
-  };
+[[noreturn]] void end_at_limit(Code code, const char* what, const char* cure) {
   remove_temporaries();
-  if (::isatty(STDERR_FILENO) != 0) say("\r\033[K");  // the line of progress
-  say("gcomp: ");
-  say(what);
-  say(" while: ");
-  say(crash_stage());
-  if (*cure != '\0') {
-    say(" (");
-    say(cure);
-    say(")");
+  constexpr std::string_view kWipe = "\r\033[K";  // the line of progress
+  if (::isatty(STDERR_FILENO) != 0) {
+    [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kWipe.data(), kWipe.size());
   }
-  say("\n");
+  say_last_words(static_cast<int>(code), what, cure);
   ::_exit(static_cast<int>(ExitCode::kLimit));
 }
 
-void on_alarm(int) { end_at_limit(time_message, "give more with --time-limit"); }
+void on_alarm(int) { end_at_limit(Code::kTimeLimit, time_message, "give more with --time-limit"); }
 
 void set_time_limit(double seconds) {
   std::snprintf(time_message, sizeof time_message, "the time limit of %g s is reached", seconds);
@@ -81,6 +72,8 @@ void set_limits(const Limits& limits) {
   if (limits.memory > 0) set_memory_limit(limits.memory);
 }
 
-void end_out_of_memory() { end_at_limit(memory_message, memory_is_limited() ? memory_cure : ""); }
+void end_out_of_memory() {
+  end_at_limit(Code::kMemory, memory_message, memory_is_limited() ? memory_cure : "");
+}
 
 }  // namespace gcomp::driver

@@ -20,9 +20,9 @@ FileKind detect(const std::filesystem::path& path, const MappedFile& file) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && text[first] == '{') return FileKind::kJson;
   if (path.extension() == ".onnx") return FileKind::kOnnx;
-  throw UserError(ExitCode::kGraph,
-                  {"is no graph in a known format", path.string(),
-                   "gcomp reads its own JSON (.json) and binary (.gcb) graphs and ONNX (.onnx)"});
+  graph_error({"is no graph in a known format", "",
+               "gcomp reads its own JSON (.json) and binary (.gcb) graphs and ONNX (.onnx)",
+               Code::kNoGraph, path.string()});
 }
 
 std::unique_ptr<Graph> load_onnx(Context& context, const std::filesystem::path& path,
@@ -32,7 +32,7 @@ std::unique_ptr<Graph> load_onnx(Context& context, const std::filesystem::path& 
   Diagnostics diagnostics;
   auto graph = formats::read_onnx(context, path, options, diagnostics);
   std::vector<Diagnostic> all = diagnostics.errors();
-  for (Diagnostic& d : all) d.place = path.string() + (d.place.empty() ? "" : ": " + d.place);
+  for (Diagnostic& d : all) d.file = path.string();
   if (!all.empty()) throw UserError(ExitCode::kGraph, std::move(all));
   return graph;
 }
@@ -53,7 +53,7 @@ void check_symbols(const Graph& graph) {
     for (SymbolId s : used) {
       if (known[s.index]) continue;
       errors.error({"no input has '" + dims.symbol_name(s) + "' itself as an extent",
-                    "input '" + port.name + "'", "give its value with --dim"});
+                    "input '" + port.name + "'", "give its value with --dim", Code::kFreeSymbol});
       known[s.index] = true;
     }
   }
@@ -73,8 +73,8 @@ std::unique_ptr<Graph> load_graph(Context& context, const std::filesystem::path&
   switch (detect(path, file)) {
     case FileKind::kOnnx: graph = load_onnx(context, path, dims); break;
     case FileKind::kArtifact:
-      throw UserError(ExitCode::kFiles, {"is a compiled artifact, not a graph", path.string(),
-                                         "give the graph that it was compiled from"});
+      file_error(Code::kIsAnArtifact, "is a compiled artifact, not a graph", path.string(),
+                 "give the graph that it was compiled from");
     case FileKind::kJson:
     case FileKind::kBinary:
       graph = formats::read_graph(context, path);

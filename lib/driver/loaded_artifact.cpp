@@ -40,7 +40,14 @@ DType from_abi(gcomp_dtype dtype) {
   for (const DTypeNumbers& n : kNumbers) {
     if (n.code == dtype.code && n.bits == dtype.bits) return n.dtype;
   }
-  throw UserError(ExitCode::kFiles, {"the artifact uses a dtype that is not known here", "", ""});
+  throw UserError(ExitCode::kFiles, {.message = "the artifact uses a dtype that is not known here",
+                                     .code = Code::kCannotLoad});
+}
+
+Code run_code(gcomp_status status) {
+  if (status == GCOMP_ERROR_MEMORY) return Code::kMemory;
+  if (status == GCOMP_ERROR_CHECK) return Code::kCheck;
+  return status <= GCOMP_ERROR_ALIAS || status == GCOMP_ERROR_STATE ? Code::kInput : Code::kRun;
 }
 
 std::vector<PortInfo> read_ports(const gcomp_value_info* first, uint32_t count, uint64_t stride) {
@@ -156,7 +163,9 @@ LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, b
   handle_ = ::dlopen(std::filesystem::absolute(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   const auto refuse = [this](ExitCode code, const std::string& why) {
     if (handle_ != nullptr) ::dlclose(handle_);
-    throw UserError(code, {why, path_, ""});
+    throw UserError(code, {.message = why,
+                           .code = code == ExitCode::kFiles ? Code::kCannotLoad : Code::kRun,
+                           .file = path_});
   };
   if (handle_ == nullptr) refuse(ExitCode::kFiles, std::string("cannot be loaded: ") + ::dlerror());
   descriptor_ =
@@ -198,7 +207,10 @@ void LoadedArtifact::check(gcomp_status status) {
   if (status == GCOMP_OK) return;
   const gcomp_functions& functions = *descriptor_->functions;
   throw UserError(status == GCOMP_ERROR_MEMORY ? ExitCode::kLimit : ExitCode::kRun,
-                  {functions.last_error(context_), path_, functions.status_name(status)});
+                  {.message = functions.last_error(context_),
+                   .hint = functions.status_name(status),
+                   .code = run_code(status),
+                   .file = path_});
 }
 
 void LoadedArtifact::check_inputs(std::span<const Constant> inputs) const {
@@ -213,7 +225,7 @@ void LoadedArtifact::check_dtype(const char* what, const PortInfo& port, DType g
   throw UserError(ExitCode::kRun,
                   {std::string(what) + " '" + port.name + "' is " + std::string(name(given)) +
                        ", but the graph takes " + std::string(name(port.dtype)),
-                   path_, ""});
+                   "", "", Code::kInput, path_});
 }
 
 std::vector<Constant> LoadedArtifact::get_states() {

@@ -76,6 +76,12 @@ std::string list_levels() {
   return columns(rows);
 }
 
+std::string list_codes() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const CodeInfo& row : all_codes()) rows.emplace_back(to_string(row.code), row.means);
+  return columns(rows);
+}
+
 std::string list_tags() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const std::string& tag : pass::all_tags(pipeline())) rows.emplace_back(tag, "");
@@ -95,10 +101,11 @@ std::string list(const std::string& what, const pass::Options& options) {
   if (what == "ops") return list_ops();
   if (what == "tags") return list_tags();
   if (what == "levels") return list_levels();
-  const std::string near = suggest(what, {"passes", "rules", "ops", "tags", "levels"});
-  throw UserError(ExitCode::kUsage, {"there is no list of '" + what + "'", "gcomp list",
-                                     near.empty() ? "levels, passes, rules, ops and tags are listed"
-                                                  : "did you mean '" + near + "'?"});
+  if (what == "codes") return list_codes();
+  const std::string near = suggest(what, {"passes", "rules", "ops", "tags", "levels", "codes"});
+  usage_error(Code::kUnknownName, "there is no list of '" + what + "'", "gcomp list",
+              near.empty() ? "levels, passes, rules, ops, tags and codes are listed"
+                           : "did you mean '" + near + "'?");
 }
 
 }  // namespace gcomp::driver

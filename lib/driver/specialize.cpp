@@ -29,8 +29,8 @@ Replacement make_replacement(const Graph& graph, const std::map<std::string, int
   for (const auto& [symbol, extent] : dims) {
     if (std::ranges::find(known, symbol) == known.end()) {
       const std::string near = suggest(symbol, known);
-      throw UserError(ExitCode::kUsage, {"no input has an extent named '" + symbol + "'", "--dim",
-                                         near.empty() ? "" : "did you mean '" + near + "'?"});
+      usage_error(Code::kUnknownExtent, "no input has an extent named '" + symbol + "'", "--dim",
+                  near.empty() ? "" : "did you mean '" + near + "'?");
     }
     replacement[table.as_symbol(table.symbol(symbol))->index] = table.constant(extent);
   }
@@ -42,7 +42,7 @@ Replacement make_replacement(const Graph& graph, const std::map<std::string, int
 std::unique_ptr<Graph> specialize(const Graph& graph, const std::map<std::string, int64_t>& dims) {
   auto specialized = substitute(graph, make_replacement(graph, dims));
   if (const auto problem = check_states(*specialized)) {
-    throw UserError(ExitCode::kUsage, {problem->what, "--dim", problem->advice});
+    usage_error(Code::kUnknownExtent, problem->what, "--dim", problem->advice);
   }
   return specialized;
 }

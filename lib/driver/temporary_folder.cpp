@@ -20,7 +20,7 @@ TemporaryFolder::TemporaryFolder(std::initializer_list<std::string> files) {
   } while (::mkdir(path_.c_str(), 0700) != 0 && errno == EEXIST);
   std::error_code ignored;
   if (!std::filesystem::is_directory(path_, ignored)) {
-    throw UserError(ExitCode::kFiles, {"no temporary folder can be made", path_.string(), ""});
+    file_error(Code::kCannotWrite, "no temporary folder can be made", path_.string());
   }
 }
 

@@ -300,7 +300,8 @@ class Reader {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    graph_error("not a valid binary graph: " + what, name_ + ": offset " + std::to_string(at_));
+    graph_error({"not a valid binary graph: " + what, "offset " + std::to_string(at_), "",
+                 Code::kMalformedBinary, name_});
   }
   uint64_t u() {
     uint64_t v = 0;

@@ -32,9 +32,8 @@ void write_weights(const Graph& graph, const std::filesystem::path& path, size_t
 void check_beside(const std::filesystem::path& weights_file) {
   const bool leaves = std::ranges::find(weights_file, "..") != weights_file.end();
   if (!weights_file.is_absolute() && !leaves) return;
-  throw UserError(ExitCode::kUsage,
-                  Diagnostic{"weights must lie in the folder of the graph", weights_file.string(),
-                             "give a name relative to that folder"});
+  usage_error(Code::kOutputName, "weights must lie in the folder of the graph",
+              weights_file.string(), "give a name relative to that folder");
 }
 
 }  // namespace
@@ -47,16 +46,17 @@ std::unique_ptr<Graph> read_graph(Context& context, const std::filesystem::path&
                                 file.bytes.size());
     return read_json(context, text, path.parent_path(), path.string());
   }
-  graph_error("neither a JSON nor a binary graph", path.string(),
-              "gcomp reads its own JSON (.json) and binary (.gcb) graphs and ONNX (.onnx)");
+  graph_error({"neither a JSON nor a binary graph", "",
+               "gcomp reads its own JSON (.json) and binary (.gcb) graphs and ONNX (.onnx)",
+               Code::kNoGraph, path.string()});
 }
 
 void write_graph(const Graph& graph, const std::filesystem::path& path,
                  const std::string& weights_file) {
   const std::string extension = path.extension().string();
   if (extension != ".json" && extension != ".gcb") {
-    throw UserError(ExitCode::kUsage, Diagnostic{"cannot tell the format of the graph to write",
-                                                 path.string(), "name it .json or .gcb"});
+    throw UserError(ExitCode::kUsage, {"cannot tell the format of the graph to write", "",
+                                       "name it .json or .gcb", Code::kOutputName, path.string()});
   }
   if (!weights_file.empty()) check_beside(weights_file);
   AtomicFile file(path);

@@ -66,7 +66,7 @@ std::string GraphReader::path() const {
 
 void GraphReader::fail(const std::string& message, const std::string& place,
                        std::string hint) const {
-  graph_error(message, source_.file_name + ": " + path() + place, std::move(hint));
+  graph_error({message, path() + place, std::move(hint), Code::kField, source_.file_name});
 }
 
 const json& GraphReader::field(const json& j, const char* key, const std::string& place) const {
@@ -387,10 +387,10 @@ void GraphReader::node(const json& j, size_t index, std::vector<GraphId> bodies)
     source_.unknown_ops.error({made_elsewhere
                                    ? "op '" + op_name + "' belongs in the list \"" + op_name + "s\""
                                    : "no op '" + op_name + "'",
-                               source_.file_name + ": " + path() + place +
-                                   (named ? " (" + loc->get<std::string>() + ")" : ""),
+                               path() + place + (named ? " (" + loc->get<std::string>() + ")" : ""),
                                near.empty() || made_elsewhere ? "`gcomp list ops` shows all"
-                                                              : "did you mean '" + near + "'?"});
+                                                              : "did you mean '" + near + "'?",
+                               Code::kUnknownOp, source_.file_name});
   }
   // After an unknown op values are missing: go on only to find the other unknown ops.
   if (source_.unknown_ops.any()) return;
@@ -401,8 +401,9 @@ void GraphReader::node(const json& j, size_t index, std::vector<GraphId> bodies)
     // Errors of the builder know the node's own name only: add where it is in the file.
     std::vector<Diagnostic> located = e.diagnostics();
     for (Diagnostic& d : located) {
-      if (d.place.starts_with(source_.file_name)) continue;
-      d.place = source_.file_name + ": " + path() + place + (named ? " (" + d.place + ")" : "");
+      if (!d.file.empty()) continue;
+      d.file = source_.file_name;
+      d.place = path() + place + (named ? " (" + d.place + ")" : "");
     }
     throw UserError(e.code(), std::move(located));
   }

@@ -66,8 +66,8 @@ class StreamingHandler : public nlohmann::json_sax<json> {
   bool parse_error(std::size_t position, const std::string& token,
                    const nlohmann::detail::exception& e) override {
     (void)token;
-    graph_error(std::string("not valid JSON: ") + e.what(),
-                source_.file_name + ": byte " + std::to_string(position));
+    graph_error({std::string("not valid JSON: ") + e.what(), "byte " + std::to_string(position), "",
+                 Code::kMalformedJson, source_.file_name});
   }
 
   std::unique_ptr<Graph> finish() {
@@ -79,9 +79,10 @@ class StreamingHandler : public nlohmann::json_sax<json> {
 
  private:
   [[noreturn]] void fail(const std::string& message) const {
-    graph_error(message, source_.file_name,
-                "keys come in this order: version, name, symbols, inputs, constants, nodes, "
-                "outputs, updates, states");
+    graph_error({message, "",
+                 "keys come in this order: version, name, symbols, inputs, constants, nodes, "
+                 "outputs, updates, states",
+                 Code::kField, source_.file_name});
   }
 
   void next_key(const std::string& k) {

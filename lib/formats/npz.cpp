@@ -79,7 +79,7 @@ class Source {
   }
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = "") const {
-    throw UserError(ExitCode::kFiles, {"not a readable .npz file: " + what, file_, hint});
+    file_error(Code::kNotNpz, "not a readable .npz file: " + what, file_, hint);
   }
 
  private:
@@ -392,8 +392,7 @@ void write_npz(const std::filesystem::path& path, std::span<const NamedArray> ar
     const std::string header = npy_header(array.value);
     const std::string name = array.name + ".npy";
     if (name.size() > std::numeric_limits<uint16_t>::max()) {
-      throw UserError(ExitCode::kFiles,
-                      {"an array's name is too long for a .npz file", path.string(), ""});
+      file_error(Code::kCannotWrite, "an array's name is too long for a .npz file", path.string());
     }
     const uint32_t crc = crc32(array.value.bytes, crc32(as_bytes(header)));
     const Entry entry{name, header.size() + array.value.bytes.size(), file.size(), crc};

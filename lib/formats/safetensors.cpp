@@ -19,7 +19,9 @@ constexpr std::pair<const char*, DType> kNames[] = {
     {"F64", DType::kFloat64}};
 
 [[noreturn]] void malformed(const std::filesystem::path& path, const std::string& what) {
-  graph_error("not a valid safetensors file: " + what, path.string());
+  graph_error({.message = "not a valid safetensors file: " + what,
+               .code = Code::kMalformedWeights,
+               .file = path.string()});
 }
 
 // Elements of `shape`, or -1 when negative or beyond what a file could hold.
@@ -100,7 +102,11 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
 Constant SafetensorsFile::tensor(const std::string& name) const {
   const auto& entries = *static_cast<const std::map<std::string, Entry>*>(entries_.get());
   const auto found = entries.find(name);
-  if (found == entries.end()) graph_error("no tensor '" + name + "'", path_.string());
+  if (found == entries.end()) {
+    graph_error({.message = "no tensor '" + name + "'",
+                 .code = Code::kMalformedWeights,
+                 .file = path_.string()});
+  }
   const Entry& e = found->second;
   const auto bytes = file_.bytes.subspan(e.begin, e.size);
   if (reinterpret_cast<uintptr_t>(bytes.data()) % byte_size(e.dtype) != 0) {

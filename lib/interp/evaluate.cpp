@@ -138,8 +138,7 @@ class Evaluator {
       throw UserError(ExitCode::kRun,
                       {.message = "the graph has " + std::to_string(ports.size()) + " inputs; " +
                                   std::to_string(inputs.size()) + " were given",
-                       .place = "",
-                       .hint = ""});
+                       .code = Code::kInput});
     }
     std::vector<const Tensor*> tensors;
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -153,7 +152,7 @@ class Evaluator {
     } catch (const RunFailure& e) {
       const std::string place =
           frames_.empty() ? "" : place_of(*frames_.back()->graph, frames_.back()->next);
-      throw UserError(ExitCode::kRun, {.message = e.what(), .place = place, .hint = ""});
+      throw UserError(ExitCode::kRun, {.message = e.what(), .place = place, .code = Code::kCheck});
     }
     for (size_t i = 0; i < inputs.size(); ++i) {  // an unused input is freed at once
       if (frame->uses_left[ports[i].value.index] == 0) frame->values[ports[i].value.index].reset();
@@ -176,7 +175,8 @@ class Evaluator {
     throw UserError(ExitCode::kRun, {.message = "input '" + port.name + "' is " + to_string(t) +
                                                 "; it must be " + to_string(graph.context(), type),
                                      .place = "",
-                                     .hint = sized ? "" : "the bytes do not match the extents"});
+                                     .hint = sized ? "" : "the bytes do not match the extents",
+                                     .code = Code::kInput});
   }
 
   std::vector<Value> take_outputs(const Frame& frame) {
@@ -197,8 +197,9 @@ class Evaluator {
   // ---- Nodes ----
 
   [[noreturn]] static void fail(const Frame& frame, const std::string& message) {
-    throw UserError(ExitCode::kRun,
-                    {.message = message, .place = place_of(*frame.graph, frame.next), .hint = ""});
+    throw UserError(
+        ExitCode::kRun,
+        {.message = message, .place = place_of(*frame.graph, frame.next), .code = Code::kCheck});
   }
 
   void step(Frame& frame) {
@@ -390,7 +391,7 @@ std::vector<Tensor> evaluate_op(const Context& context, Op op, Attrs attrs,
   try {
     return function({context, op, attrs, operands, extent});
   } catch (const RunFailure& e) {
-    throw UserError(ExitCode::kRun, {.message = e.what(), .place = "", .hint = ""});
+    throw UserError(ExitCode::kRun, {.message = e.what(), .code = Code::kCheck});
   }
 }
 

@@ -8,7 +8,7 @@ namespace gcomp::interp {
 namespace {
 
 [[noreturn]] void fail(const std::string& what, const std::string& hint = "") {
-  throw UserError(ExitCode::kRun, {what, "", hint});
+  throw UserError(ExitCode::kRun, {what, "", hint, Code::kInput});
 }
 
 }  // namespace

@@ -281,7 +281,8 @@ std::vector<DimId> GraphBuilder::common_shape(std::span<const ValueId> operands)
       }
       const auto x = dims().constant_value(d), y = dims().constant_value(have[i]);
       if (x && y) {
-        graph_error("extents " + std::to_string(*x) + " and " + std::to_string(*y) +
+        graph_error(Code::kExtents,
+                    "extents " + std::to_string(*x) + " and " + std::to_string(*y) +
                         " cannot be broadcast together (axis " + std::to_string(offset + i) + ")",
                     context().locs[loc_]);
       }

@@ -31,7 +31,8 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    graph_error("extent \"" + std::string(text_.substr(0, 80)) + (text_.size() > 80 ? "..." : "") +
+    graph_error(Code::kExtents,
+                "extent \"" + std::string(text_.substr(0, 80)) + (text_.size() > 80 ? "..." : "") +
                     "\": " + what,
                 "", "extents are integers, symbols, + - * // % min(a, b) max(a, b)");
   }

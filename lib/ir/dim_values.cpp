@@ -237,7 +237,8 @@ std::vector<DimId> GraphBuilder::extents_from(ValueId v, std::string_view stem,
   const Type t = type(v);
   const auto length = t.rank() == 0 ? std::optional<int64_t>(1) : dims().constant_value(t.dims[0]);
   if (!is_int(t.dtype) || t.rank() > 1 || !length) {
-    graph_error("extents must come from an integer scalar or vector of known length, not " +
+    graph_error(Code::kExtents,
+                "extents must come from an integer scalar or vector of known length, not " +
                     to_string(context(), t),
                 context().locs[loc_]);
   }

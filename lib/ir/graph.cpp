@@ -43,7 +43,7 @@ NodeId Graph::append(Op op, std::span<const ValueId> operands, AttrsId attrs,
   check_room_for_ids(types_.size(), result_types.size(), "values");
   check_room_for_ids(operands_.size(), operands.size(), "operands");
   if (result_types.size() > std::numeric_limits<decltype(Node::num_results)>::max()) {
-    graph_error("a node of more than 65535 results", context_->locs[loc]);
+    graph_error(Code::kTooLarge, "a node of more than 65535 results", context_->locs[loc]);
   }
   nodes_.push_back({op, static_cast<uint16_t>(result_types.size()), attrs,
                     static_cast<uint32_t>(operands_.size()), static_cast<uint32_t>(operands.size()),

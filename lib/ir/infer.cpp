@@ -116,7 +116,8 @@ std::vector<TypeId> infer_types(Context& context, Op op, std::span<const Type* c
     row.infer(t);
     for (size_t i = 0; i < t.results().size() && !t.failed(); ++i) check_result(t, t.results()[i]);
   }
-  if (t.failed()) graph_error(std::string(row.name) + ": " + *t.error(), context.locs[loc]);
+  if (t.failed())
+    graph_error(Code::kTypes, std::string(row.name) + ": " + *t.error(), context.locs[loc]);
   GCOMP_CHECK(row.num_results < 0 || t.results().size() == static_cast<size_t>(row.num_results),
               "inference of " + std::string(row.name) + " gave another number of results");
   std::vector<TypeId> types;

@@ -35,7 +35,7 @@ class Parser {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<long>(at_), '\n');
-    graph_error(what, "line " + std::to_string(line));
+    graph_error(Code::kGraph, what, "line " + std::to_string(line));
   }
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;

@@ -120,8 +120,8 @@ std::optional<StateProblem> check_states(const Graph& graph) {
 void require_states(const Graph& graph, const std::string& file_name) {
   const auto found = check_states(graph);
   if (!found) return;
-  graph_error(found->what, file_name + ": states[" + std::to_string(found->state) + "]",
-              found->advice);
+  graph_error({found->what, "states[" + std::to_string(found->state) + "]", found->advice,
+               Code::kState, file_name});
 }
 
 bool has_interface_marks(const Graph& graph) {

@@ -52,10 +52,10 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state,
                              const std::vector<bool>& early = {}) {
   state.num_nodes += graph.num_nodes() + 1;
   if (state.num_nodes > kMaxNodes) {
-    throw UserError(ExitCode::kGraph,
-                    {"with its nested graphs written out for each use, the graph has more than " +
-                         std::to_string(kMaxNodes) + " nodes",
-                     "", "cond and loop nodes share bodies that share bodies"});
+    graph_error(Code::kTooLarge,
+                "with its nested graphs written out for each use, the graph has more than " +
+                    std::to_string(kMaxNodes) + " nodes",
+                "", "cond and loop nodes share bodies that share bodies");
   }
   schedule::FusionOptions options = state.fusion;
   options.early = early;
@@ -94,7 +94,7 @@ void Frame::check_supported() const {
     if (g.kind == schedule::GroupKind::kNest || has_trait(n.op, kHasBody)) continue;
     if (lowering_of(n.op) != nullptr) continue;
     errors.error({"op '" + std::string(name(n.op)) + "' cannot be compiled yet",
-                  graph().context().locs[n.loc], ""});
+                  graph().context().locs[n.loc], "", Code::kUnsupported});
   }
   errors.checkpoint(ExitCode::kGraph);
 }

@@ -104,10 +104,10 @@ std::vector<ExtentDemand> learn_inputs(const Graph& body, const std::vector<Give
   }
   for (const Equation& e : equations) {
     if (!inner->all_known(e.expression)) {
-      throw UserError(ExitCode::kGraph,
-                      {"the extents given to the body do not determine " +
-                           dims.to_string(e.expression) + ", an extent of its inputs",
-                       place, "use a plain symbol"});
+      graph_error(Code::kExtents,
+                  "the extents given to the body do not determine " + dims.to_string(e.expression) +
+                      ", an extent of its inputs",
+                  place, "use a plain symbol");
     }
     const DimId value = inner->translate(e.expression);
     if (value != e.extent) demands.push_back({value, e.extent});

@@ -44,8 +44,8 @@ const std::vector<Level>& level_table() {
 constexpr const char* kBasic = "basic";
 constexpr const char* kUnsafe = "unsafe";
 
-[[noreturn]] void usage_error(const std::string& message, const std::string& hint) {
-  throw UserError(ExitCode::kUsage, Diagnostic{message, "", hint});
+[[noreturn]] void unknown(const std::string& message, const std::string& hint) {
+  usage_error(Code::kUnknownName, message, "", hint);
 }
 
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {
@@ -71,7 +71,7 @@ void check_words(const Pipeline& pipeline, const Options& options) {
   for (const auto* list : {&options.including, &options.excluding, &options.requiring}) {
     for (const std::string& word : *list) {
       if (known.contains(word)) continue;
-      usage_error("no tag, pass or rule is called '" + word + "'", did_you_mean(word, words));
+      unknown("no tag, pass or rule is called '" + word + "'", did_you_mean(word, words));
     }
   }
 }
@@ -99,7 +99,7 @@ const Pass& find_pass(const Pipeline& pipeline, const std::string& name) {
     if (p.name == name) return p;
     names.push_back(p.name);
   }
-  usage_error("no pass is called '" + name + "'", did_you_mean(name, names));
+  unknown("no pass is called '" + name + "'", did_you_mean(name, names));
 }
 
 bool takes_part(const Pipeline& pipeline, const Pass& pass, const Options& options,
@@ -128,8 +128,8 @@ const Level& find_level(std::string_view name) {
     }
   }
   const std::string near = suggest(name, names);
-  usage_error("no optimization level is called '" + std::string(name) + "'",
-              near.empty() ? "levels: " + all : "did you mean '" + near + "'?");
+  unknown("no optimization level is called '" + std::string(name) + "'",
+          near.empty() ? "levels: " + all : "did you mean '" + near + "'?");
 }
 
 std::vector<std::string> split_list(std::string_view text) {

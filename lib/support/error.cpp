@@ -16,6 +16,8 @@ std::string join(const std::vector<Diagnostic>& diagnostics) {
   return text;
 }
 
+Code general_code(ExitCode code) { return static_cast<Code>(1000 * static_cast<int>(code)); }
+
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -34,21 +36,38 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string format(const Diagnostic& d) {
-  std::string text = d.place.empty() ? d.message : d.place + ": " + d.message;
+  std::string text;
+  if (!d.file.empty()) text += d.file + ": ";
+  if (!d.place.empty()) text += d.place + ": ";
+  text += d.message;
   if (!d.hint.empty()) text += " (" + d.hint + ")";
   return text;
 }
 
 UserError::UserError(ExitCode code, std::vector<Diagnostic> diagnostics)
-    : std::runtime_error(join(diagnostics)), code_(code), diagnostics_(std::move(diagnostics)) {}
+    : std::runtime_error(join(diagnostics)), code_(code), diagnostics_(std::move(diagnostics)) {
+  for (Diagnostic& d : diagnostics_) {
+    if (d.code == Code::kNone) d.code = general_code(code);
+  }
+}
 
 void Diagnostics::checkpoint(ExitCode code) const {
   if (any()) throw UserError(code, errors_);
 }
 
-void graph_error(std::string message, std::string place, std::string hint) {
-  throw UserError(ExitCode::kGraph,
-                  Diagnostic{std::move(message), std::move(place), std::move(hint)});
+void graph_error(Diagnostic d) { throw UserError(ExitCode::kGraph, std::move(d)); }
+
+void graph_error(Code code, std::string message, std::string place, std::string hint) {
+  graph_error({std::move(message), std::move(place), std::move(hint), code});
+}
+
+void file_error(Code code, std::string message, std::string file, std::string hint) {
+  throw UserError(ExitCode::kFiles,
+                  {std::move(message), "", std::move(hint), code, std::move(file)});
+}
+
+void usage_error(Code code, std::string message, std::string option, std::string hint) {
+  throw UserError(ExitCode::kUsage, {std::move(message), std::move(option), std::move(hint), code});
 }
 
 void internal_error(const char* file, int line, const std::string& message) {

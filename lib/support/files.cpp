@@ -16,21 +16,21 @@ namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
 
-[[noreturn]] void file_error(const std::string& what, const std::filesystem::path& path) {
-  throw UserError(ExitCode::kFiles,
-                  Diagnostic{what + ": " + std::strerror(errno), path.string(), ""});
+[[noreturn]] void system_error(Code code, const std::string& what,
+                               const std::filesystem::path& path) {
+  file_error(code, what + ": " + std::strerror(errno), path.string());
 }
 
 struct Descriptor {
   explicit Descriptor(const std::filesystem::path& path)
       : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // no waiting at a pipe
-    if (fd < 0) file_error("cannot open", path);
+    if (fd < 0) system_error(Code::kCannotRead, "cannot open", path);
     struct stat info{};
-    if (::fstat(fd, &info) != 0) file_error("cannot read", path);
+    if (::fstat(fd, &info) != 0) system_error(Code::kCannotRead, "cannot read", path);
     if (!S_ISREG(info.st_mode)) {  // a device may have no end, a pipe can be read only once
       ::close(fd);
       const char* what = S_ISDIR(info.st_mode) ? "is a folder" : "is a pipe or a device";
-      throw UserError(ExitCode::kFiles, {what, path.string(), "give a file"});
+      file_error(Code::kNotAFile, what, path.string(), "give a file");
     }
     size = static_cast<size_t>(info.st_size);
   }
@@ -50,7 +50,7 @@ std::string read_file(const std::filesystem::path& path) {
     if (at == text.size()) text.resize(text.size() * 2);
     const ssize_t n = ::read(file.fd, text.data() + at, text.size() - at);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) file_error("cannot read", path);
+    if (n < 0) system_error(Code::kCannotRead, "cannot read", path);
     if (n == 0) break;
     at += static_cast<size_t>(n);
   }
@@ -69,7 +69,7 @@ MappedFile map_file(const std::filesystem::path& path) {
   }
   const size_t size = file.size;
   void* base = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (base == MAP_FAILED) file_error("cannot map", path);
+  if (base == MAP_FAILED) system_error(Code::kCannotRead, "cannot map", path);
   mapped.owner = std::shared_ptr<const void>(
       base, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
   mapped.bytes = {static_cast<const std::byte*>(base), size};
@@ -81,14 +81,14 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   struct stat info{};
   if (::stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-    if (descriptor_ < 0) file_error("cannot open", path_);
+    if (descriptor_ < 0) system_error(Code::kCannotWrite, "cannot open", path_);
     return;
   }
   temporary_ = path_;
   temporary_ += ".tmp" + std::to_string(::getpid());
   registered_ = Temporary(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) file_error("cannot create", path_);
+  if (descriptor_ < 0) system_error(Code::kCannotWrite, "cannot create", path_);
 }
 
 AtomicFile::~AtomicFile() {
@@ -97,7 +97,7 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::fail(const char* what) { file_error(what, path_); }
+void AtomicFile::fail(const char* what) { system_error(Code::kCannotWrite, what, path_); }
 
 void AtomicFile::write_through(const char* data, size_t size) {
   while (size > 0) {
@@ -146,7 +146,7 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
 std::filesystem::path resolve_inside(const std::filesystem::path& folder,
                                      const std::string& relative, const std::string& place) {
   const auto refuse = [&](const std::string& why) {
-    graph_error("weights file '" + relative + "' " + why, place,
+    graph_error(Code::kWeightsPath, "weights file '" + relative + "' " + why, place,
                 "weights must lie in the folder of the graph file");
   };
   const std::filesystem::path path(relative);

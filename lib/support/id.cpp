@@ -7,7 +7,7 @@
 namespace gcomp {
 
 void too_many_for_ids(const char* what) {
-  graph_error("too large: more than " + std::to_string(kMaxIds) + " " + what, "",
+  graph_error(Code::kTooLarge, "too large: more than " + std::to_string(kMaxIds) + " " + what, "",
               "ids are 32 bits: compile the graph in parts");
 }
 

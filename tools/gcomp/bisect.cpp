@@ -8,7 +8,7 @@
 
 namespace gcomp::cli {
 
-void bisect_command(const Arguments& arguments) {
+void bisect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser = make_parser(
       "gcomp bisect",
       "Finds what changes a graph's results. The results of the graph as written, by the "
@@ -46,7 +46,8 @@ void bisect_command(const Arguments& arguments) {
   bool found = false;
   std::cout << driver::bisect(o, &found) << std::flush;
   if (found)
-    throw UserError(ExitCode::kDiffers, {"the results differ", o.compile.input.string(), ""});
+    throw UserError(ExitCode::kDiffers,
+                    {.message = "the results differ", .file = o.compile.input.string()});
 }
 
 }  // namespace gcomp::cli

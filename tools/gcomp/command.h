@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gcomp/driver/diagnose.h"
 #include "gcomp/driver/options.h"
 
 namespace gcomp::cli {
@@ -13,13 +14,16 @@ namespace gcomp::cli {
 // Arguments behind the subcommand's name.
 using Arguments = std::vector<std::string>;
 
-void compile_command(const Arguments& arguments);
-void run_command(const Arguments& arguments);
-void opt_command(const Arguments& arguments);
-void list_command(const Arguments& arguments);
-void inspect_command(const Arguments& arguments);
-void convert_command(const Arguments& arguments);
-void bisect_command(const Arguments& arguments);
+void compile_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void run_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void opt_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void list_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void inspect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void convert_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void bisect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+
+// Takes --diagnostics out, wherever it stands, since it is for errors of the command line too.
+driver::DiagnosticFormat take_diagnostic_format(Arguments& arguments);
 
 // A parser for `gcomp NAME`, with help text laid out alike everywhere.
 std::unique_ptr<CLI::App> make_parser(const std::string& name, const std::string& summary,

@@ -5,7 +5,7 @@
 
 namespace gcomp::cli {
 
-void compile_command(const Arguments& arguments) {
+void compile_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser = make_parser("gcomp", "Compiles a graph to one loadable file.",
                                   "gcomp GRAPH -o OUT [OPTION...]");
   driver::CompileOptions o;

@@ -5,7 +5,7 @@
 
 namespace gcomp::cli {
 
-void convert_command(const Arguments& arguments) {
+void convert_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser =
       make_parser("gcomp convert", "Writes a graph in another format: .json, or .gcb (binary).",
                   "gcomp convert GRAPH -o OUT [--weights FILE.safetensors]");

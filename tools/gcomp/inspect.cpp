@@ -6,7 +6,7 @@
 
 namespace gcomp::cli {
 
-void inspect_command(const Arguments& arguments) {
+void inspect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser =
       make_parser("gcomp inspect", "Describes a graph or an artifact without running it.",
                   "gcomp inspect FILE [--json] [--dim N=32]");

@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "gcomp/driver/crash.h"
+#include "gcomp/driver/diagnose.h"
 #include "gcomp/driver/limits.h"
 #include "gcomp/support/error.h"
 
@@ -16,7 +17,7 @@ using namespace gcomp;
 struct Command {
   const char* name;
   const char* summary;
-  void (*run)(const cli::Arguments&);
+  void (*run)(const cli::Arguments&, driver::DiagnosticPrinter&);
 };
 
 constexpr Command kCommands[] = {
@@ -45,16 +46,16 @@ void print_help() {
                "7 bisect found a difference.\n";
 }
 
-void dispatch(const cli::Arguments& all) {
+void dispatch(const cli::Arguments& all, driver::DiagnosticPrinter& printer) {
   if (all.empty() || all[0] == "--help" || all[0] == "-h" || all[0] == "help") return print_help();
   if (all[0] == "--version") {
     std::cout << "gcomp " GCOMP_VERSION "\n";
     return;
   }
   for (const Command& c : kCommands) {
-    if (all[0] == c.name) return c.run({all.begin() + 1, all.end()});
+    if (all[0] == c.name) return c.run({all.begin() + 1, all.end()}, printer);
   }
-  cli::compile_command(all);
+  cli::compile_command(all, printer);
 }
 
 // A command line as a shell takes it, for the reproducer.
@@ -70,41 +71,50 @@ std::string quoted(const cli::Arguments& arguments) {
 
 int exit_code(ExitCode code) { return static_cast<int>(code); }
 
-int report(const UserError& error) {
-  for (const Diagnostic& d : error.diagnostics()) std::cerr << "gcomp: " << format(d) << "\n";
-  return exit_code(error.code());
+ExitCode report_internal(const std::string& what, driver::DiagnosticPrinter& printer) {
+  Diagnostic d{.message = "internal error: " + what, .code = Code::kInternal};
+  const std::string folder = driver::write_reproducer(what);
+  if (!folder.empty()) d.hint = "a reproducer is in " + folder + "; please report it";
+  printer.print(driver::Severity::kError, d, driver::crash_stage());
+  return ExitCode::kInternal;
 }
 
-int report_internal(const std::string& what) {
-  std::cerr << "gcomp: internal error: " << what << "\n";
-  const std::string folder = driver::write_reproducer(what);
-  if (!folder.empty()) {
-    std::cerr << "gcomp: a reproducer is in " << folder << "; please report it\n";
+ExitCode run(const cli::Arguments& arguments, driver::DiagnosticPrinter& printer) {
+  try {
+    dispatch(arguments, printer);
+    std::cout.flush();
+    if (!std::cout) file_error(Code::kCannotWrite, "standard output cannot be written", "");
+    return ExitCode::kDone;
+  } catch (const UserError& error) {
+    printer.print(error, driver::crash_stage());
+    return error.code();
+  } catch (const std::bad_alloc&) {
+    driver::end_out_of_memory();
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) driver::end_out_of_memory();
+    return report_internal(error.what(), printer);
+  } catch (const std::exception& error) {
+    return report_internal(error.what(), printer);
   }
-  return exit_code(ExitCode::kInternal);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const cli::Arguments arguments(argv + 1, argv + argc);
+  cli::Arguments arguments(argv + 1, argv + argc);
+  auto format = driver::DiagnosticFormat::kText;
+  driver::prepare_reproducer(quoted(arguments));
+  driver::end_cleanly_on_signals();
+  driver::set_limits({});
   try {
-    driver::prepare_reproducer(quoted(arguments));
-    driver::end_cleanly_on_signals();
-    driver::set_limits({});
-    dispatch(arguments);
-    std::cout.flush();
-    if (!std::cout)
-      throw UserError(ExitCode::kFiles, {"standard output cannot be written", "", ""});
-    return exit_code(ExitCode::kDone);
+    format = cli::take_diagnostic_format(arguments);
   } catch (const UserError& error) {
-    return report(error);
-  } catch (const std::bad_alloc&) {
-    driver::end_out_of_memory();
-  } catch (const std::system_error& error) {
-    if (error.code() == std::errc::resource_unavailable_try_again) driver::end_out_of_memory();
-    return report_internal(error.what());
-  } catch (const std::exception& error) {
-    return report_internal(error.what());
+    std::cerr << "gcomp: " << error.what() << "\n";
+    return exit_code(error.code());
   }
+  driver::DiagnosticPrinter printer(format, std::cerr);
+  printer.prepare_last_words();
+  const ExitCode code = run(arguments, printer);
+  printer.finish(code);
+  return exit_code(code);
 }

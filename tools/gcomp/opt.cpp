@@ -4,7 +4,7 @@
 
 namespace gcomp::cli {
 
-void opt_command(const Arguments& arguments) {
+void opt_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser = make_parser("gcomp opt", "Optimises a graph and writes it as a graph.",
                                   "gcomp opt GRAPH [--passes=a,b] -o OUT [OPTION...]");
   driver::CompileOptions o;

@@ -10,11 +10,6 @@
 namespace gcomp::cli {
 namespace {
 
-[[noreturn]] void usage_error(const std::string& message, const std::string& place,
-                              const std::string& hint = "") {
-  throw UserError(ExitCode::kUsage, {message, place, hint});
-}
-
 std::string did_you_mean(const std::string& near) {
   return near.empty() ? "" : "did you mean '" + near + "'?";
 }
@@ -44,7 +39,7 @@ std::pair<std::string, int64_t> parse_dim(const std::string& text) {
     const auto [rest, error] = std::from_chars(text.data() + equals + 1, end, extent);
     if (error == std::errc() && rest == end && extent >= 0) return {text.substr(0, equals), extent};
   }
-  usage_error("'" + text + "' is not SYMBOL=NUMBER, as in batch=8", "--dim");
+  usage_error(Code::kOptionValue, "'" + text + "' is not SYMBOL=NUMBER, as in batch=8", "--dim");
 }
 
 driver::Emit parse_emit(const std::string& text) {
@@ -57,7 +52,7 @@ driver::Emit parse_emit(const std::string& text) {
     if (name == text) return emit;
     names.emplace_back(name);
   }
-  usage_error("there is no output '" + text + "'", "--emit",
+  usage_error(Code::kOptionValue, "there is no output '" + text + "'", "--emit",
               "one of so, obj, asm, llvm, kernels, graph");
 }
 
@@ -77,7 +72,7 @@ uint64_t parse_size(const std::string& text) {
       return size << shift;
     }
   }
-  usage_error("'" + text + "' is not a size, as in 800M or 2G", "--max-memory");
+  usage_error(Code::kOptionValue, "'" + text + "' is not a size, as in 800M or 2G", "--max-memory");
 }
 
 double parse_seconds(const std::string& text) {
@@ -85,7 +80,8 @@ double parse_seconds(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, seconds);
   if (error == std::errc() && rest == end && seconds > 0) return seconds;
-  usage_error("'" + text + "' is not a number of seconds, as in 0.5 or 60", "--time-limit");
+  usage_error(Code::kOptionValue, "'" + text + "' is not a number of seconds, as in 0.5 or 60",
+              "--time-limit");
 }
 
 driver::CodeMode parse_code(const std::string& text) {
@@ -93,7 +89,8 @@ driver::CodeMode parse_code(const std::string& text) {
   if (text == "auto") return CodeMode::kAuto;
   if (text == "straight") return CodeMode::kStraight;
   if (text == "plan") return CodeMode::kPlan;
-  usage_error("there is no kind of code '" + text + "'", "--code", "one of auto, straight, plan");
+  usage_error(Code::kOptionValue, "there is no kind of code '" + text + "'", "--code",
+              "one of auto, straight, plan");
 }
 
 schedule::CycleDetection parse_cycle_detection(const std::string& text) {
@@ -101,14 +98,15 @@ schedule::CycleDetection parse_cycle_detection(const std::string& text) {
   if (text == "incremental") return CycleDetection::kIncremental;
   if (text == "full") return CycleDetection::kFull;
   if (text == "off") return CycleDetection::kOff;
-  usage_error("cycles cannot be detected by '" + text + "'", "--cycle-detection",
-              "one of incremental, full, off");
+  usage_error(Code::kOptionValue, "cycles cannot be detected by '" + text + "'",
+              "--cycle-detection", "one of incremental, full, off");
 }
 
 [[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
-  if (!extra.starts_with("-")) usage_error("'" + extra + "' is one too many", parser.get_name());
+  if (!extra.starts_with("-"))
+    usage_error(Code::kUnknownOption, "'" + extra + "' is one too many", parser.get_name());
   const std::string word = extra.substr(0, extra.find('='));
-  usage_error("there is no option '" + word + "'", parser.get_name(),
+  usage_error(Code::kUnknownOption, "there is no option '" + word + "'", parser.get_name(),
               did_you_mean(suggest(word, option_names(parser))));
 }
 
@@ -126,12 +124,38 @@ class Formatter : public CLI::Formatter {
 
 }  // namespace
 
+driver::DiagnosticFormat take_diagnostic_format(Arguments& arguments) {
+  const std::string flag = "--diagnostics";
+  std::string form = "text";
+  for (auto a = arguments.begin(); a != arguments.end() && *a != "--";) {
+    if (*a == flag && a + 1 != arguments.end()) {
+      form = *(a + 1);
+      a = arguments.erase(a, a + 2);
+    } else if (a->starts_with(flag + "=")) {
+      form = a->substr(flag.size() + 1);
+      a = arguments.erase(a);
+    } else {
+      ++a;
+    }
+  }
+  if (form == "text") return driver::DiagnosticFormat::kText;
+  if (form == "json") return driver::DiagnosticFormat::kJson;
+  if (form == "sarif") return driver::DiagnosticFormat::kSarif;
+  usage_error(Code::kOptionValue, "diagnostics cannot be told as '" + form + "'", flag,
+              "one of text, json, sarif");
+}
+
 std::unique_ptr<CLI::App> make_parser(const std::string& name, const std::string& summary,
                                       const std::string& usage) {
   auto parser = std::make_unique<CLI::App>(summary, name);
   const auto formatter = std::make_shared<Formatter>(usage);
   formatter->column_width(34);
   parser->formatter(formatter);
+  // For the help alone: take_diagnostic_format() has it.
+  parser
+      ->add_option("--diagnostics",
+                   "Errors and remarks on stderr as text, json (an object a line) or sarif")
+      ->type_name("FORM");
   return parser;
 }
 
@@ -145,7 +169,8 @@ bool parse(CLI::App& parser, const Arguments& arguments) {
   } catch (const CLI::ParseError& error) {
     // A misspelt option may be why another one is missing, so it is named first.
     if (!parser.remaining().empty()) refuse_extra(parser, parser.remaining().front());
-    usage_error(error.what(), parser.get_name(), "see " + parser.get_name() + " --help");
+    usage_error(Code::kUsage, error.what(), parser.get_name(),
+                "see " + parser.get_name() + " --help");
   }
   return true;
 }

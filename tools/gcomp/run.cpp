@@ -7,7 +7,7 @@
 
 namespace gcomp::cli {
 
-void run_command(const Arguments& arguments) {
+void run_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser = make_parser(
       "gcomp run", "Runs an artifact, or compiles a graph and runs it, on arrays in .npz files.",
       "gcomp run FILE --inputs IN.npz --outputs OUT.npz [OPTION...]");

@@ -21,6 +21,10 @@ const char* crash_stage();  // may be called in a signal handler
 // `ulimit -f` allows is an error of writing, as a full disk is, not a signal.
 void end_cleanly_on_signals();
 
+// What crashes and limits of this code say instead of a line of text: `form` with the marks \u0001 (the message),
+// \u0002 (the stage) and \u0003 (the hint) in JSON strings. False if there is no room for it.
+bool set_last_words(int code, const std::string& form);
+
 // Writes the reproducer with `message` in it; its folder's path, "" if it could not be written.
 std::string write_reproducer(const std::string& message);
 

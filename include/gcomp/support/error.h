@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "gcomp/support/diagnostic_codes.h"
+
 namespace gcomp {
 
 // Exit codes of the command line tool, documented in the README.
@@ -23,12 +25,14 @@ enum class ExitCode {
 };
 
 struct Diagnostic {
-  std::string message;  // what is wrong
-  std::string place;    // where: file, node name or JSON path; may be empty
-  std::string hint;     // what to do; may be empty
+  std::string message;      // what is wrong
+  std::string place = {};   // where: node name, JSON path or option; may be empty
+  std::string hint = {};    // what to do; may be empty
+  Code code = Code::kNone;  // once in a UserError: never kNone
+  std::string file = {};    // may be empty
 };
 
-// "place: message (hint)"
+// "file: place: message (hint)"
 std::string format(const Diagnostic& d);
 
 class UserError : public std::runtime_error {
@@ -60,7 +64,14 @@ class Diagnostics {
   std::vector<Diagnostic> errors_;
 };
 
-[[noreturn]] void graph_error(std::string message, std::string place = "", std::string hint = "");
+// A UserError of kGraph, kFiles or kUsage.
+[[noreturn]] void graph_error(Code code, std::string message, std::string place = "",
+                              std::string hint = "");
+[[noreturn]] void graph_error(Diagnostic d);
+[[noreturn]] void file_error(Code code, std::string message, std::string file,
+                             std::string hint = "");
+[[noreturn]] void usage_error(Code code, std::string message, std::string option,
+                              std::string hint = "");
 [[noreturn]] void internal_error(const char* file, int line, const std::string& message);
 
 // The nearest of `candidates` to `word` by edit distance, or "" when none is near: for "did you

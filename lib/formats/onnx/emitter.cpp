@@ -8,7 +8,8 @@
 namespace gcomp::formats::onnx {
 
 void Emitter::fail(std::string message, std::string hint) const {
-  graph_error(std::move(message), b.graph().context().locs[b.loc()], std::move(hint));
+  graph_error(Code::kUnsupported, std::move(message), b.graph().context().locs[b.loc()],
+              std::move(hint));
 }
 
 Dims Emitter::dim_list(const Ints& values) {

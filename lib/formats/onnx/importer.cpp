@@ -113,16 +113,18 @@ int64_t Importer::choose_opset(const Opsets& opsets, const std::string& place) {
     if (domain.empty() || domain == "ai.onnx") opset = version;
   }
   if (opset == 0) {
-    graph_error("the model does not say which version of the ONNX operators it uses", place,
-                "export it again, or add an opset_import for the default domain");
+    graph_error(Code::kOpset, "the model does not say which version of the ONNX operators it uses",
+                place, "export it again, or add an opset_import for the default domain");
   }
   if (opset < kOldestOpset) {
-    graph_error("opset " + std::to_string(opset) + " is older than " +
+    graph_error(Code::kOpset,
+                "opset " + std::to_string(opset) + " is older than " +
                     std::to_string(kOldestOpset) + ", the oldest supported",
                 place, "convert the model with onnx.version_converter");
   }
   if (opset > kNewestOpset) {
-    graph_error("opset " + std::to_string(opset) + " is newer than " +
+    graph_error(Code::kOpset,
+                "opset " + std::to_string(opset) + " is newer than " +
                     std::to_string(kNewestOpset) + ", the newest supported",
                 place, "export the model for an older opset");
   }
@@ -137,7 +139,8 @@ void Importer::declare_functions(const ModelProto& model) {
     std::string key = function_key(proto.domain, proto.name, proto.overload);
     const std::string name(proto.name);
     if (!functions_.emplace(std::move(key), Function{message, std::move(proto)}).second) {
-      report({"a function of this name is defined twice", name, "names must be unique"});
+      report({"a function of this name is defined twice", name, "names must be unique",
+              Code::kFunction});
     }
   }
   call_budget_ = kCallBytes + kCallBytesPerByte * model.graph.size();
@@ -161,12 +164,13 @@ bool Importer::resolve_attributes(const Frame& frame, NodeProto* node, const std
       }
     } else {
       report({"attribute '" + std::string(a.name) + "' refers to one of a function, outside any",
-              place, ""});
+              place, "", Code::kFunction});
       good = false;
     }
     if (given == nullptr) return true;  // has the value that it has when absent
     if (is_graph(*given)) {
-      report({"a graph handed to a function is not supported", place, "inline the function"});
+      report({"a graph handed to a function is not supported", place, "inline the function",
+              Code::kUnsupported});
       good = false;
     }
     const std::string_view name = a.name;
@@ -183,14 +187,17 @@ void Importer::enter_function(Frame& caller, const Function& function, const std
   const FunctionProto& proto = function.proto;
   const std::string name(proto.name);
   for (const Call* c = caller.call.get(); c != nullptr; c = c->outer.get()) {
-    if (c->function == &function) graph_error("function " + name + " calls itself", place);
+    if (c->function == &function)
+      graph_error(Code::kFunction, "function " + name + " calls itself", place);
   }
   if (function.message.size() > call_budget_) {
-    graph_error("functions call one another too often", place, "the inlined graph would be huge");
+    graph_error(Code::kTooLarge, "functions call one another too often", place,
+                "the inlined graph would be huge");
   }
   call_budget_ -= function.message.size();
   if (node.inputs.size() > proto.inputs.size() || node.outputs.size() > proto.outputs.size()) {
-    graph_error("function " + name + " has fewer inputs or outputs than the call", place);
+    graph_error(Code::kFunction, "function " + name + " has fewer inputs or outputs than the call",
+                place);
   }
   auto call = std::make_shared<Call>();
   call->function = &function;
@@ -270,7 +277,8 @@ const Importer::Function* Importer::check_node(const NodeProto& node, const std:
   } else {
     hint = "rewrite the model without it, or cut the graph before it";
   }
-  report({"operator " + op + " is not supported" + first_output(node), place, hint});
+  report(
+      {"operator " + op + " is not supported" + first_output(node), place, hint, Code::kUnknownOp});
   return nullptr;
 }
 
@@ -320,7 +328,8 @@ void Importer::scan(const ModelProto& model) {
 
 void Importer::count_again(Bytes graph) {
   if (graph.size() > again_budget_) {
-    graph_error("loops within loops change the extents of what they carry too often", "",
+    graph_error(Code::kTooLarge,
+                "loops within loops change the extents of what they carry too often", "",
                 "pad the carried tensors to a fixed extent");
   }
   again_budget_ -= graph.size();
@@ -359,7 +368,8 @@ std::optional<Type> Importer::input_type(const ValueInfo& info) {
     return std::nullopt;
   }
   if (!info.has_shape) {
-    report({"the input's rank is not known", place, "give the input a shape in the model"});
+    report({"the input's rank is not known", place, "give the input a shape in the model",
+            Code::kUnsupported});
     return std::nullopt;
   }
   Type type{*dtype, {}};
@@ -369,7 +379,8 @@ std::optional<Type> Importer::input_type(const ValueInfo& info) {
 
 void Importer::declare_initializers(Frame& frame, const GraphProto& graph) {
   if (graph.has_sparse_initializers) {
-    report({"sparse weights are not supported", "sparse_initializer", "store them dense"});
+    report({"sparse weights are not supported", "sparse_initializer", "store them dense",
+            Code::kUnsupported});
   }
   for (Bytes bytes : graph.initializers) {
     const TensorProto tensor = read_tensor(bytes);
@@ -415,7 +426,7 @@ void Importer::check_options() {
       for (const std::string& s : sorted) hint += " " + s;
       if (sorted.empty()) hint = "the model has no symbolic dims";
     }
-    report({"no input has a dim '" + name + "'", "", hint});
+    report({"no input has a dim '" + name + "'", "", hint, Code::kExtents});
   }
   for (const auto& [name, constant] : options_.constants) {
     if (!frames_.back()->names.contains(name)) report({"no input '" + name + "'", "", ""});
@@ -549,7 +560,7 @@ void Importer::leave() {
 
 std::unique_ptr<Graph> Importer::import_model(const ModelProto& model) {
   if (!model.has_graph) {
-    graph_error("not an ONNX model: it has no graph", "", "give an .onnx file");
+    graph_error(Code::kNoGraph, "not an ONNX model: it has no graph", "", "give an .onnx file");
   }
   opset_ = choose_opset(model.opsets, "opset_import");
   declare_functions(model);

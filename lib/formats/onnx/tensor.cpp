@@ -11,7 +11,7 @@ namespace {
 
 [[noreturn]] void refuse(const TensorProto& tensor, const std::string& message,
                          std::string hint = "") {
-  graph_error("tensor: " + message, std::string(tensor.name), std::move(hint));
+  graph_error(Code::kTensor, "tensor: " + message, std::string(tensor.name), std::move(hint));
 }
 
 // Bytes that dims and dtype ask for; every extent and the product are checked against overflow.

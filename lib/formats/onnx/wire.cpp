@@ -9,7 +9,7 @@ namespace gcomp::formats::onnx {
 namespace {
 
 [[noreturn]] void malformed(const char* what) {
-  graph_error(std::string("not a valid ONNX file: ") + what, "",
+  graph_error(Code::kMalformedOnnx, std::string("not a valid ONNX file: ") + what, "",
               "the file is damaged or cut short, or is no ONNX model");
 }
 
