@@ -240,7 +240,7 @@ def test_limits_and_crashes_speak_it_too(tmp_path):
         else:
             (found,) = from_sarif(done.stderr, 5)
             assert found["ruleId"] == "GC5001" and found["properties"]["pass"] == "read"
-    done = gcomp(graph, "-o", tmp_path / "x.so", "--max-memory=40M", "--diagnostics=json")
+    done = gcomp(graph, "-o", tmp_path / "x.so", "--max-memory=20M", "--diagnostics=json")
     assert done.returncode == 5 and from_json(done.stderr)[0]["code"] == "GC5002"
     command = [GCOMP, graph, "-o", tmp_path / "x.so", "--diagnostics=json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -59,7 +59,7 @@ driver::Emit parse_emit(const std::string& text) {
 bool parse_target(const std::string& text) {
   if (text == "cpu") return false;
   if (text == "cpu,cuda") return true;
-  usage_error("'" + text + "' is no target", "--target", "cpu or cpu,cuda");
+  usage_error(Code::kOptionValue, "'" + text + "' is no target", "--target", "cpu or cpu,cuda");
 }
 
 uint64_t parse_size(const std::string& text) {
