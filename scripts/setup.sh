@@ -97,6 +97,16 @@ build_extension() {
   rm -r "$log"
 }
 
+# NVRTC, which compiles CUDA kernels in the tests (no GPU needed): from NVIDIA's wheel, 110 MB, where there is no toolkit.
+install_nvrtc() {
+  local venv=$1
+  compgen -G '/usr/local/cuda/lib64/libnvrtc.so.*' >/dev/null && return
+  compgen -G "$venv/lib/python*/site-packages/nvidia/*/lib/libnvrtc.so.*" >/dev/null && return
+  echo "setup.sh: installing NVRTC into $venv" >&2
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check nvidia-cuda-nvrtc==13.0.88
+}
+
 install_packages
 [ -z "$requirements" ] || { install_python "${GCOMP_VENV:-.venv}" "$requirements"; build_extension; }
+case $tier in test | bench) install_nvrtc "${GCOMP_VENV:-.venv}" ;; esac
 [ "$tier" != bench ] || install_python "${GCOMP_THEANO_VENV:-.venv-theano}" scripts/requirements-theano.txt

@@ -48,6 +48,22 @@ bool closes(Code c) {
 // Whether the expression of `code` may be evaluated later than the instruction stands.
 bool is_pure(Code c) { return c <= Code::kShuffle; }
 
+// "f(a, g(b))", which needs no brackets as an operand.
+bool is_call(std::string_view text) {
+  size_t at = 0;
+  while (at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) ||
+                              text[at] == '_' || text[at] == '<' || text[at] == '>')) {
+    ++at;
+  }
+  if (at == 0 || at == text.size() || text[at] != '(') return false;
+  int depth = 0;
+  for (; at < text.size(); ++at) {
+    depth += text[at] == '(' ? 1 : text[at] == ')' ? -1 : 0;
+    if (depth == 0) return at + 1 == text.size();
+  }
+  return false;
+}
+
 std::string buffer_name(uint32_t index) { return "b" + std::to_string(index); }
 
 }  // namespace
@@ -191,10 +207,11 @@ bool KernelPrinter::stands_where_read(const Inst& inst, size_t length) const {
          length <= kLongestInline;
 }
 
-void KernelPrinter::define(const Inst& inst, int lane, std::string expression, bool atom) {
+void KernelPrinter::define(const Inst& inst, int lane, std::string expression) {
   const uint32_t v = inst.first_value;
   Text& text = texts_[lane_slot(v, lane)];
   if (stands_where_read(inst, expression.size())) {
+    const bool atom = is_call(expression);
     text = {std::move(expression), atom};
     return;
   }

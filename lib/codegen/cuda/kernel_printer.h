@@ -55,7 +55,7 @@ class KernelPrinter {
   bool needs_wide_operands(const Inst& inst) const;
   std::string narrowed(const Inst& inst, std::string text) const;
   std::string literal(kernel::Type type, uint64_t bits) const;
-  void define(const Inst& inst, int lane, std::string expression, bool atom = false);
+  void define(const Inst& inst, int lane, std::string expression);
   void alias(const Inst& inst, int lane, uint32_t id, int from);
   bool stands_where_read(const Inst& inst, size_t length) const;
 
