@@ -31,7 +31,7 @@ typedef enum gcomp_status {
   GCOMP_ERROR_STRUCT = 2, /* struct_size too small, or a field out of range */
   GCOMP_ERROR_COUNT = 3,  /* wrong number of inputs or outputs, or no such state */
   GCOMP_ERROR_DTYPE = 4,  /* wrong dtype */
-  GCOMP_ERROR_DEVICE = 5, /* memory of another device than the CPU */
+  GCOMP_ERROR_DEVICE = 5, /* memory of a device that the context does not use, or no such device */
   GCOMP_ERROR_RANK = 6,   /* wrong rank */
   GCOMP_ERROR_SHAPE = 7,  /* an extent is negative, overflows, or differs from the declared one */
   GCOMP_ERROR_SYMBOL = 8, /* extents of inputs contradict each other (two values for one symbol) */
@@ -47,12 +47,13 @@ typedef enum gcomp_status {
   GCOMP_ERROR_BUSY = 17,      /* the context is in use by another thread */
   GCOMP_ERROR_ABI = 18,       /* the caller and the artifact speak different versions */
   GCOMP_ERROR_PLAN = 19,      /* the artifact is damaged */
-  GCOMP_ERROR_STATE = 20      /* a state has no value yet */
+  GCOMP_ERROR_STATE = 20,     /* a state has no value yet */
+  GCOMP_ERROR_CUDA = 21       /* the GPU or its driver failed; the message has its error's name */
 } gcomp_status;
 
 /* DLPack's numbers: DLDataTypeCode and DLDeviceType. */
 enum { GCOMP_INT = 0, GCOMP_UINT = 1, GCOMP_FLOAT = 2, GCOMP_BFLOAT = 4, GCOMP_BOOL = 6 };
-enum { GCOMP_CPU = 1 };
+enum { GCOMP_CPU = 1, GCOMP_CUDA = 2 };
 
 typedef struct gcomp_dtype { /* as DLDataType */
   uint8_t code;
@@ -63,16 +64,18 @@ typedef struct gcomp_dtype { /* as DLDataType */
 /* A tensor in the caller's memory.
  *  Inputs are only read, but for donated ones (see gcomp_value_info), which a run may overwrite. Strides
  * other than row-major cost a copy.
+ *  In artifacts with code for a GPU both may lie in memory of the GPU that the context uses; then nothing is
+ * copied to the host. Strides of such memory must be row-major, or the copy goes through the host.
  *  Outputs: `extents` (room for `rank` numbers; rank must be the declared one) is written by the
- * run. With data null the run sets data to memory of the context, row-major and valid until the
+ * run. With data null the run sets data to memory of the context (on the device that device_type asks for), row-major and valid until the
  * context's next run or end; otherwise `capacity` bytes at data must do. A dtype of bits 0 is
  * filled in. */
 typedef struct gcomp_tensor {
   uint64_t struct_size;
   void* data;
   gcomp_dtype dtype;
-  int32_t device_type; /* GCOMP_CPU */
-  int32_t device_id;   /* 0 */
+  int32_t device_type; /* GCOMP_CPU, GCOMP_CUDA */
+  int32_t device_id;   /* 0, or the GPU's number */
   int32_t rank;
   int64_t* extents;
   const int64_t* strides; /* in bytes; null: row-major */
@@ -130,6 +133,14 @@ typedef struct gcomp_options {
    * description's list and after it with GCOMP_NO_KERNEL. */
   void* trace_data;
   void (*trace)(void* trace_data, uint32_t kernel);
+  /* Artifacts with code for a GPU. device_type 0: what GCOMP_DEVICE in the environment says (cpu, cuda, cuda:N), else
+   * the first GPU that can run the code, else the CPU; `message` then tells why although create succeeds.
+   * GCOMP_CPU: the CPU. GCOMP_CUDA: the GPU device_id, or an error. */
+  int32_t device_type;
+  int32_t device_id;
+  /* A stream (CUstream) of the GPU's primary context for all work of the context, or null for one of its own. A
+   * run then returns before its work is done where no output goes to the host and no check is made on the GPU. */
+  void* cuda_stream;
 } gcomp_options;
 
 #define GCOMP_NO_KERNEL UINT32_MAX
@@ -161,6 +172,8 @@ typedef struct gcomp_functions {
   gcomp_status (*get_state)(gcomp_context* context, uint32_t state, gcomp_tensor* value);
   gcomp_status (*set_state)(gcomp_context* context, uint32_t state, const gcomp_tensor* value);
   gcomp_status (*reset_states)(gcomp_context* context);
+  /* Where the context runs: GCOMP_CPU or GCOMP_CUDA; *device_id (may be null) gets the GPU's number. */
+  int32_t (*device)(const gcomp_context* context, int32_t* device_id);
 } gcomp_functions;
 
 struct gcomp_descriptor {

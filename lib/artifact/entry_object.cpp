@@ -56,7 +56,7 @@ rt::ArtifactInfo info_of(const LinkInput& input) {
   info.magic = rt::kInfoMagic;
   info.bytes = sizeof info;
   info.cpu_features = feature_bits(input.cpu_features);
-  info.weights_bytes = input.plan->appended_bytes;
+  info.weights_bytes = plan_with_constants(input).appended_bytes;
   std::memcpy(info.name, input.name.data(), input.name.size());
   return info;
 }
@@ -74,7 +74,8 @@ gcomp_dtype dlpack(rt::PlanDType t) {
 
 class Entry {
  public:
-  explicit Entry(const LinkInput& input) : input_(input), plan_(input.plan->plan()) {}
+  explicit Entry(const LinkInput& input)
+      : input_(input), plan_(input.plan->plan()), constants_(plan_with_constants(input)) {}
 
   std::vector<std::byte> build() {
     write_constants();
@@ -82,7 +83,7 @@ class Entry {
     write_signature();
     write_descriptor();
     write_functions();
-    if (input_.plan->appended_bytes != 0) write_constructor();
+    if (constants_.appended_bytes != 0) write_constructor();
     elf_.section(".note.GNU-stack", SHT_PROGBITS, 0, 1);
     return elf_.finish();
   }
@@ -106,7 +107,7 @@ class Entry {
   void write_constants() {
     plan_at_ = elf_.append(plan_data_, input_.plan->block, rt::kBufferAlignment);
     constants_at_ = elf_.append(data_, {}, rt::kBufferAlignment);
-    for (const PlanConstant& constant : input_.plan->constants) {
+    for (const PlanConstant& constant : constants_.constants) {
       if (constant.appended) continue;
       const uint64_t at = elf_.append(data_, constant.data, rt::kBufferAlignment);
       GCOMP_CHECK(at == constants_at_ + constant.offset, "constants are not laid out in order");
@@ -117,10 +118,71 @@ class Entry {
   }
 
   void write_kernels() {
-    kernels_at_ = elf_.append(tables_, {}, 8);
-    for (const std::string& kernel : input_.plan->kernels) {
-      point(table(uint64_t{0}), kernel);
+    kernels_at_ = write_kernels(*input_.plan);
+    if (input_.device != nullptr) write_device(*input_.device);
+  }
+
+  uint64_t write_kernels(const PlanImage& plan) {
+    const uint64_t at = elf_.append(tables_, {}, 8);
+    for (const std::string& kernel : plan.kernels) point(table(uint64_t{0}), kernel);
+    return at;
+  }
+
+  void write_device(const DeviceInput& device) {
+    const uint64_t plan_at = elf_.append(plan_data_, device.plan->block, rt::kBufferAlignment);
+    const uint64_t host_kernels = write_kernels(*device.plan);
+    const uint64_t kernels = write_device_kernels(device);
+    const uint64_t images = write_images(device);
+    rt::DeviceData data{};
+    data.num_device_kernels = static_cast<uint32_t>(device.kernels.size());
+    data.num_images = static_cast<uint32_t>(device.images.size());
+    data.num_modules = device.num_modules;
+    data.num_host_kernels = static_cast<uint32_t>(device.plan->kernels.size());
+    device_at_ = table(data);
+    point(device_at_ + offsetof(rt::DeviceData, plan), plan_data_, plan_at);
+    point(device_at_ + offsetof(rt::DeviceData, kernels), tables_, host_kernels);
+    point(device_at_ + offsetof(rt::DeviceData, functions), "gcomp_rt_cuda");
+    point(device_at_ + offsetof(rt::DeviceData, device_kernels), tables_, kernels);
+    point(device_at_ + offsetof(rt::DeviceData, images), tables_, images);
+    const Section state = elf_.section(".bss.device", SHT_NOBITS, kData, 64);
+    elf_.reserve(state, sizeof(rt::DeviceState));
+    point(device_at_ + offsetof(rt::DeviceData, state), state, 0);
+  }
+
+  uint64_t write_device_kernels(const DeviceInput& device) {
+    GCOMP_CHECK(device.kernels.size() == device.plan->device_kernels.size(),
+                "kernels of the device that its plan does not know");
+    const uint64_t at = elf_.append(tables_, {}, 8);
+    for (const DeviceKernelInfo& k : device.kernels) {
+      rt::DeviceKernel row{};
+      row.module = k.module;
+      row.threads = k.threads;
+      row.iterations = k.iterations;
+      row.shared_bytes = k.shared_bytes;
+      row.words = k.words;
+      table(row);
     }
+    for (size_t i = 0; i < device.kernels.size(); ++i) {
+      const uint64_t row = at + i * sizeof(rt::DeviceKernel);
+      point(row + offsetof(rt::DeviceKernel, name), strings_, text(device.kernels[i].name));
+      point(row + offsetof(rt::DeviceKernel, nodes), strings_, text(device.kernels[i].nodes));
+    }
+    return at;
+  }
+
+  uint64_t write_images(const DeviceInput& device) {
+    const Section section = elf_.section(kCudaSection, SHT_PROGBITS, SHF_ALLOC, 64);
+    const uint64_t at = elf_.append(tables_, {}, 8);
+    for (const DeviceImageInfo& image : device.images) {
+      table(rt::DeviceImage{nullptr, image.bytes.size(), image.module, image.arch,
+                            image.ptx ? 1u : 0u, 0});
+    }
+    for (size_t i = 0; i < device.images.size(); ++i) {
+      const uint64_t begin = elf_.append(section, device.images[i].bytes, 64);
+      elf_.append(section, std::string_view("\0", 1));  // the driver takes PTX as a C string
+      point(at + i * sizeof(rt::DeviceImage) + offsetof(rt::DeviceImage, data), section, begin);
+    }
+    return at;
   }
 
   // gcomp_value_info of each tensor, with its extents (or -1) and dims as text.
@@ -193,7 +255,10 @@ class Entry {
     point(internal + offsetof(rt::ArtifactData, constants), data_, constants_at_);
     point(internal + offsetof(rt::ArtifactData, signature), tables_, signature_at_);
     point(internal + offsetof(rt::ArtifactData, info), info_, 0);
-    if (input_.plan->appended_bytes != 0) {
+    if (input_.device != nullptr) {
+      point(internal + offsetof(rt::ArtifactData, device), tables_, device_at_);
+    }
+    if (constants_.appended_bytes != 0) {
       state_ = elf_.section(".bss", SHT_NOBITS, kData, 64);
       elf_.reserve(state_, sizeof(rt::WeightsState));
       point(internal + offsetof(rt::ArtifactData, weights), state_, 0);
@@ -253,6 +318,7 @@ class Entry {
 
   const LinkInput& input_;
   const rt::Plan& plan_;
+  const PlanImage& constants_;
   ElfWriter elf_;
   const Section text_ = elf_.section(".text", SHT_PROGBITS, kCode, 16);
   const Section data_ = elf_.section(".rodata", SHT_PROGBITS, SHF_ALLOC, rt::kBufferAlignment);
@@ -264,7 +330,7 @@ class Entry {
   const Section json_ = elf_.section(kJsonSection, SHT_PROGBITS, SHF_ALLOC, 1);
   Section state_ = 0;
   ElfWriter::Symbol descriptor_ = 0;
-  uint64_t plan_at_ = 0, constants_at_ = 0, kernels_at_ = 0, signature_at_ = 0;
+  uint64_t plan_at_ = 0, constants_at_ = 0, kernels_at_ = 0, signature_at_ = 0, device_at_ = 0;
 };
 
 }  // namespace
@@ -276,6 +342,10 @@ std::vector<std::string> exported_symbols(const std::string& name) {
     symbols.push_back(name + suffix);
   }
   return symbols;
+}
+
+const PlanImage& plan_with_constants(const LinkInput& input) {
+  return input.device == nullptr ? *input.plan : *input.device->plan;
 }
 
 std::vector<std::byte> entry_object(const LinkInput& input) {

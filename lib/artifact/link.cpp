@@ -34,6 +34,7 @@ std::vector<LldFile> inputs(const LinkInput& input, std::span<const std::byte> e
     files.push_back({"kernels" + std::to_string(i) + ".o", input.objects[i]});
   }
   files.push_back({"runtime.o", runtime::code_object()});
+  if (input.device != nullptr) files.push_back({"runtime_cuda.o", runtime::cuda_object()});
   files.push_back({"builtins.a", embedded(gcomp_embedded_builtins, gcomp_embedded_builtins_size)});
   return files;
 }
@@ -101,7 +102,8 @@ void append_weights(OutputFile& file, const PlanImage& plan, uint64_t info_at) {
 }  // namespace
 
 std::vector<std::byte> link_shared_object(const LinkInput& input) {
-  GCOMP_CHECK(input.plan->appended_bytes == 0, "an image in memory cannot have appended constants");
+  GCOMP_CHECK(plan_with_constants(input).appended_bytes == 0,
+              "an image in memory cannot have appended constants");
   return link(input);
 }
 
@@ -109,12 +111,14 @@ void write_shared_object(const LinkInput& input, const std::string& path) {
   const std::vector<std::byte> image = link(input);
   OutputFile file(path, 0777);
   file.append(image);
-  if (input.plan->appended_bytes != 0) append_weights(file, *input.plan, info_offset(image));
+  const PlanImage& plan = plan_with_constants(input);
+  if (plan.appended_bytes != 0) append_weights(file, plan, info_offset(image));
   file.commit();
 }
 
 void write_object(const LinkInput& input, const std::string& path) {
-  GCOMP_CHECK(input.plan->appended_bytes == 0, "an object cannot have appended constants");
+  GCOMP_CHECK(plan_with_constants(input).appended_bytes == 0,
+              "an object cannot have appended constants");
   const std::vector<std::byte> entry = entry_object(input);
   std::vector<std::byte> object =
       run_lld({"-r", "--force-group-allocation", "--build-id=none"}, inputs(input, entry));

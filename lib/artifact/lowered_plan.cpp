@@ -26,9 +26,14 @@ class PlanEncoder {
 
   PlanImage encode(const PlanOptions& options, PlanOrigin* origin) {
     add_ports();
-    for (const std::string& name : module_.names) kernels_.push_back(b_.kernel(prefix_ + name));
+    for (uint32_t k = 0; k < module_.names.size(); ++k) {
+      kernels_.push_back(is_there(k) ? b_.device_kernel(module_.names[k])
+                                     : b_.kernel(prefix_ + module_.names[k]));
+    }
+    const uint32_t last_failing = overwrites_ ? last_failing_launch() : kNone;
     for (uint32_t i = 0; i < module_.steps.size(); ++i) {
       encode_step(module_.steps[i]);
+      if (i == last_failing) b_.verify_launches();
       if (origin != nullptr) origin->step.resize(b_.num_steps(), i);
     }
     if (origin != nullptr) origin->memory = memory_of_buffers();
@@ -66,11 +71,51 @@ class PlanEncoder {
     return memory;
   }
 
+  bool is_there(uint32_t kernel) const { return module_.kernel_devices[kernel] == Device::kCuda; }
+
+  // States may be overwritten only when nothing can fail any more; launches report failures late.
+  uint32_t last_failing_launch() const {
+    uint32_t last = kNone;
+    for (uint32_t i = 0; i < module_.steps.size(); ++i) {
+      const Step& s = module_.steps[i];
+      if (s.kind == Step::Kind::kCall && is_there(s.kernel) && !s.messages.empty()) last = i;
+    }
+    return last;
+  }
+
+  bool writes(const Step& s, size_t operand) const {
+    if (s.kind == Step::Kind::kCopy || s.kind == Step::Kind::kFill) return operand == 0;
+    if (s.kind != Step::Kind::kCall) return false;
+    for (const kernel::BufferInfo& b : module_.kernels[s.kernel].buffers) {
+      if (kernel::is_parameter(b.role) && b.slot == operand) return b.role != kernel::Role::kIn;
+    }
+    return false;
+  }
+
+  // The device on which steps overwrite a state: that of the memory which is written.
+  Device overwriting_device(uint32_t input) const {
+    const auto is_input = [&](MemoryId id) {
+      while (id.valid() && module_.memory[id.index].kind == Memory::Kind::kView) {
+        id = MemoryId(module_.memory[id.index].index);
+      }
+      return id.valid() && module_.memory[id.index].kind == Memory::Kind::kInput &&
+             module_.memory[id.index].index == input;
+    };
+    for (const Step& s : module_.steps) {
+      for (size_t m = 0; m < s.memory.size(); ++m) {
+        if (is_input(s.memory[m]) && writes(s, m)) return module_.memory[s.memory[m].index].device;
+      }
+    }
+    return Device::kHost;
+  }
+
   // Inputs and outputs, in order; those of states among them.
   std::vector<PlanBufferId> add_ports() {
     std::vector<MemoryId> inputs(graph_.inputs().size()), outputs(graph_.outputs().size());
     for (size_t i = 0; i < module_.memory.size(); ++i) {
       const Memory& m = module_.memory[i];
+      if (m.device != Device::kHost)
+        continue;  // the other self of one on the host, made when needed
       if (m.kind == Memory::Kind::kInput) inputs.at(m.index) = MemoryId(i);
       if (m.kind == Memory::Kind::kOutput) outputs.at(m.index) = MemoryId(i);
     }
@@ -83,18 +128,23 @@ class PlanEncoder {
     std::vector<PlanBufferId> all;
     for (size_t i = 0; i < inputs.size(); ++i) {
       all.push_back(add_input(graph_.inputs()[i], state_in[i]));
+      ports_[0].push_back(all.back());
       if (inputs[i].valid()) buffers_[inputs[i].index] = all.back();
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
+      ports_[1].emplace_back();
       if (module_.unwritten[i]) continue;
       all.push_back(add_output(graph_.outputs()[i], state_out[i]));
+      ports_[1].back() = all.back();
       if (outputs[i].valid()) buffers_[outputs[i].index] = all.back();
     }
     for (const auto& [piece, other] : StateFlow(graph_).swaps) {
       if (!module_.overwritten_states[piece / 2]) b_.swap_states(piece, other);
     }
     for (uint32_t s = 0; s < graph_.states().size(); ++s) {
-      if (module_.overwritten_states[s]) b_.overwrite_state(s);
+      if (!module_.overwritten_states[s]) continue;
+      b_.overwrite_state(s, overwriting_device(graph_.states()[s].input));
+      overwrites_ = true;
     }
     return all;
   }
@@ -199,10 +249,15 @@ class PlanEncoder {
     const Memory& m = module_.memory[id.index];
     switch (m.kind) {
       case Memory::Kind::kConstant: made = constant(ConstantId(m.index)); break;
-      case Memory::Kind::kTemporary: made = b_.temporary(value(m.bytes)); break;
-      case Memory::Kind::kOwned: made = b_.owned(); break;
-      default: GCOMP_CHECK(false, "an input or output without a port");
+      case Memory::Kind::kTemporary: made = b_.temporary(value(m.bytes), m.device); break;
+      case Memory::Kind::kOwned: made = b_.owned(m.device); break;
+      case Memory::Kind::kInput: made = ports_[0].at(m.index); break;
+      case Memory::Kind::kOutput: made = ports_[1].at(m.index); break;
+      default: break;
     }
+    GCOMP_CHECK(made.valid(), "an input or output without a port");
+    const bool has_two = m.kind != Memory::Kind::kTemporary && m.kind != Memory::Kind::kOwned;
+    if (has_two && m.device != Device::kHost) made = b_.on_device(made);
     return made;
   }
 
@@ -224,12 +279,15 @@ class PlanEncoder {
       case Step::Kind::kCall: {
         PlanCall call;
         call.kernel = kernels_[s.kernel];
-        for (MemoryId m : s.memory) call.buffers.push_back(buffer(m));
+        const bool there = is_there(s.kernel);
+        for (MemoryId m : s.memory) {
+          call.buffers.push_back(there && !m.valid() ? PlanBufferId() : buffer(m));
+        }
         for (const ScalarArg& a : s.scalars) call.scalars.push_back(scalar(a));
         call.extent = scalar(s.extent);
         call.grain = s.grain;
         call.messages = s.messages;
-        b_.call(call);
+        there ? b_.launch(call) : b_.call(call);
         break;
       }
       case Step::Kind::kBind: {
@@ -307,6 +365,8 @@ class PlanEncoder {
   const std::string& prefix_;
   PlanBuilder b_;
   std::vector<PlanBufferId> buffers_;
+  std::vector<PlanBufferId> ports_[2];  // inputs and outputs, on the host
+  bool overwrites_ = false;
   std::vector<PlanKernelId> kernels_;
   std::unordered_map<uint32_t, PlanValue> values_;
   std::unordered_map<uint32_t, PlanBufferId> constants_;

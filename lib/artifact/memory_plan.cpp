@@ -73,10 +73,10 @@ std::optional<std::vector<int64_t>> evaluate(const Plan& plan,
 
 // Packs the first segment, as the runtime does; the compiler's offsets where it packed itself.
 bool pack_first(const Plan& plan, const std::vector<int64_t>& values, MemoryPlan* result) {
-  const PlanSegment& segment = first_segment(plan);
+  const rt::PlanArena& arena = first_segment(plan).arenas[0];
   const auto* const rows = table<PlanBuffer>(plan, plan.buffers);
-  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + segment.first_buffer;
-  const uint32_t n = segment.num_buffers;
+  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + arena.first_buffer;
+  const uint32_t n = arena.num_buffers;
   std::vector<rt::PackItem> items;
   for (uint32_t i = 0; i < n; ++i) {
     const PlanBuffer& row = rows[ids[i]];
@@ -90,8 +90,8 @@ bool pack_first(const Plan& plan, const std::vector<int64_t>& values, MemoryPlan
   }
   std::vector<uint64_t> scratch(rt::pack_scratch_bytes(n) / 8 + 1), offsets(n);
   result->max_live_bytes = n == 0 ? 0 : rt::max_live_bytes(items.data(), n, scratch.data());
-  if (segment.precomputed != 0) {
-    result->arena_bytes = segment.arena_bytes;
+  if (arena.precomputed != 0) {
+    result->arena_bytes = arena.bytes;
     for (uint32_t i = 0; i < n; ++i) offsets[i] = rows[ids[i]].offset;
   } else {
     result->arena_bytes =
@@ -133,16 +133,17 @@ std::string fault_of_rows(const Plan& plan) {
     if (in[i].a >= before || in[i].b >= before) return "an extent that follows from a later one";
   }
   const PlanSegment& s = first_segment(plan);
+  const rt::PlanArena& arena = s.arenas[0];
   if (uint64_t{s.first_instruction} + s.num_instructions > plan.instructions.count ||
-      uint64_t{s.first_buffer} + s.num_buffers > plan.arena_buffers.count) {
+      uint64_t{arena.first_buffer} + arena.num_buffers > plan.arena_buffers.count) {
     return "a segment beyond its tables";
   }
   for (uint64_t i = 0; i < plan.arena_buffers.count; ++i) {
     if (table<uint32_t>(plan, plan.arena_buffers)[i] >= plan.buffers.count) return "a wrong buffer";
   }
-  for (uint32_t i = 0; i < s.num_buffers; ++i) {
+  for (uint32_t i = 0; i < arena.num_buffers; ++i) {
     const PlanBuffer& b = table<PlanBuffer>(
-        plan, plan.buffers)[table<uint32_t>(plan, plan.arena_buffers)[s.first_buffer + i]];
+        plan, plan.buffers)[table<uint32_t>(plan, plan.arena_buffers)[arena.first_buffer + i]];
     if (b.size_value >= values || b.last < b.first) return "a buffer without a size";
   }
   for (const rt::PlanTable* list : {&plan.inputs, &plan.outputs}) {
@@ -188,7 +189,8 @@ std::optional<MemoryPlan> memory_plan(const Plan& plan,
   if (!values || !pack_first(plan, *values, &result)) return std::nullopt;
   result.input_bytes = tensor_bytes(plan, plan.inputs, *values);
   const PlanSegment& segment = first_segment(plan);
-  result.undecided = static_cast<uint32_t>(plan.arena_buffers.count - segment.num_buffers);
+  result.undecided = static_cast<uint32_t>(
+      plan.arena_buffers.count - segment.arenas[0].num_buffers - segment.arenas[1].num_buffers);
   for (uint64_t i = 0; i < plan.buffers.count; ++i) {
     const BufferKind kind = table<PlanBuffer>(plan, plan.buffers)[i].kind;
     if (kind == BufferKind::kOwned) ++result.undecided;

@@ -23,6 +23,7 @@ namespace {
 constexpr uint64_t kAppendFrom = 1024;  // smaller constants stay in read-only data anyway
 constexpr uint32_t kMaxRank = 64;       // as the runtime's
 constexpr uint32_t kMaxStepBuffers = 0xffff;
+constexpr uint64_t kDeviceAlignment = 256;  // as of what the driver allocates
 
 static_assert(static_cast<int>(rt::PlanDType::kFloat64) == static_cast<int>(DType::kFloat64) &&
               kNumDTypes == 13);
@@ -39,6 +40,10 @@ struct Buffer {
   uint64_t constant_offset = 0;  // from the start of its space
   uint32_t segment = 0;
   uint32_t means = kNone;  // owned: index in State::meanings
+  Device device = Device::kHost;
+  uint32_t twin = kNone;  // the same value on the other device
+  bool uploads = false;   // device inputs: a kUpload step every run comes by was written
+  bool is_used() const { return first != kNone; }  // until lifetimes are closed
 };
 
 struct Tensor {
@@ -54,7 +59,7 @@ struct PlannedState {
   Tensor tensor;
   PlanBufferId next, initial;
   std::vector<int64_t> initial_extents;
-  bool overwritten = false;
+  uint32_t overwritten = 0;
 };
 
 struct Loop {
@@ -119,8 +124,10 @@ struct PlanBuilder::State {
   std::vector<rt::PlanSwap> state_swaps;
   std::vector<PlanConstant> constants;
   std::vector<uint32_t> constant_buffers;
-  std::vector<std::string> kernels;
-  std::unordered_map<std::string, uint32_t> kernel_ids;
+  std::vector<std::string> kernels, device_kernels;
+  std::unordered_map<std::string, uint32_t> kernel_ids, device_kernel_ids;
+  std::vector<uint32_t> device_failures;
+  bool downloads_pending = false;  // the host may not look before a kWait
   std::vector<uint32_t> words;
   std::vector<Patch> patches;
   std::vector<uint32_t> labels;  // word, or kNone
@@ -203,6 +210,27 @@ struct PlanBuilder::State {
   void begin_step(StepKind kind, uint32_t flags = 0, uint32_t num_buffers = 0) {
     words.push_back(rt::step_word(kind, flags, num_buffers));
   }
+  // A step whose memory, or whose control, is the host's.
+  void begin_host_step(StepKind kind, uint32_t flags = 0, uint32_t num_buffers = 0) {
+    wait();
+    begin_step(kind, flags, num_buffers);
+  }
+  void wait() {
+    if (!downloads_pending) return;
+    begin_step(StepKind::kWait);
+    end_step();
+    downloads_pending = false;
+  }
+  // Before a device step that mentions the buffer.
+  void upload(PlanBufferId id) {
+    Buffer& b = buffers[buffer(id).root];
+    if (b.kind != BufferKind::kInput || b.device == Device::kHost || b.uploads) return;
+    b.uploads = labels.empty();  // else steps may be jumped over
+    begin_step(StepKind::kUpload);
+    word(b.index);
+    end_step();
+  }
+  bool is_on(Device device, PlanBufferId id) { return buffer(id).device == device; }
   void word(uint32_t w) { words.push_back(w); }
   void buffer_word(PlanBufferId id) {
     touch(id);
@@ -303,7 +331,9 @@ void PlanBuilder::swap_states(uint32_t piece, uint32_t other) {
   state_->state_swaps.push_back({piece, other});
 }
 
-void PlanBuilder::overwrite_state(uint32_t state) { state_->states.at(state).overwritten = true; }
+void PlanBuilder::overwrite_state(uint32_t state, Device device) {
+  state_->states.at(state).overwritten = device == Device::kHost ? 1 : 2;
+}
 
 PlanBufferId PlanBuilder::output(std::string name, DType dtype, std::vector<PlanExtent> extents,
                                  uint32_t alias) {
@@ -323,20 +353,37 @@ PlanBufferId PlanBuilder::constant(std::span<const std::byte> data) {
   return id;
 }
 
-PlanBufferId PlanBuilder::temporary(PlanValue bytes) {
+PlanBufferId PlanBuilder::temporary(PlanValue bytes, Device device) {
   GCOMP_CHECK(bytes.valid(), "no such plan value");
-  return state_->add_buffer({.kind = BufferKind::kArena, .size = bytes});
+  return state_->add_buffer({.kind = BufferKind::kArena, .size = bytes, .device = device});
 }
 
 PlanBufferId PlanBuilder::view(PlanBufferId base, PlanValue byte_offset) {
   const Buffer& b = state_->buffer(base);
   GCOMP_CHECK(b.kind != BufferKind::kOwned && b.kind != BufferKind::kStatus,
               "a view of a buffer whose memory changes during the run");
-  return state_->add_buffer(
-      {.kind = BufferKind::kView, .index = base.index, .root = b.root, .offset = byte_offset});
+  return state_->add_buffer({.kind = BufferKind::kView,
+                             .index = base.index,
+                             .root = b.root,
+                             .offset = byte_offset,
+                             .device = b.device});
 }
 
-PlanBufferId PlanBuilder::owned() { return state_->add_buffer({.kind = BufferKind::kOwned}); }
+PlanBufferId PlanBuilder::owned(Device device) {
+  return state_->add_buffer({.kind = BufferKind::kOwned, .device = device});
+}
+
+PlanBufferId PlanBuilder::on_device(PlanBufferId id) {
+  const Buffer b = state_->buffer(id);
+  const bool has_two = b.kind == BufferKind::kInput || b.kind == BufferKind::kOutput ||
+                       b.kind == BufferKind::kConstant || b.kind == BufferKind::kState;
+  GCOMP_CHECK(has_two && b.device == Device::kHost, "on_device() of no input, output or constant");
+  if (b.twin != kNone) return PlanBufferId(b.twin);
+  const PlanBufferId made = state_->add_buffer(
+      {.kind = b.kind, .index = b.index, .device = Device::kCuda, .twin = id.index});
+  state_->buffer(id).twin = made.index;
+  return made;
+}
 
 PlanBufferId PlanBuilder::status() {
   if (!state_->status.valid()) state_->status = state_->add_buffer({.kind = BufferKind::kStatus});
@@ -350,9 +397,44 @@ PlanKernelId PlanBuilder::kernel(std::string symbol) {
   return PlanKernelId(at->second);
 }
 
+PlanKernelId PlanBuilder::device_kernel(std::string name) {
+  const auto next = static_cast<uint32_t>(state_->device_kernels.size());
+  const auto [at, added] = state_->device_kernel_ids.try_emplace(name, next);
+  if (added) state_->device_kernels.push_back(std::move(name));
+  return PlanKernelId(at->second);
+}
+
+void PlanBuilder::launch(const PlanCall& call) {
+  State& s = *state_;
+  GCOMP_CHECK(call.kernel.index < s.device_kernels.size(), "no such plan kernel of the device");
+  GCOMP_CHECK(call.buffers.size() <= kMaxStepBuffers, "a kernel with more than 65535 buffers");
+  std::vector<PlanBufferId> buffers = call.buffers;
+  for (PlanBufferId& b : buffers) {
+    if (b.valid()) {
+      GCOMP_CHECK(s.is_on(Device::kCuda, b), "a kernel of the device with memory of the host");
+      s.upload(b);
+      continue;
+    }
+    GCOMP_CHECK(!call.messages.empty(), "a status without messages");
+    const auto number = static_cast<uint32_t>(s.device_failures.size());
+    s.device_failures.push_back(s.message(call.messages));
+    b = s.add_buffer({.kind = BufferKind::kStatus, .index = number, .device = Device::kCuda});
+  }
+  s.begin_step(StepKind::kLaunch, 0, static_cast<uint32_t>(buffers.size()));
+  s.word(call.kernel.index);
+  s.scalars_word(call.scalars);
+  s.word(static_cast<uint32_t>(call.scalars.size()));
+  s.scalar_word(call.extent);
+  for (const PlanBufferId b : buffers) s.buffer_word(b);
+  s.end_step();
+}
+
 void PlanBuilder::call(const PlanCall& call) {
   State& s = *state_;
   GCOMP_CHECK(call.kernel.index < s.kernels.size(), "no such plan kernel");
+  for (const PlanBufferId b : call.buffers) {
+    GCOMP_CHECK(s.is_on(Device::kHost, b), "a kernel of the host with memory of the device");
+  }
   GCOMP_CHECK(call.buffers.size() <= kMaxStepBuffers, "a kernel with more than 65535 buffers");
   bool contiguous = !call.buffers.empty();
   for (size_t i = 1; i < call.buffers.size(); ++i) {
@@ -361,7 +443,7 @@ void PlanBuilder::call(const PlanCall& call) {
   const uint32_t flags =
       (contiguous ? rt::kContiguous : 0u) | (call.messages.empty() ? 0u : rt::kMayFail);
   const auto n = static_cast<uint32_t>(call.buffers.size());
-  s.begin_step(StepKind::kCall, flags, n);
+  s.begin_host_step(StepKind::kCall, flags, n);
   s.word(call.kernel.index);
   s.scalars_word(call.scalars);
   s.scalar_word(call.extent);
@@ -380,7 +462,8 @@ void PlanBuilder::call(const PlanCall& call) {
 void PlanBuilder::bind(PlanBufferId int64s, std::span<const PlanValue> symbols) {
   State& s = *state_;
   const uint32_t segment = s.bind(symbols);
-  s.begin_step(StepKind::kBind);
+  GCOMP_CHECK(s.is_on(Device::kHost, int64s), "symbols in memory of the device");
+  s.begin_host_step(StepKind::kBind);
   s.buffer_word(int64s);
   s.value_word(symbols[0]);
   s.word(static_cast<uint32_t>(symbols.size()));
@@ -393,7 +476,7 @@ void PlanBuilder::bind_values(std::span<const PlanValue> symbols,
   State& s = *state_;
   GCOMP_CHECK(symbols.size() == values.size(), "bind_values: a value for each symbol");
   const uint32_t segment = s.bind(symbols);
-  s.begin_step(StepKind::kBindValue);
+  s.begin_host_step(StepKind::kBindValue);
   s.value_word(symbols[0]);
   s.word(static_cast<uint32_t>(symbols.size()));
   s.scalars_word(values);
@@ -402,15 +485,29 @@ void PlanBuilder::bind_values(std::span<const PlanValue> symbols,
 }
 
 void PlanBuilder::copy(PlanBufferId to, PlanBufferId from, PlanScalar bytes) {
-  state_->begin_step(StepKind::kCopy);
-  state_->buffer_word(to);
-  state_->buffer_word(from);
-  state_->scalar_word(bytes);
-  state_->end_step();
+  State& s = *state_;
+  const bool to_device = s.is_on(Device::kCuda, to), from_device = s.is_on(Device::kCuda, from);
+  if (!to_device && !from_device) {
+    s.begin_host_step(StepKind::kCopy);
+  } else {
+    if (from_device) s.upload(from);
+    if (!from_device) s.wait();
+    s.begin_step(StepKind::kTransfer, (to_device ? uint32_t{rt::kToDevice} : 0) |
+                                          (from_device ? uint32_t{rt::kFromDevice} : 0));
+    s.downloads_pending = s.downloads_pending || !to_device;
+  }
+  s.buffer_word(to);
+  s.buffer_word(from);
+  s.scalar_word(bytes);
+  s.end_step();
 }
 
 void PlanBuilder::fill(PlanBufferId to, PlanScalar bytes, uint8_t byte) {
-  state_->begin_step(StepKind::kFill);
+  if (state_->is_on(Device::kCuda, to)) {
+    state_->begin_step(StepKind::kSet);
+  } else {
+    state_->begin_host_step(StepKind::kFill);
+  }
   state_->buffer_word(to);
   state_->scalar_word(bytes);
   state_->word(byte);
@@ -418,7 +515,8 @@ void PlanBuilder::fill(PlanBufferId to, PlanScalar bytes, uint8_t byte) {
 }
 
 void PlanBuilder::store(PlanBufferId to, std::span<const PlanScalar> int64s) {
-  state_->begin_step(StepKind::kStore);
+  GCOMP_CHECK(state_->is_on(Device::kHost, to), "extents are stored in memory of the host");
+  state_->begin_host_step(StepKind::kStore);
   state_->buffer_word(to);
   state_->scalars_word(int64s);
   state_->word(static_cast<uint32_t>(int64s.size()));
@@ -426,7 +524,8 @@ void PlanBuilder::store(PlanBufferId to, std::span<const PlanScalar> int64s) {
 }
 
 void PlanBuilder::check(PlanBufferId bools, PlanScalar number, std::string message) {
-  state_->begin_step(StepKind::kCheck);
+  GCOMP_CHECK(state_->is_on(Device::kHost, bools), "a check of memory of the device");
+  state_->begin_host_step(StepKind::kCheck);
   state_->buffer_word(bools);
   state_->scalar_word(number);
   state_->word(state_->message({std::move(message)}));
@@ -435,7 +534,11 @@ void PlanBuilder::check(PlanBufferId bools, PlanScalar number, std::string messa
 
 void PlanBuilder::reserve(PlanBufferId owned, PlanScalar bytes, bool keep_contents) {
   GCOMP_CHECK(state_->buffer(owned).kind == BufferKind::kOwned, "reserve() of no owned() buffer");
-  state_->begin_step(StepKind::kReserve);
+  if (state_->is_on(Device::kCuda, owned)) {
+    state_->begin_step(StepKind::kReserveThere);
+  } else {
+    state_->begin_host_step(StepKind::kReserve);
+  }
   state_->buffer_word(owned);
   state_->scalar_word(bytes);
   state_->word(keep_contents ? 1 : 0);
@@ -444,6 +547,9 @@ void PlanBuilder::reserve(PlanBufferId owned, PlanScalar bytes, bool keep_conten
 
 void PlanBuilder::alias(PlanBufferId to, PlanBufferId from) {
   GCOMP_CHECK(state_->buffer(to).kind == BufferKind::kOwned, "alias() onto no owned() buffer");
+  GCOMP_CHECK(state_->buffer(to).device == state_->buffer(from).device,
+              "alias() of memory of the other device");
+  state_->upload(from);
   state_->add_meaning(to, from);
   state_->begin_step(StepKind::kAlias);
   state_->buffer_word(to);
@@ -457,6 +563,8 @@ void PlanBuilder::swap(PlanBufferId a, PlanBufferId b) {
       "swap() of buffers that are not owned()");
   state_->add_meaning(a, b);
   state_->add_meaning(b, a);
+  GCOMP_CHECK(state_->buffer(a).device == state_->buffer(b).device,
+              "swap() of memory of two devices");
   state_->begin_step(StepKind::kSwap);
   state_->buffer_word(a);
   state_->buffer_word(b);
@@ -464,8 +572,13 @@ void PlanBuilder::swap(PlanBufferId a, PlanBufferId b) {
 }
 
 void PlanBuilder::fail(std::string message) {
-  state_->begin_step(StepKind::kFail);
+  state_->begin_host_step(StepKind::kFail);
   state_->word(state_->message({std::move(message)}));
+  state_->end_step();
+}
+
+void PlanBuilder::verify_launches() {
+  state_->begin_host_step(StepKind::kVerify);
   state_->end_step();
 }
 
@@ -484,24 +597,26 @@ PlanLabel PlanBuilder::label() {
 void PlanBuilder::place(PlanLabel label) {
   GCOMP_CHECK(label.index < state_->labels.size() && state_->labels[label.index] == kNone,
               "a plan label placed twice");
+  state_->wait();
   state_->labels[label.index] = static_cast<uint32_t>(state_->words.size());
 }
 
 void PlanBuilder::jump(PlanLabel target) {
-  state_->begin_step(StepKind::kJump);
+  state_->begin_host_step(StepKind::kJump);
   state_->label_word(target);
   state_->end_step();
 }
 
 void PlanBuilder::jump_unless(PlanBufferId one_bool, PlanLabel target) {
-  state_->begin_step(StepKind::kJumpUnless);
+  GCOMP_CHECK(state_->is_on(Device::kHost, one_bool), "a jump by memory of the device");
+  state_->begin_host_step(StepKind::kJumpUnless);
   state_->buffer_word(one_bool);
   state_->label_word(target);
   state_->end_step();
 }
 
 void PlanBuilder::jump_unless_less(PlanValue a, PlanValue b, PlanLabel target) {
-  state_->begin_step(StepKind::kJumpUnlessLess);
+  state_->begin_host_step(StepKind::kJumpUnlessLess);
   state_->value_word(a);
   state_->value_word(b);
   state_->label_word(target);
@@ -510,7 +625,7 @@ void PlanBuilder::jump_unless_less(PlanValue a, PlanValue b, PlanLabel target) {
 
 void PlanBuilder::turn(PlanBufferId counter, PlanBufferId limit, PlanBufferId condition,
                        PlanLabel target) {
-  state_->begin_step(StepKind::kTurn);
+  state_->begin_host_step(StepKind::kTurn);
   state_->buffer_word(counter);
   state_->buffer_word(limit);
   if (condition.valid()) {
@@ -528,8 +643,13 @@ void PlanBuilder::row(PlanBufferId row, PlanBufferId stack, PlanBufferId counter
     return state_->buffer(b).kind == BufferKind::kOwned;
   };
   GCOMP_CHECK(is_owned(row) && (!grows || is_owned(stack)), "row() of no owned() buffer");
+  GCOMP_CHECK(state_->buffer(row).device == state_->buffer(stack).device &&
+                  state_->is_on(Device::kHost, counter),
+              "row() of memory of two devices");
   state_->add_meaning(row, stack);
-  state_->begin_step(StepKind::kRow, grows ? uint32_t{rt::kGrows} : 0);
+  state_->upload(stack);
+  state_->begin_host_step(state_->is_on(Device::kCuda, row) ? StepKind::kRowThere : StepKind::kRow,
+                          grows ? uint32_t{rt::kGrows} : 0);
   state_->buffer_word(row);
   state_->buffer_word(stack);
   state_->buffer_word(counter);
@@ -564,11 +684,13 @@ class Finisher {
     s.values.number(s.num_segments);
     s.scalars.place(s.values, s.num_segments);
     place_constants(s, options);
+    place_device_constants(s);
     assign_segments(s);
     close_lifetimes(s);
     segments_.resize(s.num_segments);
     list_members(s);
-    pack_static(s);
+    image_.arena_bytes = pack_static(s, Device::kHost, &image_.max_live_bytes);
+    image_.device_arena_bytes = pack_static(s, Device::kCuda, nullptr);
     for (const Tensor& t : s.inputs) input_rows_.push_back(tensor_row(s, t, true));
     write_states(s);
     for (const Tensor& t : s.outputs) output_rows_.push_back(tensor_row(s, t, false));
@@ -603,19 +725,53 @@ class Finisher {
 
   template <class State>
   void place_constants(State& s, const PlanOptions& options) {
+    std::unordered_map<const void*, size_t> placed;  // by address: constants of the graph
     uint64_t total = 0;
-    for (const PlanConstant& c : s.constants) total += c.data.size();
+    if (options.shared != nullptr) {
+      const PlanImage& other = *options.shared;
+      image_.constants = other.constants;
+      image_.inline_bytes = other.inline_bytes;
+      image_.appended_bytes = other.appended_bytes;
+      for (size_t i = 0; i < other.constants.size(); ++i) {
+        placed.emplace(other.constants[i].data.data(), i);
+        total += other.constants[i].data.size();
+      }
+    }
+    const auto is_placed = [&](const PlanConstant& c) {
+      const auto found = placed.find(c.data.data());
+      return found != placed.end() && image_.constants[found->second].data.size() == c.data.size();
+    };
+    for (const PlanConstant& c : s.constants) total += is_placed(c) ? 0 : c.data.size();
     for (size_t i = 0; i < s.constants.size(); ++i) {
       PlanConstant& c = s.constants[i];
-      c.appended = total > options.inline_constants && c.data.size() >= kAppendFrom;
-      uint64_t& end = c.appended ? image_.appended_bytes : image_.inline_bytes;
-      c.offset = rt::pack_round(end);
-      end = c.offset + c.data.size();
+      if (is_placed(c)) {
+        c = image_.constants[placed.at(c.data.data())];
+      } else {
+        c.appended = total > options.inline_constants && c.data.size() >= kAppendFrom;
+        uint64_t& end = c.appended ? image_.appended_bytes : image_.inline_bytes;
+        c.offset = rt::pack_round(end);
+        end = c.offset + c.data.size();
+        image_.constants.push_back(c);
+      }
       Buffer& b = s.buffers[s.constant_buffers[i]];
       b.index = c.appended ? 1 : 0;
       b.constant_offset = c.offset;
     }
-    image_.constants = std::move(s.constants);
+  }
+
+  template <class State>
+  void place_device_constants(State& s) {
+    for (size_t i = 0; i < s.constants.size(); ++i) {
+      const Buffer& from = s.buffers[s.constant_buffers[i]];
+      if (from.twin == kNone) continue;
+      Buffer& to = s.buffers[from.twin];
+      to.constant_offset = device_constant_bytes_;
+      const uint64_t bytes = s.constants[i].data.size();
+      device_constants_.push_back(
+          {from.constant_offset, bytes, to.constant_offset, from.index, from.twin});
+      device_constant_bytes_ +=
+          (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+    }
   }
 
   template <class State>
@@ -627,8 +783,9 @@ class Finisher {
   template <class State>
   void assign_segments(State& s) {
     for (const Tensor& t : s.outputs) {
-      uint32_t& segment = s.buffers[t.buffer.index].segment;
-      for (const PlanExtent& e : t.extents) segment = std::max(segment, segment_of(s, e.value));
+      Buffer& b = s.buffers[t.buffer.index];
+      for (const PlanExtent& e : t.extents) b.segment = std::max(b.segment, segment_of(s, e.value));
+      if (b.twin != kNone) s.buffers[b.twin].segment = b.segment;
     }
     for (Buffer& b : s.buffers) {  // bases of views come first
       if (b.kind == BufferKind::kArena) b.segment = segment_of(s, b.size);
@@ -642,6 +799,7 @@ class Finisher {
   template <class State>
   void close_lifetimes(State& s) {
     for (Buffer& b : s.buffers) {
+      used_.push_back(b.is_used());
       if (b.last_loop != kNone) b.last = std::max(b.last, s.loops[b.last_loop].end_step);
       if (b.first == kNone) b.first = b.last = 0;
     }
@@ -660,10 +818,11 @@ class Finisher {
 
   template <class State>
   void list_members(State& s) {
-    std::vector<std::pair<uint32_t, uint32_t>> arena, views, outputs;
+    std::vector<std::pair<uint32_t, uint32_t>> arena[2], views, outputs;
     for (uint32_t i = 0; i < s.buffers.size(); ++i) {
       const Buffer& b = s.buffers[i];
-      if (b.kind == BufferKind::kArena) arena.emplace_back(b.segment, i);
+      if (b.kind == BufferKind::kArena)
+        arena[static_cast<int>(b.device)].emplace_back(b.segment, i);
       if (b.kind != BufferKind::kView) continue;
       const Buffer& root = s.buffers[b.root];
       if (root.kind != BufferKind::kArena && root.segment == b.segment) {
@@ -672,16 +831,24 @@ class Finisher {
         views.emplace_back(b.segment, i);
       }
     }
-    std::sort(arena.begin(), arena.end(), [&](const auto& x, const auto& y) {
-      return std::pair(s.buffers[x.second].first, x.second) <
-             std::pair(s.buffers[y.second].first, y.second);
-    });
     for (uint32_t o = 0; o < s.outputs.size(); ++o) {
       outputs.emplace_back(s.buffers[s.outputs[o].buffer.index].segment, o);
     }
     std::vector<uint32_t> ends(segments_.size());
-    arena_ = by_segment(arena, ends);
-    set_ranges(ends, &rt::PlanSegment::first_buffer, &rt::PlanSegment::num_buffers);
+    for (int device = 0; device < 2; ++device) {
+      std::sort(arena[device].begin(), arena[device].end(), [&](const auto& x, const auto& y) {
+        return std::pair(s.buffers[x.second].first, x.second) <
+               std::pair(s.buffers[y.second].first, y.second);
+      });
+      const auto before = static_cast<uint32_t>(arena_.size());
+      const std::vector<uint32_t> members = by_segment(arena[device], ends);
+      arena_.insert(arena_.end(), members.begin(), members.end());
+      for (size_t k = 0, begin = 0; k < segments_.size(); begin = ends[k++]) {
+        rt::PlanArena& a = segments_[k].arenas[device];
+        a.first_buffer = before + static_cast<uint32_t>(begin);
+        a.num_buffers = ends[k] - static_cast<uint32_t>(begin);
+      }
+    }
     views_ = by_segment(views, ends);
     set_ranges(ends, &rt::PlanSegment::first_view, &rt::PlanSegment::num_views);
     outputs_ = by_segment(outputs, ends);
@@ -704,24 +871,29 @@ class Finisher {
     }
   }
 
-  // Segment 0 with constant sizes only: offsets are decided here.
+  // Segment 0 with constant sizes only: offsets are decided here. The bytes of the arena.
   template <class State>
-  void pack_static(State& s) {
-    rt::PlanSegment& segment = segments_[0];
+  uint64_t pack_static(State& s, Device device, uint64_t* max_live_bytes) {
+    rt::PlanArena& arena = segments_[0].arenas[static_cast<int>(device)];
     std::vector<rt::PackItem> items;
-    for (uint32_t i = 0; i < segment.num_buffers; ++i) {
-      const Buffer& b = s.buffers[arena_[i]];
-      if (!s.values.is_constant(b.size)) return;
+    for (uint32_t i = 0; i < arena.num_buffers; ++i) {
+      const Buffer& b = s.buffers[arena_[arena.first_buffer + i]];
+      if (!s.values.is_constant(b.size)) return 0;
       GCOMP_CHECK(s.values.constant_of(b.size) >= 0, "a plan buffer of negative size");
       items.push_back({static_cast<uint64_t>(s.values.constant_of(b.size)), b.first, b.last});
     }
     const auto n = static_cast<uint32_t>(items.size());
     std::vector<uint64_t> scratch(rt::pack_scratch_bytes(n) / 8 + 1), offsets(n);
-    segment.precomputed = 1;
-    segment.arena_bytes = image_.arena_bytes =
+    arena.precomputed = 1;
+    arena.bytes =
         rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackCompilerQuadratic);
-    image_.max_live_bytes = rt::max_live_bytes(items.data(), n, scratch.data());
-    for (uint32_t i = 0; i < n; ++i) s.buffers[arena_[i]].constant_offset = offsets[i];
+    if (max_live_bytes != nullptr) {
+      *max_live_bytes = rt::max_live_bytes(items.data(), n, scratch.data());
+    }
+    for (uint32_t i = 0; i < n; ++i) {
+      s.buffers[arena_[arena.first_buffer + i]].constant_offset = offsets[i];
+    }
+    return arena.bytes;
   }
 
   template <class State>
@@ -732,7 +904,9 @@ class Finisher {
                              static_cast<uint16_t>(t.extents.size()),
                              static_cast<rt::PlanDType>(t.dtype),
                              t.donated,
-                             t.alias};
+                             t.alias,
+                             s.buffers[t.buffer.index].twin,
+                             used_[t.buffer.index] ? 1u : 0u};
     for (const PlanExtent& e : t.extents) {
       const rt::DimMode mode = given ? modes_[dims_.size()] : rt::DimMode::kConstant;
       dims_.push_back({s.values.number_of(e.value), mode, s.strings.add(e.text)});
@@ -746,7 +920,11 @@ class Finisher {
       rt::PlanState row{};
       row.tensor = tensor_row(s, state.tensor, true);
       row.next = state.next.valid() ? state.next.index : kNone;
-      row.overwritten = state.overwritten ? 1 : 0;
+      if (state.next.valid() && s.buffers[state.next.index].twin != kNone) {
+        row.next = s.buffers[state.next.index].twin;
+        row.next_on_device = 1;
+      }
+      row.overwritten = state.overwritten;
       row.initial = state.initial.valid() ? state.initial.index : kNone;
       row.initial_extent = static_cast<uint32_t>(initial_extents_.size());
       state_rows_.push_back(row);
@@ -767,6 +945,7 @@ class Finisher {
       row.last = b.last;
       row.index = b.index;
       row.kind = b.kind;
+      row.device = b.device == Device::kHost ? 0 : 1;
       row.segment = static_cast<uint16_t>(b.segment);
       buffer_rows_.push_back(row);
     }
@@ -821,8 +1000,12 @@ class Finisher {
     plan.states = block.add(state_rows_);
     plan.state_swaps = block.add(s.state_swaps);
     plan.initial_extents = block.add(initial_extents_);
+    plan.device_constants = block.add(device_constants_);
+    plan.device_failures = block.add(s.device_failures);
+    plan.device_constant_bytes = device_constant_bytes_;
     image_.block = block.finish(plan);
     image_.kernels = std::move(s.kernels);
+    image_.device_kernels = std::move(s.device_kernels);
     return std::move(image_);
   }
 
@@ -835,6 +1018,9 @@ class Finisher {
   std::vector<rt::PlanState> state_rows_;
   std::vector<int64_t> initial_extents_;
   std::vector<rt::PlanBuffer> buffer_rows_;
+  std::vector<rt::PlanDeviceConstant> device_constants_;
+  uint64_t device_constant_bytes_ = 0;
+  std::vector<bool> used_;  // per buffer: a step mentions it
 };
 
 }  // namespace

@@ -69,14 +69,15 @@ bool allocate_tables(gcomp_context& c) {
   c.output_owned = a.zeroed<Block>(num_outputs);
   c.output_staging = a.zeroed<Block>(num_outputs);
   c.output_staged = a.zeroed<bool>(num_outputs);
+  c.lent = a.zeroed<void*>(num_outputs);
   c.owned = a.zeroed<Block>(c.num_owned);
   c.ranges = a.zeroed<gcomp_context::Range>(num_inputs + num_outputs);
   c.last_tensors = a.zeroed<gcomp_tensor>(num_inputs + num_outputs);
   const bool dynamic = plan.pool_sources.count != 0;
   if (dynamic) c.pool = a.zeroed<int64_t>(plan.static_scalars.count + plan.pool_sources.count);
   return c.values && c.buffers && c.call_buffers && c.segments && c.last_extents &&
-         c.input_copies && c.output_owned && c.output_staging && c.output_staged && c.owned &&
-         c.ranges && c.last_tensors && (!dynamic || c.pool);
+         c.input_copies && c.output_owned && c.output_staging && c.output_staged && c.lent &&
+         c.owned && c.ranges && c.last_tensors && (!dynamic || c.pool);
 }
 
 void fill_tables(gcomp_context& c) {
@@ -92,6 +93,7 @@ void fill_tables(gcomp_context& c) {
   const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
   for (uint32_t i = 0; i < plan.buffers.count; ++i) {
     const PlanBuffer& b = buffers[i];
+    if (b.device != 0) continue;
     if (b.kind == BufferKind::kStatus) c.buffers[i] = &c.kernel_status;
     if (b.kind != BufferKind::kConstant) continue;
     const char* const base = b.index == 0 ? c.artifact->constants : c.weights;
@@ -101,7 +103,7 @@ void fill_tables(gcomp_context& c) {
 
 gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
   const ArtifactData& artifact = *c.artifact;
-  const Plan& plan = *artifact.plan;
+  const Plan& plan = *c.plan;
   if (plan.magic != kPlanMagic || plan.version != kPlanVersion) {
     return fail(c, GCOMP_ERROR_PLAN, "the artifact's plan has version %u, its runtime %u",
                 plan.version, kPlanVersion);
@@ -114,9 +116,19 @@ gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
   }
   gcomp_status status = choose_threads(c, options.threads);
   if (status == GCOMP_OK) status = map_weights(c);
+  if (status == GCOMP_OK && artifact.device != nullptr) {
+    status = artifact.device->functions->open(c, options);
+  }
   if (status != GCOMP_OK) return status;
+  if (options.device_type == GCOMP_CUDA && c.device == nullptr) {
+    return fail(c, GCOMP_ERROR_DEVICE,
+                "\"%s\" has no code for a GPU; compile it with --target cpu,cuda",
+                artifact.info->name);
+  }
   if (!allocate_tables(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   fill_tables(c);
+  if (c.device != nullptr) status = c.device_functions->make(c);
+  if (status != GCOMP_OK) return status;
   if (!make_states(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   c.parallel.host_data = options.pool_data;
   c.parallel.host_parallel_for = options.parallel_for;
@@ -130,16 +142,29 @@ void put_blocks(const Allocator& a, Block* blocks, uint64_t n) {
   a.put(blocks);
 }
 
+void put_arena(const gcomp_context& c, const ArenaState& arena, const Allocator& allocator) {
+  allocator.put(arena.memory.data);
+  for (const Layout& layout : arena.layouts) {
+    c.allocator.put(layout.sizes);
+    c.allocator.put(layout.offsets);
+  }
+}
+
 void put_segments(const gcomp_context& c) {
   if (c.segments == nullptr) return;
   for (uint64_t s = 0; s < c.plan->segments.count; ++s) {
-    c.allocator.put(c.segments[s].arena.data);
-    for (const Layout& layout : c.segments[s].layouts) {
-      c.allocator.put(layout.sizes);
-      c.allocator.put(layout.offsets);
-    }
+    put_arena(c, c.segments[s].arenas[0], c.allocator);
+    put_arena(c, c.segments[s].arenas[1], c.device_allocator);
   }
   c.allocator.put(c.segments);
+}
+
+void put_owned(const gcomp_context& c) {
+  const PlanBuffer* const buffers = table<PlanBuffer>(*c.plan, c.plan->buffers);
+  for (uint32_t i = 0; c.owned != nullptr && i < c.num_owned; ++i) {
+    (buffers[i].device != 0 ? c.device_allocator : c.allocator).put(c.owned[i].data);
+  }
+  c.allocator.put(c.owned);
 }
 
 void tell(const gcomp_options& options, const char* message) {
@@ -182,7 +207,9 @@ gcomp_status execute_steps(gcomp_context& c, bool moved) {
   if (status != GCOMP_OK) return status;
   if (moved) place_io_views(c);
   DefaultFloatingPoint floating_point;
-  return execute(c);
+  if (c.device == nullptr) return execute(c);
+  const gcomp_status begun = c.device_functions->begin(c);
+  return c.device_functions->end(c, begun == GCOMP_OK ? execute(c) : begun);
 }
 
 gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outputs) {
@@ -194,6 +221,7 @@ gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outp
   }
   const Plan& plan = *c.plan;
   c.repeatable = c.copied = false;
+  if (c.device != nullptr) c.device_functions->forget(c);
   status = check_arrays(c, "input", c.run_inputs, num_inputs, plan.inputs.count, &c.input_stride);
   if (status == GCOMP_OK) {
     status =
@@ -205,7 +233,8 @@ gcomp_status run_locked(gcomp_context& c, uint32_t num_inputs, uint32_t num_outp
   if (status != GCOMP_OK) return status;
   status = execute_steps(c, true);
   if (status != GCOMP_OK) return status;
-  deliver_outputs(c);
+  status = deliver_outputs(c);
+  if (status != GCOMP_OK) return status;
   commit_states(c);
   remember_run(c);
   return GCOMP_OK;
@@ -216,7 +245,11 @@ template <class Call>
 gcomp_status exclusively(gcomp_context* c, Call call) {
   if (__atomic_exchange_n(&c->busy, 1, __ATOMIC_ACQUIRE) != 0) return GCOMP_ERROR_BUSY;
   c->message[0] = 0;
-  const gcomp_status status = call();
+  gcomp_status status = c->device == nullptr ? GCOMP_OK : c->device_functions->enter(*c);
+  if (status == GCOMP_OK) {
+    status = call();
+    if (c->device != nullptr) c->device_functions->leave(*c);
+  }
   __atomic_store_n(&c->busy, 0, __ATOMIC_RELEASE);
   return status;
 }
@@ -247,13 +280,17 @@ gcomp_status gcomp_rt_create(const gcomp_descriptor* descriptor, const gcomp_opt
   if (c == nullptr) return GCOMP_ERROR_MEMORY;
   c->artifact = static_cast<const ArtifactData*>(descriptor->internal);
   c->plan = c->artifact->plan;
+  c->kernels = c->artifact->kernels;
   c->allocator = allocator;
   const gcomp_status status = initialise(*c, options);
+  tell(options, c->message);
   if (status == GCOMP_OK) {
+    if (c->device != nullptr) c->device_functions->leave(*c);
+    c->message[0] = 0;
     *context = c;
     return GCOMP_OK;
   }
-  tell(options, c->message);
+  if (c->device != nullptr) c->device_functions->leave(*c);
   gcomp_rt_destroy(c);
   return status;
 }
@@ -262,16 +299,23 @@ void gcomp_rt_destroy(gcomp_context* c) {
   if (c == nullptr) return;
   const Allocator a = c->allocator;
   const Plan& plan = *c->plan;
+  const bool entered = c->device != nullptr && c->device_functions->enter(*c) == GCOMP_OK;
   stop_pool(a, c->parallel.pool);
   put_segments(*c);
   put_blocks(a, c->input_copies, plan.inputs.count);
   put_blocks(a, c->output_owned, plan.outputs.count);
   put_blocks(a, c->output_staging, plan.outputs.count);
-  put_blocks(a, c->owned, c->num_owned);
+  put_owned(*c);
   put_states(*c);
   if (plan.pool_sources.count != 0) a.put(c->pool);
-  void* const tables[] = {c->values,        c->buffers, c->call_buffers, c->last_extents,
-                          c->output_staged, c->ranges,  c->last_tensors, c->pack_scratch.data};
+  void* const tables[] = {c->values,       c->buffers,       c->call_buffers,
+                          c->last_extents, c->output_staged, c->lent,
+                          c->ranges,       c->last_tensors,  c->pack_scratch.data};
+  if (c->device != nullptr) {
+    c->device_functions->close(*c);
+    if (entered) c->device_functions->leave(*c);
+    c->device_functions->forsake(*c);
+  }
   for (void* memory : tables) a.put(memory);
   if (c->weights != nullptr) unmap_weights(*c->artifact);
   a.put(c);
@@ -305,6 +349,12 @@ gcomp_status gcomp_rt_reset_states(gcomp_context* c) {
   });
 }
 
+int32_t gcomp_rt_device(const gcomp_context* c, int32_t* device_id) {
+  const bool there = c != nullptr && c->device != nullptr;
+  if (device_id != nullptr) *device_id = there ? c->device_functions->number(*c) : 0;
+  return there ? GCOMP_CUDA : GCOMP_CPU;
+}
+
 const char* gcomp_rt_last_error(const gcomp_context* c) {
   return c == nullptr ? "the context is null" : c->message;
 }
@@ -318,4 +368,5 @@ const gcomp_functions gcomp_rt_functions = {sizeof(gcomp_functions),
                                             status_name,
                                             gcomp_rt_get_state,
                                             gcomp_rt_set_state,
-                                            gcomp_rt_reset_states};
+                                            gcomp_rt_reset_states,
+                                            gcomp_rt_device};

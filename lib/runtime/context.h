@@ -114,11 +114,53 @@ struct StateMemory {
   bool has_value;
 };
 
-struct SegmentState {
-  Block arena;
+struct ArenaState {
+  Block memory;
   Layout layouts[kLayouts];
   void* placed_base;  // the buffer table holds this layout at this base
   const Layout* placed;
+};
+
+struct SegmentState {
+  ArenaState arenas[2];  // of the host, of the device
+};
+
+// ---- the device (cuda/) ----
+
+struct Device;  // what a context has on the GPU
+
+// How the rest of the runtime reaches the device's part, which only artifacts with code for it contain. All but
+// open() need c.device, which is null where a context uses the CPU alone; between enter() and leave().
+struct DeviceFunctions {
+  // Sets c.device, c.plan and c.kernels if there is a GPU that can run the artifact's code and nobody asked for
+  // the CPU. If not, that is no error unless somebody insists; the message tells why.
+  gcomp_status (*open)(gcomp_context& c, const gcomp_options& options);
+  gcomp_status (*make)(gcomp_context& c);  // once the context's tables are there
+  void (*close)(gcomp_context& c);         // gives its memory back
+  void (*forsake)(gcomp_context& c);       // then the GPU; without enter() before it
+  gcomp_status (*enter)(gcomp_context& c);
+  void (*leave)(gcomp_context& c);
+  int32_t (*number)(const gcomp_context& c);
+  // Is this memory of the GPU that the context uses?
+  bool (*owns)(const gcomp_context& c, const gcomp_tensor& t);
+  // Between any two places; done when it returns.
+  gcomp_status (*copy)(gcomp_context& c, void* to, const void* from, uint64_t bytes, bool to_device,
+                       bool from_device);
+  // A run: forget() before tensors are looked at; each input, whose buffer of the host is set (or of the device,
+  // if `there`), each output once its extents are known; begin() before the steps; end() after them.
+  void (*forget)(gcomp_context& c);
+  gcomp_status (*take_input)(gcomp_context& c, uint32_t input, uint64_t bytes, bool there);
+  gcomp_status (*place_output)(gcomp_context& c, uint32_t output, uint64_t bytes);
+  gcomp_status (*begin)(gcomp_context& c);
+  gcomp_status (*end)(gcomp_context& c, gcomp_status status);
+  // The step at `words` and perhaps those behind it; the next step.
+  const uint32_t* (*step)(gcomp_context& c, const uint32_t* words, gcomp_status* status);
+  // States, in step with states.cpp: their values on the device for a run; which copies are good after it; the
+  // host's copy made good; the device's no longer good.
+  gcomp_status (*prepare_state)(gcomp_context& c, uint32_t state, uint64_t bytes);
+  void (*commit_states)(gcomp_context& c);
+  gcomp_status (*fetch_state)(gcomp_context& c, uint32_t state, uint64_t bytes);
+  void (*replace_state)(gcomp_context& c, uint32_t state);
 };
 
 }  // namespace gcomp::rt
@@ -128,6 +170,10 @@ struct gcomp_context {
   const gcomp::rt::Plan* plan;
   gcomp::rt::Allocator allocator;
   gcomp::rt::Parallel parallel;
+  const gcomp::rt::KernelFn* kernels;
+  gcomp::rt::Device* device;  // or null: on the CPU alone
+  const gcomp::rt::DeviceFunctions* device_functions;
+  gcomp::rt::Allocator device_allocator;
   uint32_t busy;
   int64_t kernel_status;  // the kStatus buffer
   void (*trace)(void* trace_data, uint32_t kernel);
@@ -149,6 +195,7 @@ struct gcomp_context {
   gcomp::rt::Block* output_owned;    // memory lent to the caller
   gcomp::rt::Block* output_staging;  // dense results on their way to strided outputs
   bool* output_staged;
+  void** lent;              // what the last run lent the caller for each output
   gcomp::rt::Block* owned;  // kOwned buffers, by buffer index
   uint32_t num_owned;
   gcomp::rt::StateMemory* states;
@@ -205,7 +252,7 @@ gcomp_status prepare_output(gcomp_context& c, uint32_t output);
 gcomp_status check_aliases(gcomp_context& c);
 gcomp_status check_alias_of(gcomp_context& c, uint32_t output);  // just prepared
 void forget_output(gcomp_context& c, uint32_t output);  // before it is prepared again (loops)
-void deliver_outputs(gcomp_context& c);
+gcomp_status deliver_outputs(gcomp_context& c);
 
 // states.cpp
 bool make_states(gcomp_context& c);  // with their initial values
@@ -228,6 +275,19 @@ void place_io_views(gcomp_context& c);
 
 // execute.cpp
 gcomp_status execute(gcomp_context& c);
+gcomp_status fail_message(gcomp_context& c, uint64_t message);  // a check of the graph: its text
+// Of a kRow or kRowThere step: the bytes of its row in the stack. False: too many, the message is set.
+bool row_range(gcomp_context& c, const uint32_t* words, int64_t* offset, int64_t* end);
+// A byte count of a step; negative ones (bugs of the writer) move nothing.
+inline size_t byte_count(const gcomp_context& c, uint32_t scalar) {
+  return c.pool[scalar] > 0 ? static_cast<size_t>(c.pool[scalar]) : 0;
+}
+// What to ask for when an owned block must hold `bytes`: a value that grows with each turn must not be
+// allocated each time.
+inline uint64_t growth(const Block& block, uint64_t bytes) {
+  const bool grows = block.bytes != 0 && bytes > block.bytes;
+  return grows && bytes < block.bytes + block.bytes / 2 ? block.bytes + block.bytes / 2 : bytes;
+}
 
 // cpu.cpp: the name of a needed feature that this CPU lacks, or null.
 const char* missing_cpu_feature(uint64_t needed);
@@ -235,6 +295,8 @@ const char* missing_cpu_feature(uint64_t needed);
 // weights.cpp
 gcomp_status map_weights(gcomp_context& c);
 void unmap_weights(const ArtifactData& artifact);
+void lock(uint32_t& word);
+void unlock(uint32_t& word);
 
 }  // namespace gcomp::rt
 
@@ -251,5 +313,8 @@ const char* gcomp_rt_last_error(const gcomp_context* context);
 gcomp_status gcomp_rt_get_state(gcomp_context* context, uint32_t state, gcomp_tensor* value);
 gcomp_status gcomp_rt_set_state(gcomp_context* context, uint32_t state, const gcomp_tensor* value);
 gcomp_status gcomp_rt_reset_states(gcomp_context* context);
+int32_t gcomp_rt_device(const gcomp_context* context, int32_t* device_id);
 void gcomp_rt_remember_path(gcomp::rt::WeightsState* state);
+extern const gcomp::rt::DeviceFunctions
+    gcomp_rt_cuda;  // cuda/device.cpp NOLINT(readability-identifier-naming)
 }

@@ -3,7 +3,6 @@
 #include "context.h"
 
 namespace gcomp::rt {
-namespace {
 
 gcomp_status fail_message(gcomp_context& c, uint64_t message) {
   const Plan& plan = *c.plan;
@@ -14,10 +13,12 @@ gcomp_status fail_message(gcomp_context& c, uint64_t message) {
   return fail(c, GCOMP_ERROR_CHECK, "%s", text);
 }
 
+namespace {
+
 // kCall; returns the words it took, 0 if the kernel reported an error.
 inline uint32_t call(gcomp_context& c, const uint32_t* words, gcomp_status* status) {
   const uint32_t flags = step_flags(words[0]), n = step_buffers(words[0]);
-  const KernelFn kernel = c.artifact->kernels[words[1]];
+  const KernelFn kernel = c.kernels[words[1]];
   const int64_t* const scalars = c.pool + words[2];
   const int64_t extent = c.pool[words[3]];
   const uint32_t grain = words[4];
@@ -91,18 +92,9 @@ bool all_true(const void* data, int64_t n) {
   return n <= 0 || memchr(bytes, 0, static_cast<size_t>(n)) == nullptr;
 }
 
-// A byte count of a step; negative ones (bugs of the writer) move nothing.
-size_t byte_count(const gcomp_context& c, uint32_t scalar) {
-  return c.pool[scalar] > 0 ? static_cast<size_t>(c.pool[scalar]) : 0;
-}
-
 gcomp_status reserve_bytes(gcomp_context& c, uint32_t buffer, uint64_t bytes, bool keep) {
   Block& block = c.owned[buffer];
-  // A value that grows with each turn must not be allocated each time.
-  uint64_t wanted = bytes;
-  if (block.bytes != 0 && bytes > block.bytes && bytes < block.bytes + block.bytes / 2) {
-    wanted = block.bytes + block.bytes / 2;
-  }
+  const uint64_t wanted = growth(block, bytes);
   if (!block.ensure(c.allocator, wanted, keep ? block.bytes : 0)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory: %llu bytes are needed for a loop's value",
                 static_cast<unsigned long long>(bytes));
@@ -112,14 +104,8 @@ gcomp_status reserve_bytes(gcomp_context& c, uint32_t buffer, uint64_t bytes, bo
 }
 
 gcomp_status row(gcomp_context& c, const uint32_t* words) {
-  const int64_t number = *static_cast<const int64_t*>(c.buffers[words[3]]);
-  const int64_t bytes = c.pool[words[4]];
   int64_t offset, end;
-  if (__builtin_mul_overflow(number, bytes, &offset) ||
-      __builtin_add_overflow(offset, bytes, &end) || offset < 0 || end < offset) {
-    return fail(c, GCOMP_ERROR_MEMORY, "out of memory: %lld rows of %lld bytes in a loop's result",
-                static_cast<long long>(number), static_cast<long long>(bytes));
-  }
+  if (!row_range(c, words, &offset, &end)) return GCOMP_ERROR_MEMORY;
   if ((step_flags(words[0]) & kGrows) != 0) {
     const gcomp_status status = reserve_bytes(c, words[2], static_cast<uint64_t>(end), true);
     if (status != GCOMP_OK) return status;
@@ -146,6 +132,18 @@ void swap_buffers(gcomp_context& c, uint32_t a, uint32_t b) {
 }
 
 }  // namespace
+
+bool row_range(gcomp_context& c, const uint32_t* words, int64_t* offset, int64_t* end) {
+  const int64_t number = *static_cast<const int64_t*>(c.buffers[words[3]]);
+  const int64_t bytes = c.pool[words[4]];
+  if (!__builtin_mul_overflow(number, bytes, offset) &&
+      !__builtin_add_overflow(*offset, bytes, end) && *offset >= 0 && *end >= *offset) {
+    return true;
+  }
+  fail(c, GCOMP_ERROR_MEMORY, "out of memory: %lld rows of %lld bytes in a loop's result",
+       static_cast<long long>(number), static_cast<long long>(bytes));
+  return false;
+}
 
 gcomp_status execute(gcomp_context& c) {
   const uint32_t* const steps = table<uint32_t>(*c.plan, c.plan->steps);
@@ -213,6 +211,14 @@ gcomp_status execute(gcomp_context& c) {
         status = row(c, w);
         w += 5;
         break;
+      case StepKind::kLaunch:
+      case StepKind::kUpload:
+      case StepKind::kTransfer:
+      case StepKind::kSet:
+      case StepKind::kReserveThere:
+      case StepKind::kRowThere:
+      case StepKind::kWait:
+      case StepKind::kVerify: w = c.device_functions->step(c, w, &status); break;
       case StepKind::kEnd: return GCOMP_OK;
       default: return fail(c, GCOMP_ERROR_PLAN, "the artifact is damaged: unknown step %u", w[0]);
     }

@@ -37,6 +37,7 @@ const char* status_name(gcomp_status status) {
     case GCOMP_ERROR_ABI: return "GCOMP_ERROR_ABI";
     case GCOMP_ERROR_PLAN: return "GCOMP_ERROR_PLAN";
     case GCOMP_ERROR_STATE: return "GCOMP_ERROR_STATE";
+    case GCOMP_ERROR_CUDA: return "GCOMP_ERROR_CUDA";
   }
   return "unknown status";
 }

@@ -1,4 +1,4 @@
-// Evaluation of a segment: dim instructions, scalars, memory layout of its arena, its outputs.
+// Evaluation of a segment: dim instructions, scalars, memory layout of its arenas, its outputs.
 //
 // A layout depends on the buffers' sizes alone (lifetimes are fixed), so the last few are
 // remembered by their sizes: a model called with alternating extents packs each of them once.
@@ -50,22 +50,22 @@ gcomp_status evaluate_values(gcomp_context& c, const PlanSegment& segment) {
   return GCOMP_OK;
 }
 
-const Layout* find_layout(gcomp_context& c, const PlanSegment& segment, SegmentState& state) {
+const Layout* find_layout(gcomp_context& c, const PlanArena& arena, ArenaState& state) {
   const Plan& plan = *c.plan;
   const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
-  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + segment.first_buffer;
+  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + arena.first_buffer;
   for (Layout& layout : state.layouts) {
     if (layout.used_at == 0) continue;
     uint32_t i = 0;
-    while (i < segment.num_buffers && layout.sizes[i] == c.values[buffers[ids[i]].size_value]) ++i;
-    if (i < segment.num_buffers) continue;
+    while (i < arena.num_buffers && layout.sizes[i] == c.values[buffers[ids[i]].size_value]) ++i;
+    if (i < arena.num_buffers) continue;
     layout.used_at = ++c.clock;
     return &layout;
   }
   return nullptr;
 }
 
-Layout& least_used(SegmentState& state) {
+Layout& least_used(ArenaState& state) {
   Layout* least = &state.layouts[0];
   for (Layout& layout : state.layouts) {
     if (layout.used_at < least->used_at) least = &layout;
@@ -73,12 +73,12 @@ Layout& least_used(SegmentState& state) {
   return *least;
 }
 
-gcomp_status make_layout(gcomp_context& c, const PlanSegment& segment, SegmentState& state,
+gcomp_status make_layout(gcomp_context& c, const PlanArena& arena, ArenaState& state,
                          const Layout** made) {
   const Plan& plan = *c.plan;
   const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
-  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + segment.first_buffer;
-  const uint32_t n = segment.num_buffers;
+  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + arena.first_buffer;
+  const uint32_t n = arena.num_buffers;
   Layout& layout = least_used(state);
   layout.used_at = 0;
   if (state.placed == &layout) state.placed = nullptr;
@@ -106,15 +106,14 @@ gcomp_status make_layout(gcomp_context& c, const PlanSegment& segment, SegmentSt
   return GCOMP_OK;
 }
 
-// Puts the addresses of the segment's arena buffers into the buffer table. layout null: precomputed
-// offsets.
-void place_buffers(gcomp_context& c, const PlanSegment& segment, SegmentState& state,
+// Puts the addresses of the arena's buffers into the buffer table. layout null: precomputed offsets.
+void place_buffers(gcomp_context& c, const PlanArena& arena, ArenaState& state,
                    const Layout* layout) {
   const Plan& plan = *c.plan;
   const PlanBuffer* const buffers = table<PlanBuffer>(plan, plan.buffers);
-  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + segment.first_buffer;
-  char* const base = static_cast<char*>(state.arena.data);
-  for (uint32_t i = 0; i < segment.num_buffers; ++i) {
+  const uint32_t* const ids = table<uint32_t>(plan, plan.arena_buffers) + arena.first_buffer;
+  char* const base = static_cast<char*>(state.memory.data);
+  for (uint32_t i = 0; i < arena.num_buffers; ++i) {
     c.buffers[ids[i]] = base + (layout != nullptr ? layout->offsets[i] : buffers[ids[i]].offset);
   }
   state.placed = layout;
@@ -131,23 +130,27 @@ void place_views(gcomp_context& c, const uint32_t* ids, uint64_t n) {
   }
 }
 
-gcomp_status lay_out(gcomp_context& c, const PlanSegment& segment, SegmentState& state) {
+gcomp_status lay_out(gcomp_context& c, const PlanArena& arena, ArenaState& state,
+                     const Allocator& allocator) {
+  if (arena.num_buffers == 0) return GCOMP_OK;
   const Layout* layout = nullptr;
-  if (segment.precomputed == 0) {
-    layout = find_layout(c, segment, state);
+  if (arena.precomputed == 0) {
+    layout = find_layout(c, arena, state);
     if (layout == nullptr) {
-      const gcomp_status status = make_layout(c, segment, state, &layout);
+      const gcomp_status status = make_layout(c, arena, state, &layout);
       if (status != GCOMP_OK) return status;
     }
   }
-  const uint64_t bytes = layout != nullptr ? layout->bytes : segment.arena_bytes;
-  if (!state.arena.ensure(c.allocator, bytes)) {
+  const uint64_t bytes = layout != nullptr ? layout->bytes : arena.bytes;
+  if (!state.memory.ensure(allocator, bytes)) {
     state.placed_base = nullptr;
-    return fail(c, GCOMP_ERROR_MEMORY, "out of memory: the run needs %llu bytes for intermediates",
+    return fail(c, GCOMP_ERROR_MEMORY,
+                "out of memory%s: the run needs %llu bytes for intermediates",
+                &allocator == &c.device_allocator ? " of the GPU" : "",
                 static_cast<unsigned long long>(bytes));
   }
-  if (state.placed_base != state.arena.data || state.placed != layout) {
-    place_buffers(c, segment, state, layout);
+  if (state.placed_base != state.memory.data || state.placed != layout) {
+    place_buffers(c, arena, state, layout);
   }
   return GCOMP_OK;
 }
@@ -158,8 +161,10 @@ gcomp_status evaluate_segment(gcomp_context& c, uint32_t index) {
   const Plan& plan = *c.plan;
   const PlanSegment& segment = table<PlanSegment>(plan, plan.segments)[index];
   gcomp_status status = evaluate_values(c, segment);
-  if (status == GCOMP_OK && segment.num_buffers != 0) {
-    status = lay_out(c, segment, c.segments[index]);
+  SegmentState& state = c.segments[index];
+  if (status == GCOMP_OK) status = lay_out(c, segment.arenas[0], state.arenas[0], c.allocator);
+  if (status == GCOMP_OK) {
+    status = lay_out(c, segment.arenas[1], state.arenas[1], c.device_allocator);
   }
   if (status != GCOMP_OK) return status;
   place_views(c, table<uint32_t>(plan, plan.views) + segment.first_view, segment.num_views);

@@ -25,6 +25,11 @@ bool own(const Allocator& allocator, Block& block, uint64_t bytes) {
   return block.ensure(allocator, bytes != 0 ? bytes : 1);
 }
 
+// A run's steps read or write it in memory of the host.
+bool is_on_host(const gcomp_context& c, const PlanState& state) {
+  return c.device == nullptr || state.tensor.on_host != 0 || state.overwritten == 1;
+}
+
 bool is_changed(const int64_t* a, const int64_t* b, uint32_t n) {
   for (uint32_t i = 0; i < n; ++i) {
     if (a[i] != b[i]) return true;
@@ -114,6 +119,11 @@ gcomp_status look_at(gcomp_context& c, uint32_t s, const gcomp_tensor& t, bool o
                     output || t.capacity != 0);
 }
 
+gcomp_status strided_there(gcomp_context& c, uint32_t s) {
+  return fail(c, GCOMP_ERROR_STRIDES, TENSOR ": memory of the GPU must be row-major here",
+              TENSOR_ARGUMENTS("state", declared_state(c, s).tensor, s));
+}
+
 bool overlaps(const gcomp_tensor& t, const Region& layout, const Block& block) {
   const uintptr_t data = reinterpret_cast<uintptr_t>(t.data);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(block.data);
@@ -144,6 +154,7 @@ void reset_states(gcomp_context& c) {
     StateMemory& memory = c.states[s];
     memory.has_value = declared.initial != kNone;
     put(c.allocator, memory.pieces[0]);
+    if (c.device != nullptr) c.device_functions->replace_state(c, s);
     if (!memory.has_value) continue;
     memory.pieces[0].data = c.buffers[declared.initial];
     set_extents(c, declared.tensor, extents + declared.initial_extent);
@@ -158,14 +169,20 @@ gcomp_status prepare_states(gcomp_context& c) {
     uint64_t bytes;
     dense_bytes(c.last_extents + declared.tensor.first_dim, declared.tensor.rank,
                 element_bytes(declared.tensor.dtype), &bytes);
-    if (declared.overwritten != 0 && memory.pieces[0].bytes == 0) {
+    if (c.device != nullptr) {
+      gcomp_status status = GCOMP_OK;
+      if (is_on_host(c, declared)) status = c.device_functions->fetch_state(c, s, bytes);
+      if (status == GCOMP_OK) status = c.device_functions->prepare_state(c, s, bytes);
+      if (status != GCOMP_OK) return status;
+    }
+    if (declared.overwritten == 1 && memory.pieces[0].bytes == 0) {
       Block copy = {};
       if (!own(c.allocator, copy, bytes)) return no_memory(c, s);
       if (bytes != 0) memcpy(copy.data, memory.pieces[0].data, bytes);
       memory.pieces[0] = copy;
     }
     c.buffers[declared.tensor.buffer] = memory.pieces[0].data;
-    if (declared.next == kNone) continue;
+    if (declared.next == kNone || declared.next_on_device != 0) continue;
     if (!own(c.allocator, memory.pieces[1], bytes)) return no_memory(c, s);
     c.buffers[declared.next] = memory.pieces[1].data;
   }
@@ -173,6 +190,7 @@ gcomp_status prepare_states(gcomp_context& c) {
 }
 
 void commit_states(gcomp_context& c) {
+  if (c.device != nullptr) c.device_functions->commit_states(c);
   const PlanSwap* const swaps = table<PlanSwap>(*c.plan, c.plan->state_swaps);
   for (uint64_t i = 0; i < c.plan->state_swaps.count; ++i) {
     Block &a = piece(c, swaps[i].a), &b = piece(c, swaps[i].b);
@@ -193,7 +211,14 @@ gcomp_status get_state(gcomp_context& c, uint32_t s, gcomp_tensor* value) {
   for (uint32_t d = 0; d < declared.rank; ++d)
     t.extents[d] = c.last_extents[declared.first_dim + d];
   const uint32_t element = element_bytes(declared.dtype);
-  if (t.data == nullptr) {
+  if (c.device != nullptr) {
+    uint64_t bytes;
+    dense_bytes(t.extents, t.rank, element, &bytes);
+    status = c.device_functions->fetch_state(c, s, bytes);
+    if (status != GCOMP_OK) return status;
+  }
+  const bool there = t.device_type == GCOMP_CUDA;
+  if (t.data == nullptr && !there) {
     if (t.strides != nullptr && !is_dense(t, t.extents, element)) {
       return fail(c, GCOMP_ERROR_STRIDES,
                   TENSOR ": strides are given without data; the context's memory is row-major",
@@ -206,6 +231,10 @@ gcomp_status get_state(gcomp_context& c, uint32_t s, gcomp_tensor* value) {
   Region layout;
   status = look_at(c, s, t, true, &layout);
   if (status != GCOMP_OK || layout.bytes == 0) return status;
+  if (there) {
+    if (layout.strided) return strided_there(c, s);
+    return c.device_functions->copy(c, t.data, memory.pieces[0].data, layout.bytes, true, false);
+  }
   if (layout.strided) {
     scatter_strided(t.data, memory.pieces[0].data, t.rank, t.extents, t.strides, element);
   } else {
@@ -225,10 +254,18 @@ gcomp_status set_state(gcomp_context& c, uint32_t s, const gcomp_tensor* value) 
   const PlanTensor& declared = declared_state(c, s).tensor;
   Block block = memory.pieces[0];
   // Into other memory where the old is too small, or what the caller gives lies in it.
+  const bool there = t.device_type == GCOMP_CUDA;
+  if (there && layout.strided) return strided_there(c, s);
   const bool fresh = block.bytes == 0 || block.bytes < layout.bytes || overlaps(t, layout, block);
   if (fresh) block = {};
   if (!own(c.allocator, block, layout.bytes)) return no_memory(c, s);
-  if (layout.strided) {
+  if (there) {
+    status = c.device_functions->copy(c, block.data, t.data, layout.bytes, false, true);
+    if (status != GCOMP_OK) {
+      if (fresh) put(c.allocator, block);
+      return status;
+    }
+  } else if (layout.strided) {
     gather_strided(block.data, t.data, t.rank, t.extents, t.strides, element_bytes(declared.dtype));
   } else if (layout.bytes != 0) {
     memcpy(block.data, t.data, layout.bytes);
@@ -236,6 +273,7 @@ gcomp_status set_state(gcomp_context& c, uint32_t s, const gcomp_tensor* value) 
   if (fresh) put(c.allocator, memory.pieces[0]);
   memory.pieces[0] = block;
   memory.has_value = true;
+  if (c.device != nullptr) c.device_functions->replace_state(c, s);
   set_extents(c, declared, t.extents);
   return GCOMP_OK;
 }

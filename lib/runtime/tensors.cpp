@@ -4,6 +4,14 @@
 #include "tensors.h"
 
 namespace gcomp::rt {
+namespace {
+
+// In memory of the GPU that the context uses.
+bool is_there(const gcomp_context& c, const gcomp_tensor& t) {
+  return t.device_type == GCOMP_CUDA && c.device != nullptr && c.device_functions->owns(c, t);
+}
+
+}  // namespace
 
 gcomp_status check_header(gcomp_context& c, const char* side, const PlanTensor& declared,
                           uint32_t i, const gcomp_tensor& t, uint64_t stride, bool fill_dtype) {
@@ -21,10 +29,10 @@ gcomp_status check_header(gcomp_context& c, const char* side, const PlanTensor& 
     return fail(c, GCOMP_ERROR_DTYPE, TENSOR ": dtype is %s, %s was declared",
                 TENSOR_ARGUMENTS(side, declared, i), dtype_name(t.dtype, a), dtype_name(want, b));
   }
-  if (t.device_type != GCOMP_CPU) {
-    return fail(c, GCOMP_ERROR_DEVICE,
-                TENSOR ": device type is %d, memory of the CPU (%d) is needed",
-                TENSOR_ARGUMENTS(side, declared, i), t.device_type, GCOMP_CPU);
+  if (t.device_type != GCOMP_CPU && !is_there(c, t)) {
+    return fail(c, GCOMP_ERROR_DEVICE, TENSOR ": device type is %d, memory of %s (%d) is needed",
+                TENSOR_ARGUMENTS(side, declared, i), t.device_type,
+                c.device == nullptr ? "the CPU" : "the CPU or of the context's GPU", GCOMP_CPU);
   }
   if (t.rank != declared.rank) {
     return fail(c, GCOMP_ERROR_RANK, TENSOR ": rank is %d, %u was declared",
@@ -216,6 +224,44 @@ void add_range(gcomp_context& c, const void* data, int64_t low, int64_t high, ui
                               base + static_cast<uintptr_t>(high), tensor, output, written};
 }
 
+// What a strided tensor in memory of the device reaches, on the host.
+class Range {
+ public:
+  Range() = default;
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+  ~Range() {
+    if (c_ != nullptr) c_->allocator.put(memory_);
+  }
+  bool make(gcomp_context& c, int64_t low, int64_t high) {
+    c_ = &c;
+    low_ = low;
+    bytes_ = static_cast<uint64_t>(high - low);
+    memory_ = static_cast<char*>(c.allocator.get(bytes_));
+    return memory_ != nullptr;
+  }
+  void* at_data() const { return memory_ - low_; }
+  gcomp_status fetch(const gcomp_tensor& t) {
+    return c_->device_functions->copy(*c_, memory_, static_cast<char*>(t.data) + low_, bytes_,
+                                      false, true);
+  }
+  gcomp_status bring_back(const gcomp_tensor& t) {
+    return c_->device_functions->copy(*c_, static_cast<char*>(t.data) + low_, memory_, bytes_, true,
+                                      false);
+  }
+
+ private:
+  gcomp_context* c_ = nullptr;
+  char* memory_ = nullptr;
+  int64_t low_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+gcomp_status there_too(gcomp_context& c, uint32_t input, uint64_t bytes, bool there) {
+  if (c.device == nullptr) return GCOMP_OK;
+  return c.device_functions->take_input(c, input, bytes, there);
+}
+
 gcomp_status take_data(gcomp_context& c, const PlanTensor& declared, uint32_t i,
                        const gcomp_tensor& t) {
   const uint32_t element = element_bytes(declared.dtype);
@@ -224,8 +270,9 @@ gcomp_status take_data(gcomp_context& c, const PlanTensor& declared, uint32_t i,
     return fail(c, GCOMP_ERROR_SHAPE, TENSOR ": the number of bytes overflows",
                 TENSOR_ARGUMENTS("input", declared, i));
   }
+  const bool there = t.device_type == GCOMP_CUDA;
   c.buffers[declared.buffer] = t.data;
-  if (bytes == 0) return GCOMP_OK;
+  if (bytes == 0) return there_too(c, i, bytes, false);
   const bool strided = t.strides != nullptr && !is_dense(t, t.extents, element);
   int64_t low = 0, high = static_cast<int64_t>(bytes);
   gcomp_status status = GCOMP_OK;
@@ -237,15 +284,25 @@ gcomp_status take_data(gcomp_context& c, const PlanTensor& declared, uint32_t i,
   }
   if (status != GCOMP_OK) return status;
   add_range(c, t.data, low, high, i, false, declared.donated != 0);
-  if (!strided) return GCOMP_OK;
+  if (!strided) return there_too(c, i, bytes, there);
   c.copied = true;
-  if (!c.input_copies[i].ensure(c.allocator, bytes)) {
+  Block& copy = c.input_copies[i];
+  Range range;
+  if (!copy.ensure(c.allocator, bytes) || (there && !range.make(c, low, high))) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a dense copy of input \"%s\"",
                 plan_string(*c.plan, declared.name));
   }
-  gather_strided(c.input_copies[i].data, t.data, t.rank, t.extents, t.strides, element);
-  c.buffers[declared.buffer] = c.input_copies[i].data;
-  return GCOMP_OK;
+  if (there) status = range.fetch(t);
+  if (status != GCOMP_OK) return status;
+  gather_strided(copy.data, there ? range.at_data() : t.data, t.rank, t.extents, t.strides,
+                 element);
+  c.buffers[declared.buffer] = copy.data;
+  return there_too(c, i, bytes, false);
+}
+
+// Written on the device, or for memory there.
+bool concerns_device(const gcomp_context& c, const PlanTensor& output, const gcomp_tensor& t) {
+  return c.device != nullptr && (output.device_buffer != kNone || t.device_type == GCOMP_CUDA);
 }
 
 gcomp_status use_owned(gcomp_context& c, const PlanTensor& declared, uint32_t o, gcomp_tensor& t,
@@ -256,19 +313,27 @@ gcomp_status use_owned(gcomp_context& c, const PlanTensor& declared, uint32_t o,
                 TENSOR ": strides are given without data; the context's memory is row-major",
                 TENSOR_ARGUMENTS("output", declared, o));
   }
+  if (concerns_device(c, declared, t)) {
+    t.data = nullptr;
+    return c.device_functions->place_output(c, o, bytes);
+  }
   if (!c.output_owned[o].ensure(c.allocator, bytes)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory for output \"%s\"",
                 plan_string(*c.plan, declared.name));
   }
-  t.data = c.buffers[declared.buffer] = c.output_owned[o].data;
+  t.data = c.lent[o] = c.buffers[declared.buffer] = c.output_owned[o].data;
   t.capacity = bytes;
   return GCOMP_OK;
 }
 
 gcomp_status use_callers(gcomp_context& c, const PlanTensor& declared, uint32_t o, gcomp_tensor& t,
                          uint64_t bytes) {
+  const auto placed = [&] {
+    return concerns_device(c, declared, t) ? c.device_functions->place_output(c, o, bytes)
+                                           : GCOMP_OK;
+  };
   c.buffers[declared.buffer] = t.data;
-  if (bytes == 0) return GCOMP_OK;
+  if (bytes == 0) return placed();
   const uint32_t element = element_bytes(declared.dtype);
   const bool strided = t.strides != nullptr && !is_dense(t, t.extents, element);
   int64_t low = 0, high = static_cast<int64_t>(bytes);
@@ -279,14 +344,14 @@ gcomp_status use_callers(gcomp_context& c, const PlanTensor& declared, uint32_t 
   }
   if (status != GCOMP_OK) return status;
   add_range(c, t.data, low, high, o, true, true);
-  if (!strided) return GCOMP_OK;
+  if (!strided) return placed();
   if (!c.output_staging[o].ensure(c.allocator, bytes)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory for output \"%s\"",
                 plan_string(*c.plan, declared.name));
   }
   c.output_staged[o] = c.copied = true;
   c.buffers[declared.buffer] = c.output_staging[o].data;
-  return GCOMP_OK;
+  return placed();
 }
 
 gcomp_status alias_error(gcomp_context& c, const gcomp_context::Range& a,
@@ -457,7 +522,7 @@ gcomp_status prepare_output(gcomp_context& c, uint32_t o) {
                 TENSOR_ARGUMENTS("output", declared, o));
   }
   // The pointer lent by the last run counts as null: callers reuse their structs.
-  const bool lent = t.data == nullptr || t.data == c.output_owned[o].data;
+  const bool lent = t.data == nullptr || t.data == c.lent[o];
   return lent ? use_owned(c, declared, o, t, bytes) : use_callers(c, declared, o, t, bytes);
 }
 
@@ -493,14 +558,31 @@ gcomp_status check_alias_of(gcomp_context& c, uint32_t output) {
   return GCOMP_OK;
 }
 
-void deliver_outputs(gcomp_context& c) {
+gcomp_status deliver_outputs(gcomp_context& c) {
   const PlanTensor* const outputs = table<PlanTensor>(*c.plan, c.plan->outputs);
   for (uint32_t o = 0; o < c.plan->outputs.count; ++o) {
     if (!c.output_staged[o]) continue;
     const gcomp_tensor& t = output_tensor(c, o);
-    scatter_strided(t.data, c.output_staging[o].data, t.rank, t.extents, t.strides,
-                    element_bytes(outputs[o].dtype));
+    const uint32_t element = element_bytes(outputs[o].dtype);
+    const void* const from = c.output_staging[o].data;
+    if (t.device_type == GCOMP_CPU) {
+      scatter_strided(t.data, from, t.rank, t.extents, t.strides, element);
+      continue;
+    }
+    int64_t low = 0, high = 0;
+    Range range;  // with what lies between the elements
+    strided_range(t, t.extents, element, &low, &high);
+    if (!range.make(c, low, high)) {
+      return fail(c, GCOMP_ERROR_MEMORY, "out of memory for output \"%s\"",
+                  plan_string(*c.plan, outputs[o].name));
+    }
+    gcomp_status status = range.fetch(t);
+    if (status != GCOMP_OK) return status;
+    scatter_strided(range.at_data(), from, t.rank, t.extents, t.strides, element);
+    status = range.bring_back(t);
+    if (status != GCOMP_OK) return status;
   }
+  return GCOMP_OK;
 }
 
 }  // namespace gcomp::rt

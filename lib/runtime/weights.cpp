@@ -13,7 +13,6 @@
 #include "context.h"
 
 namespace gcomp::rt {
-namespace {
 
 void lock(uint32_t& word) {
   uint32_t expected = 0;
@@ -26,6 +25,8 @@ void lock(uint32_t& word) {
 void unlock(uint32_t& word) {
   if (__atomic_exchange_n(&word, 0, __ATOMIC_RELEASE) == 2) futex_wake(&word, 1);
 }
+
+namespace {
 
 bool holds_weights(int file, const ArtifactInfo& info) {
   struct stat status;

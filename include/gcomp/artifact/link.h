@@ -13,12 +13,39 @@
 
 namespace gcomp::artifact {
 
+struct DeviceKernelInfo {
+  std::string name;   // of its function
+  std::string nodes;  // what it computes, for messages
+  uint32_t module = 0;
+  uint32_t threads = 1;     // of a block
+  uint32_t iterations = 1;  // a block takes, of all that a call has
+  uint32_t shared_bytes = 0;
+  uint32_t words = 1;  // of its parameter
+};
+
+struct DeviceImageInfo {
+  std::span<const std::byte> bytes;  // a cubin, or PTX text
+  uint32_t module = 0;
+  uint32_t arch = 0;  // 80: sm_80
+  bool ptx = false;
+};
+
+// The second plan of an artifact and the code for the GPU that it calls.
+struct DeviceInput {
+  // Its host kernels are defined in the objects as well; finished with PlanOptions::shared = the first plan.
+  const PlanImage* plan = nullptr;
+  std::vector<DeviceKernelInfo> kernels;  // of plan->device_kernels
+  std::vector<DeviceImageInfo> images;
+  uint32_t num_modules = 0;
+};
+
 struct LinkInput {
   std::string name = "gcomp_model";  // prefix of the exported symbols: a C identifier
   std::vector<std::span<const std::byte>>
       objects;  // x86-64 ELF relocatables defining plan->kernels
   const PlanImage* plan = nullptr;
-  std::string json;  // the manifest, see manifest.h
+  const DeviceInput* device = nullptr;  // or none: for the CPU alone
+  std::string json;                     // the manifest, see manifest.h
   // What the code in `objects` needs, by LLVM's names: "avx2", "fma", ... (gcomp/runtime/cpu.h
   // lists those known; an unknown one that x86-64-v1 has not is an InternalError).
   std::vector<std::string> cpu_features;

@@ -29,6 +29,9 @@
 //    may only be used by later steps. They lie in an arena of that bind step, whose contents do not
 //    survive the next execution of the same bind step (loops): values that must survive lie in
 //    owned() buffers.
+//  - Two devices: temporaries and owned buffers lie where they are created, inputs, outputs, states and
+//  constants on the host; on_device() is their other self, whose contents the runtime takes care of. launch()
+//  takes buffers of the device only, call() and control flow those of the host, copy() and fill() any.
 //  - Errors of use are InternalErrors (finish() verifies the whole).
 
 #include <bit>
@@ -40,6 +43,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gcomp/ir/device.h"
 #include "gcomp/ir/dtype.h"
 #include "gcomp/runtime/plan.h"
 #include "gcomp/support/id.h"
@@ -88,13 +92,15 @@ struct PlanConstant {
 };
 
 struct PlanImage {
-  std::vector<std::byte> block;      // begins with rt::Plan
-  std::vector<std::string> kernels;  // symbol names, by kernel index
+  std::vector<std::byte> block;             // begins with rt::Plan
+  std::vector<std::string> kernels;         // symbol names, by kernel index
+  std::vector<std::string> device_kernels;  // names, by index in kLaunch steps
   std::vector<PlanConstant> constants;
   uint64_t inline_bytes = 0;    // of all constants in read-only data
   uint64_t appended_bytes = 0;  // of all others
   uint64_t max_live_bytes = 0;  // lower bound of arena_bytes; both 0 unless all sizes are static
   uint64_t arena_bytes = 0;
+  uint64_t device_arena_bytes = 0;
 
   const rt::Plan& plan() const { return *reinterpret_cast<const rt::Plan*>(block.data()); }
 };
@@ -103,6 +109,8 @@ struct PlanOptions {
   // Constants of more bytes in total than this are appended to the file rather than linked (only
   // those of 1 KiB and up). UINT64_MAX: never (--emit=obj).
   uint64_t inline_constants = 64 << 10;
+  // Of the other plan in the same file: its constants keep their places and come first among this one's.
+  const struct PlanImage* shared = nullptr;
 };
 
 class PlanBuilder {
@@ -137,16 +145,22 @@ class PlanBuilder {
   PlanBufferId next_state(uint32_t state);
   void initial_state(uint32_t state, PlanBufferId constant, std::span<const int64_t> extents);
   void swap_states(uint32_t piece, uint32_t other);
-  void overwrite_state(uint32_t state);  // steps write to the buffer of its value
+  // Steps write to the buffer of its value on that device.
+  void overwrite_state(uint32_t state, Device device = Device::kHost);
   PlanBufferId constant(std::span<const std::byte> data);
-  PlanBufferId temporary(PlanValue bytes);
+  PlanBufferId temporary(PlanValue bytes, Device device = Device::kHost);
   PlanBufferId view(PlanBufferId base, PlanValue byte_offset);  // base: not owned()
-  PlanBufferId owned();                                         // memory through reserve()
+  PlanBufferId owned(Device device = Device::kHost);            // memory through reserve()
   PlanBufferId status();                                        // one int64, see PlanCall::messages
+  // Of an input, output, constant, state or new state; the same each time.
+  PlanBufferId on_device(PlanBufferId buffer);
 
   // Steps, in program order.
   PlanKernelId kernel(std::string symbol);  // equal names are the same kernel
+  PlanKernelId device_kernel(std::string name);
   void call(const PlanCall& call);
+  // Of a device_kernel(), without a grain; an invalid buffer is the status of this call.
+  void launch(const PlanCall& call);
   void bind(PlanBufferId int64s, std::span<const PlanValue> symbols);
   // All at once: the values may depend on the symbols.
   void bind_values(std::span<const PlanValue> symbols, std::span<const PlanScalar> values);
@@ -158,6 +172,8 @@ class PlanBuilder {
   void alias(PlanBufferId to, PlanBufferId from);  // `from` lives as long as `to`
   void swap(PlanBufferId a, PlanBufferId b);
   void fail(std::string message);
+  // Further steps run only if no launch() failed: before states are overwritten.
+  void verify_launches();
   void mention(PlanBufferId buffer);  // no step: keeps the buffer alive up to here
 
   // Control flow. A label is placed once; jumps may go both ways, backward ones only inside

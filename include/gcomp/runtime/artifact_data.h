@@ -41,13 +41,56 @@ struct WeightsState {
   char path[4096];  // absolute, taken when the artifact is loaded
 };
 
+// Artifacts with code for a GPU: what the device's part of the runtime needs.
+struct DeviceKernel {
+  const char* name;   // of the function in its module
+  const char* nodes;  // what it computes, for messages
+  uint32_t module;
+  uint32_t threads;     // of a block
+  uint32_t iterations;  // that a block takes, of all that a call has
+  uint32_t shared_bytes;
+  uint32_t words;  // of its parameter: addresses, scalars, extent
+  uint32_t reserved;
+};
+
+struct
+    DeviceImage {  // of one module: machine code (cubin) for sm_<arch>, or PTX for compute_<arch>
+  const char* data;
+  uint64_t bytes;
+  uint32_t module;
+  uint32_t arch;
+  uint32_t ptx;
+  uint32_t reserved;
+};
+
+// Writable, zero at load.
+struct DeviceState {
+  uint32_t lock;    // as WeightsState
+  uint32_t warned;  // this process was told that there is no GPU
+  void* shared;     // what contexts on one GPU share, a list
+};
+
+struct DeviceFunctions;
+
+struct DeviceData {
+  const Plan* plan;         // some steps and buffers of which are on the device
+  const KernelFn* kernels;  // of its steps on the host
+  const DeviceFunctions* functions;
+  const DeviceKernel* device_kernels;
+  const DeviceImage* images;
+  DeviceState* state;
+  uint32_t num_device_kernels, num_images, num_modules;
+  uint32_t num_host_kernels;  // profilers see kernels of the device numbered behind these
+};
+
 struct ArtifactData {
   const Plan* plan;
   const KernelFn* kernels;
   const char* constants;  // constants in read-only data
   const gcomp_signature* signature;
   const ArtifactInfo* info;
-  WeightsState* weights;  // or null
+  WeightsState* weights;     // or null
+  const DeviceData* device;  // or null
 };
 
 }  // namespace gcomp::rt

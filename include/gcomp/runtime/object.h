@@ -7,5 +7,7 @@
 namespace gcomp::runtime {
 
 std::span<const std::byte> code_object();
+// The part that artifacts with code for a GPU contain as well; it uses the other.
+std::span<const std::byte> cuda_object();
 
 }  // namespace gcomp::runtime

@@ -30,6 +30,12 @@
 // begins with the initial values, which stay where they are in the artifact until they are replaced. Of an
 // overwritten state only the first piece is used; its initial value is copied before the first run.
 //
+// DEVICES. A plan may place buffers and calls on a GPU (only artifacts that carry a device runtime have such a
+// plan, beside one without). The addresses of device buffers stand in the same table as those of the host's. An
+// input, state, output or constant may have a buffer on each side; the runtime moves their contents, for the others
+// there are kTransfer steps. Device steps are put in a queue, in order; kWait lets the host see what earlier
+// transfers brought to it. Each call on the device that may fail has a status of its own, read at the end.
+//
 // STEPS are 32-bit words, variable length; jump targets are word offsets, so nested bodies (cond,
 // loop) need no recursion. Lifetimes count steps, not words.
 
@@ -41,7 +47,7 @@ namespace gcomp::rt {
 using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
 
 inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
-inline constexpr uint32_t kPlanVersion = 3;
+inline constexpr uint32_t kPlanVersion = 4;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
 
@@ -103,14 +109,19 @@ struct PlanTensor {    // an input, output or state
   PlanDType dtype;
   uint8_t donated;  // inputs: 1: a run may overwrite the caller's memory
   uint32_t alias;   // outputs: the input whose memory it may share, or kNone
+  uint32_t
+      device_buffer;  // the one on the device, or kNone. Outputs: steps write this one, if there is one
+  uint32_t on_host;  // inputs and states: steps read `buffer`
 };
 
 struct PlanState {
   PlanTensor tensor;        // its buffer holds the value before the run
   uint32_t next;            // the buffer for the new value, or kNone: no step writes it
+  uint32_t next_on_device;  // 1: that buffer lies on the device
   uint32_t initial;         // the constant buffer of the initial value, or kNone
   uint32_t initial_extent;  // in initial_extents: the first of that value's extents
-  uint32_t overwritten;     // 1: steps write the new value over the old one, once none can fail
+  uint32_t
+      overwritten;  // 1: steps write the new value over the old one, once none can fail; 2: on the device
 };
 
 struct PlanSwap {
@@ -127,7 +138,7 @@ enum class BufferKind : uint8_t {
   kOwned,     // allocated by itself through a reserve step, survives evaluation of segments:
               // loop-carried values
   kStatus,  // one int64, INT64_MAX before a step: a kernel fails by lowering it to a code >= 0 (see
-            // kMayFail)
+            // kMayFail). On the device: number `index` of an array, kNoCode before the run
 };
 
 struct PlanBuffer {
@@ -137,18 +148,28 @@ struct PlanBuffer {
   uint32_t first, last;   // lifetime: steps, both ends included
   uint32_t index;
   BufferKind kind;
-  uint8_t reserved;
+  uint8_t device;    // 1: its memory lies on the device
   uint16_t segment;  // arena buffers and views of them: the segment that decides size or offset
+};
+
+struct PlanArena {
+  uint32_t first_buffer, num_buffers;  // in arena_buffers: to be packed, by increasing first step
+  uint32_t precomputed, reserved;      // 1: PlanBuffer::offset and `bytes` are final
+  uint64_t bytes;
 };
 
 struct PlanSegment {
   uint32_t first_instruction, num_instructions;
   uint32_t first_scalar, num_scalars;  // in the scalar pool
-  uint32_t first_buffer, num_buffers;  // in arena_buffers: to be packed, by increasing first step
   uint32_t first_view, num_views;      // in views: views of arena buffers, bases first
   uint32_t first_output, num_outputs;  // in segment_outputs
-  uint32_t precomputed, reserved;      // 1: PlanBuffer::offset and arena_bytes are final
-  uint64_t arena_bytes;
+  PlanArena arenas[2];                 // of the host, of the device
+};
+
+// A constant that steps read on the device: uploaded once, to `to` in the device's memory for constants.
+struct PlanDeviceConstant {
+  uint64_t from, bytes, to;
+  uint32_t space, buffer;  // `from` counts in it, as PlanBuffer::index; the buffer on the device
 };
 
 enum class StepKind : uint8_t {
@@ -172,12 +193,23 @@ enum class StepKind : uint8_t {
   kRow,   // [row (owned), stack, counter, bytes (scalar)]: row means the place `counter`
           // times bytes behind the stack's begin. kGrows: the stack (owned) gets memory
           // for it, and keeps its contents
-  kEnd,   // last
+  // On the device:
+  kLaunch,        // [kernel, scalars, number of scalars, extent (scalar), buffers...]
+  kUpload,        // [input]: its contents are needed now; further ones of a run do nothing
+  kTransfer,      // [destination, source, bytes (scalar)]: kToDevice, kFromDevice or both
+  kSet,           // [destination, bytes (scalar), byte value]
+  kReserveThere,  // as kReserve
+  kRowThere,      // as kRow: `row` and `stack` on the device, `counter` on the host
+  kWait,          // transfers to the host are done
+  kVerify,        // no call on the device has failed
+  kEnd,           // last
 };
 
 // First word of a step: kind | flags << 8 | number of buffers << 16 (kCall; else 0).
 enum StepFlags : uint32_t {
-  kGrows = 1,       // kRow
+  kGrows = 1,       // kRow, kRowThere
+  kToDevice = 1,    // kTransfer
+  kFromDevice = 2,  // kTransfer
   kContiguous = 1,  // kCall: only the first buffer is listed, the others follow it in the table (no
                     // copying of pointers)
   kMayFail = 2,  // kCall: word `message` is there; a status c other than INT64_MAX after the call
@@ -189,6 +221,9 @@ constexpr uint32_t step_word(StepKind kind, uint32_t flags = 0, uint32_t num_buf
 constexpr StepKind step_kind(uint32_t word) { return static_cast<StepKind>(word & 0xff); }
 constexpr uint32_t step_flags(uint32_t word) { return word >> 8 & 0xff; }
 constexpr uint32_t step_buffers(uint32_t word) { return word >> 16; }
+
+// A code that no kernel uses, made of equal bytes: what statuses on the device begin with.
+inline constexpr int64_t kNoCode = 0x7f7f7f7f7f7f7f7f;
 
 // kCall's grain: 0 runs the whole range at once on the calling thread; else the least iterations
 // worth a task.
@@ -218,7 +253,10 @@ struct Plan {
   PlanTable strings;      // char: zero-terminated texts; a "string" is the offset of its first byte
   PlanTable states;       // PlanState
   PlanTable state_swaps;  // PlanSwap
-  PlanTable initial_extents;  // int64
+  PlanTable initial_extents;   // int64
+  PlanTable device_constants;  // PlanDeviceConstant
+  PlanTable device_failures;   // uint32: per status on the device: message of code 0
+  uint64_t device_constant_bytes;
 };
 
 template <class T>

@@ -1,0 +1,188 @@
+#pragma once
+// What contexts have on a GPU, and the helpers of this folder's files. Everything here runs with the GPU's primary
+// context current (enter() of device.cpp). Errors of the driver become messages of the context at once.
+
+#include "../context.h"
+#include "driver.h"
+
+namespace gcomp::rt {
+
+namespace cuda {
+
+// Of one artifact on one GPU, for all its contexts: code and constants.
+struct Shared {
+  Shared* next;
+  uint32_t references;
+  int ordinal;
+  Driver driver;
+  DeviceNumber number;
+  Context context;
+  Module* modules;      // by module
+  Function* functions;  // by kernel
+  Address constants;
+  uint32_t max_grid;  // blocks: enough to fill the GPU several times, further iterations are loops
+};
+
+// Small inputs and outputs lie side by side, in pinned memory and on the device: one transfer for all of them.
+struct Pack {
+  static constexpr uint64_t kBytes = 256 << 10, kMost = 32 << 10;
+  char* host;
+  char* device;
+  uint64_t used;
+
+  // The offset of a new member, or kBytes if it is too large.
+  uint64_t add(uint64_t bytes);
+};
+
+struct InputState {
+  Block memory;      // on the device; where it is not in the pack or the caller's
+  const void* from;  // memory of the host whose contents the device needs, or null
+  void* to;
+  uint64_t bytes;
+  bool packed, pending;  // pending: this run has not uploaded it yet
+  const void* there;     // the caller's memory of the device whose contents the host needs, or null
+};
+
+struct OutputState {
+  enum Kind : uint8_t { kNothing, kDownload, kUpload } kind;
+  bool packed;
+  Block memory, lent, pinned;  // of the device; lent to the caller: there, on the host
+  void* from;
+  void* to;
+  uint64_t bytes;
+};
+
+// One piece of a state's memory (plan.h): the copy on the device, and which copies are good.
+struct StatePiece {
+  Block block;
+  bool good, host_stale;
+};
+
+// Steps [begin, end) that are launched as one graph.
+struct Piece {
+  uint32_t begin, end;  // words
+  GraphExec exec;
+};
+
+// The graphs of one set of addresses and scalars.
+struct GraphSet {
+  uint64_t used_at;  // 0: empty
+  void** addresses;  // of the device's buffers
+  int64_t* scalars;
+  Block pieces;  // Piece
+  uint32_t num_pieces;
+  bool captured;
+};
+inline constexpr int kGraphSets = 4;
+
+// A transfer to the host that waits in pinned memory for the next kWait.
+struct Arrival {
+  const void* from;
+  void* to;
+  uint64_t bytes;
+};
+inline constexpr uint32_t kArrivals = 64, kChunks = 3;
+inline constexpr uint64_t kChunkBytes = 2 << 20, kSmallBytes = 256 << 10, kMostSmall = 32 << 10;
+
+}  // namespace cuda
+
+struct Device {
+  cuda::Shared* shared;
+  const cuda::Driver* driver;
+  const DeviceData* data;
+  cuda::Stream stream, own_stream, upload_stream,
+      capture_stream;  // stream: the host's, or own_stream
+  cuda::Event uploaded;
+  bool unfinished;  // the last run may still be under way
+  bool lost;        // an error after which CUDA gives no further service
+
+  Allocator pinned;
+  cuda::Pack in, out;
+  cuda::InputState* inputs;
+  cuda::OutputState* outputs;
+  cuda::StatePiece* pieces;  // two a state
+
+  char* chunks[cuda::kChunks];  // of large transfers, made by the first
+  cuda::Event chunk_done[cuda::kChunks];
+  bool chunk_used[cuda::kChunks];
+  uint32_t next_chunk;
+  char* small;  // of small transfers in the middle of a run
+  uint64_t small_used;
+  cuda::Arrival arrivals[cuda::kArrivals];
+  uint32_t num_arrivals;
+
+  int64_t* statuses;       // on the device
+  int64_t* host_statuses;  // pinned
+  bool statuses_set;       // a call may have lowered one
+
+  uint64_t* words;  // the parameter of a launch
+  bool one_by_one;  // GCOMP_CUDA_SYNC: wait for each launch, to name the one that fails
+
+  // Graphs (graph.cpp).
+  bool graphs;  // the plan's steps allow them
+  uint32_t* device_buffers;
+  uint32_t num_device_buffers;
+  cuda::GraphSet sets[cuda::kGraphSets];
+  cuda::GraphSet* set;  // of this run, or null
+  bool capture;         // this run captures it
+  uint32_t next_piece;
+};
+
+namespace cuda {
+
+// Of the call `what`, for `about` (may be null): the status, with a message.
+gcomp_status fail_cuda(gcomp_context& c, Result error, const char* what, const char* about);
+// GCOMP_OK, or the failure of the call.
+inline gcomp_status check(gcomp_context& c, Result error, const char* what,
+                          const char* about = nullptr) {
+  return error == kSuccess ? GCOMP_OK : fail_cuda(c, error, what, about);
+}
+
+inline Address address(const void* memory) { return reinterpret_cast<Address>(memory); }
+
+// memory.cpp
+Allocator device_memory(Device& d);
+Allocator pinned_memory(Device& d);
+bool make_transfers(gcomp_context& c);
+void close_transfers(gcomp_context& c);
+gcomp_status no_device_memory(gcomp_context& c, uint64_t bytes, const char* what);
+// From memory of the host, which may change when this returns. On the upload stream if `ahead`: the run's
+// stream waits for it.
+gcomp_status upload(gcomp_context& c, void* to, const void* from, uint64_t bytes, bool ahead);
+gcomp_status download(gcomp_context& c, void* to, const void* from,
+                      uint64_t bytes);  // done on return
+gcomp_status upload_soon(gcomp_context& c, void* to, const void* from, uint64_t bytes);
+gcomp_status download_soon(gcomp_context& c, void* to, const void* from, uint64_t bytes);
+gcomp_status wait(gcomp_context& c);  // for all of it
+
+// ports.cpp, states.cpp
+void forget(gcomp_context& c);
+gcomp_status take_input(gcomp_context& c, uint32_t input, uint64_t bytes, bool there);
+gcomp_status place_output(gcomp_context& c, uint32_t output, uint64_t bytes);
+gcomp_status upload_input(gcomp_context& c, uint32_t input);
+gcomp_status begin(gcomp_context& c);
+gcomp_status end(gcomp_context& c, gcomp_status status);
+void close_ports(gcomp_context& c);
+gcomp_status prepare_state(gcomp_context& c, uint32_t state, uint64_t bytes);
+void commit_states(gcomp_context& c);
+gcomp_status fetch_state(gcomp_context& c, uint32_t state, uint64_t bytes);
+void replace_state(gcomp_context& c, uint32_t state);
+
+// steps.cpp
+const uint32_t* step(gcomp_context& c, const uint32_t* words, gcomp_status* status);
+// kLaunch, kTransfer or kSet.
+gcomp_status issue(gcomp_context& c, const uint32_t* words, Stream stream);
+uint32_t step_length(const uint32_t* words);
+gcomp_status failed_call(gcomp_context& c);  // of the statuses, after they were downloaded
+void clear_statuses(gcomp_context& c);
+gcomp_status fetch_statuses(gcomp_context& c);
+
+// graph.cpp
+bool make_graphs(gcomp_context& c);
+void close_graphs(gcomp_context& c);
+void choose_graphs(gcomp_context& c);  // before the steps
+// The step behind the piece that begins here, which was launched; null: none does.
+const uint32_t* launch_piece(gcomp_context& c, const uint32_t* words, gcomp_status* status);
+
+}  // namespace cuda
+}  // namespace gcomp::rt
