@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -114,12 +115,15 @@ class Context {
     if (status != GCOMP_OK) {
       throw ArtifactError(status, message[0] != 0 ? message : functions_->status_name(status));
     }
+    note_ = message;
   }
   explicit Context(const Artifact& artifact, const gcomp_options& options = {})
       : Context(artifact.descriptor(), options) {}
   ~Context() { functions_->destroy(context_); }
   Context(Context&& other) noexcept
-      : functions_(other.functions_), context_(std::exchange(other.context_, nullptr)) {}
+      : functions_(other.functions_),
+        note_(std::move(other.note_)),
+        context_(std::exchange(other.context_, nullptr)) {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
@@ -142,6 +146,17 @@ class Context {
   }
   void reset_states() { check(state_functions().reset_states(context_)); }
 
+  // GCOMP_CPU or GCOMP_CUDA, and the GPU's number.
+  std::pair<int32_t, int32_t> device() const {
+    if (functions_->struct_size < sizeof *functions_)
+      return {GCOMP_CPU, 0};  // made before there were GPUs
+    int32_t number = 0;
+    const int32_t type = functions_->device(context_, &number);
+    return {type, number};
+  }
+  // Why it runs on the CPU although the artifact has code for a GPU, or "".
+  const std::string& note() const { return note_; }
+
   std::string last_error() const { return functions_->last_error(context_); }
   gcomp_context* get() const { return context_; }
 
@@ -150,11 +165,12 @@ class Context {
     if (status != GCOMP_OK) throw ArtifactError(status, last_error());
   }
   const gcomp_functions& state_functions() const {
-    if (functions_->struct_size >= sizeof *functions_) return *functions_;
+    if (functions_->struct_size >= offsetof(gcomp_functions, device)) return *functions_;
     throw ArtifactError(GCOMP_ERROR_ABI, "the artifact was made before there were states");
   }
 
   const gcomp_functions* functions_;
+  std::string note_;
   gcomp_context* context_ = nullptr;
 };
 
