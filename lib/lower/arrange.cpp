@@ -330,6 +330,8 @@ class Arranger {
     const Memory& memory = module_.memory[first.root];
     const Memory::Kind kind = memory.kind;
     if (kind == Memory::Kind::kInput) {
+      // Of what is on both devices the runtime keeps the two alike.
+      if (memory.device != Device::kHost) return schedule::Protection::kInput;
       const bool free =
           module_.graph->inputs()[memory.index].donate || state_of_input_[memory.index] != kNone;
       return free ? schedule::Protection::kNone : schedule::Protection::kInput;
@@ -441,6 +443,7 @@ class Arranger {
 
   bool may_share(uint32_t from, uint32_t to) const {
     const Memory &x = module_.memory[from], &y = module_.memory[to];
+    if (x.device != y.device) return false;
     if (!x.bytes.valid() || x.bytes != y.bytes || dims_.is_constant(x.bytes, 0)) return false;
     if (y.kind == Memory::Kind::kTemporary) return true;
     if (y.kind != Memory::Kind::kOutput) return false;

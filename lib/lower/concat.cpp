@@ -9,7 +9,7 @@ using kernel::Value;
 
 namespace {
 
-// Elements one iteration of the parallel range copies at most.
+// Elements one iteration of the parallel range copies at most; a GPU's thread copies one.
 constexpr int64_t kChunk = 8192;
 
 // `rows` runs of `length` elements, `pitch` apart in the result, the first at `first`.
@@ -24,21 +24,23 @@ void copy_runs(PlanWriter& w, ValueId from, ValueId to, DimId rows, DimId length
   const DType dtype = w.graph().type(to).dtype;
   DimTable& dims = w.dims();
   const Value run = spec.dim(length), step = spec.dim(pitch), start = spec.dim(first);
-  const DimId chunks = dims.ceil_div(length, dims.constant(kChunk));
+  const int64_t chunk = target.cuda ? 1 : kChunk;
+  const DimId chunks = dims.ceil_div(length, dims.constant(chunk));
   const Value per_row = spec.dim(chunks);
   const int lanes = vector_lanes(target, dtype);
   b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
     const Value row = b.index_div(p, per_row);
-    const Value lo = b.mul(b.index_rem(p, per_row), b.index(kChunk));
-    const Value hi = b.min(run, b.add(lo, b.index(kChunk)));
+    const Value lo = b.mul(b.index_rem(p, per_row), b.index(chunk));
     const Value source = b.mul(row, run), target_base = b.add(start, b.mul(row, step));
-    b.vector_loop(lo, hi, lanes, [&](Value i, int n) {
+    const auto copy = [&](Value i, int n) {
       b.store(y, b.add(target_base, i), b.load(x, b.add(source, i), n));
-    });
+    };
+    if (chunk == 1) return copy(lo, 1);
+    b.vector_loop(lo, b.min(run, b.add(lo, b.index(chunk))), lanes, copy);
   });
   const int64_t elements = dims.constant_value(length).value_or(64);
   w.call(spec.finish(dims.mul(rows, chunks),
-                     grain_for(std::min<int64_t>(std::max<int64_t>(1, elements), kChunk) / lanes)));
+                     grain_for(std::min<int64_t>(std::max<int64_t>(1, elements), chunk) / lanes)));
 }
 
 }  // namespace

@@ -533,13 +533,13 @@ bool lower_by_tiles(PlanWriter& w, uint32_t group) {
 }  // namespace
 
 void lower_contraction(PlanWriter& w, uint32_t group) {
-  if (!lower_by_tiles(w, group)) lower_plain_contraction(w, group);
+  if (w.target().cuda || !lower_by_tiles(w, group)) lower_plain_contraction(w, group);
 }
 
 void lower_conv_transpose(PlanWriter& w, uint32_t group) {
   const Node& node = w.graph().node(w.groups().groups[group].nodes[0]);
   const ConvShape s = conv_shape(w.graph(), node);
-  if (has_tiles(w.graph().type(node.first_result).dtype) &&
+  if (!w.target().cuda && has_tiles(w.graph().type(node.first_result).dtype) &&
       has_adjacent_windows(w.graph(), node, s)) {
     lower_tiled_conv_transpose(w, group, s);
   } else {

@@ -70,7 +70,7 @@ class PlainMatmul {
         trans_b_(graph_.attrs(node_).integer_or(AttrKey::trans_b, 0) != 0),
         dtype_(graph_.type(node_.first_result).dtype),
         sum_(sum_dtype(dtype_)),
-        lanes_(w.target().vector_bytes / static_cast<int>(byte_size(sum_))) {
+        lanes_(std::max(1, w.target().vector_bytes / static_cast<int>(byte_size(sum_)))) {
     const auto& out = graph_.type(node_.first_result).dims;
     const auto& a = graph_.type(graph_.operands(node_)[0]).dims;
     batch_ = dims_.product(std::span(out).first(out.size() - 2));
@@ -80,6 +80,7 @@ class PlainMatmul {
   }
 
   void run(uint32_t group) {
+    if (w_.target().cuda) return run_elements(group);
     const bool one_column = dims_.is_constant(n_, 1);
     if (trans_a_ || (!trans_b_ && !one_column)) return run_by_columns(group);
     run_dots(group, one_column);
@@ -149,28 +150,61 @@ class PlainMatmul {
   void run_by_columns(uint32_t group) {
     const DimId rows = dims_.mul(batch_, m_);
     Contraction c(w_, group, rows, n_);
-    KernelSpec& spec = c.spec();
     Builder& b = c.b();
     begin(c);
-    const Value m = spec.dim(m_), n = spec.dim(n_), k = spec.dim(k_);
+    const Sizes sizes = sizes_of(c.spec());
     b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value row) {
-      const Value batch = b.index_div(row, m), r = b.index_rem(row, m);
-      const Value a_base = b.mul(batch, b.mul(m, k)), b_base = b.mul(batch, b.mul(k, n));
-      const Value a_row = b.add(a_base, trans_a_ ? r : b.mul(r, k));
-      const Value a_step = trans_a_ ? m : b.index(1);
-      b.vector_loop(b.index(0), n, trans_b_ ? 1 : lanes_, [&](Value column, int l) {
-        const Values sums = b.for_loop(
-            b.index(0), k, b.index(1), {zero(b, dtype_, l)},
-            [&](Value i, std::span<const Value> s) {
-              const Value x = b.load(a_, b.add(a_row, b.mul(i, a_step)));
-              const Value at = trans_b_ ? b.add(b.mul(column, k), i) : b.add(b.mul(i, n), column);
-              const Value y = b.load(b_, b.add(b_base, at), l);
-              return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum_), l), b.cast(y, sum_)))};
-            });
-        c.finish_piece(row, column, b.cast(sums[0], dtype_), l);
-      });
+      const Row from = row_of(b, sizes, row);
+      b.vector_loop(b.index(0), sizes.n, trans_b_ ? 1 : lanes_,
+                    [&](Value column, int l) { finish(c, sizes, from, row, column, l); });
     });
     c.call(rows, 1);
+  }
+
+  // Each iteration one element of the result.
+  void run_elements(uint32_t group) {
+    const DimId rows = dims_.mul(batch_, m_);
+    Contraction c(w_, group, rows, n_);
+    Builder& b = c.b();
+    begin(c);
+    const Sizes sizes = sizes_of(c.spec());
+    b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+      const Value row = b.index_div(p, sizes.n);
+      finish(c, sizes, row_of(b, sizes, row), row, b.index_rem(p, sizes.n), 1);
+    });
+    c.call(dims_.mul(rows, n_), 1);
+  }
+
+  struct Sizes {
+    Value m, n, k;
+  };
+  Sizes sizes_of(KernelSpec& spec) const { return {spec.dim(m_), spec.dim(n_), spec.dim(k_)}; }
+
+  // Where a row of the result finds its factors.
+  struct Row {
+    Value b_base, a_row, a_step;
+  };
+  Row row_of(Builder& b, const Sizes& s, Value row) const {
+    const Value batch = b.index_div(row, s.m), r = b.index_rem(row, s.m);
+    const Value a_base = b.mul(batch, b.mul(s.m, s.k)), b_base = b.mul(batch, b.mul(s.k, s.n));
+    const Value a_row = b.add(a_base, trans_a_ ? r : b.mul(r, s.k));
+    return {b_base, a_row, trans_a_ ? s.m : b.index(1)};
+  }
+
+  // `lanes` elements of the result from (row, column) on.
+  void finish(Contraction& c, const Sizes& sizes, const Row& from, Value row, Value column,
+              int lanes) {
+    Builder& b = c.b();
+    const Values sums = b.for_loop(
+        b.index(0), sizes.k, b.index(1), {zero(b, dtype_, lanes)},
+        [&](Value i, std::span<const Value> s) {
+          const Value x = b.load(a_, b.add(from.a_row, b.mul(i, from.a_step)));
+          const Value at =
+              trans_b_ ? b.add(b.mul(column, sizes.k), i) : b.add(b.mul(i, sizes.n), column);
+          const Value y = b.load(b_, b.add(from.b_base, at), lanes);
+          return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum_), lanes), b.cast(y, sum_)))};
+        });
+    c.finish_piece(row, column, b.cast(sums[0], dtype_), lanes);
   }
 
   PlanWriter& w_;
@@ -205,24 +239,29 @@ class PlainConv {
     has_bias_ = operands.size() > 2;
     if (has_bias_) bias_ = spec_.input(w_.groups().storage[operands[2].index]);
     c_.begin();
-    const auto& out = graph_.type(node_.first_result).dims;
-    b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value row) {
-      b_.for_loop(b_.index(0), spec_.dim(out.back()), b_.index(1), [&](Value column) {
-        // The index of the result element, from its row and column.
-        Values at(out.size());
-        at.back() = column;
-        Value rest = row;
-        for (size_t i = out.size() - 1; i-- > 0;) {
-          at[i] = i == 0 ? rest : b_.index_rem(rest, spec_.dim(out[i]));
-          rest = b_.index_div(rest, spec_.dim(out[i]));
-        }
-        c_.finish_piece(row, column, element(at), 1);
-      });
+    const DimId columns = graph_.type(node_.first_result).dims.back();
+    const Value width = spec_.dim(columns);
+    const bool by_element = w_.target().cuda;
+    b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
+      if (by_element) return finish(b_.index_div(p, width), b_.index_rem(p, width));
+      b_.for_loop(b_.index(0), width, b_.index(1), [&](Value column) { finish(p, column); });
     });
-    c_.call(rows_, 1);
+    c_.call(by_element ? dims_.mul(rows_, columns) : rows_, 1);
   }
 
  private:
+  void finish(Value row, Value column) {
+    const auto& out = graph_.type(node_.first_result).dims;
+    Values at(out.size());  // the index of the result element
+    at.back() = column;
+    Value rest = row;
+    for (size_t i = out.size() - 1; i-- > 0;) {
+      at[i] = i == 0 ? rest : b_.index_rem(rest, spec_.dim(out[i]));
+      rest = b_.index_div(rest, spec_.dim(out[i]));
+    }
+    c_.finish_piece(row, column, element(at), 1);
+  }
+
   Value element(const Values& at) {
     const Value feature = s_.channels_last ? at.back() : at[1];
     const Values position(at.begin() + (s_.channels_last ? 1 : 2),

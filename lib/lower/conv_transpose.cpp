@@ -55,7 +55,7 @@ class ConvTranspose {
     contraction_.begin();
     // Rows of the parallel range: everything but the axis walked in vectors, or but one element.
     std::vector<DimId> rows(out_);
-    const bool by_vectors = last_ && groups_ == 1;
+    const bool by_vectors = last_ && groups_ == 1 && !w_.target().cuda;
     const DimId width = by_vectors ? rows.back() : dims_.constant(1);
     if (by_vectors) rows.pop_back();
     b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {

@@ -48,8 +48,8 @@ std::vector<bool> find_early(const Graph& graph, const Turns& turns) {
   return early;
 }
 
-schedule::Groups make_groups(const Graph& graph, ModuleState& state,
-                             const std::vector<bool>& early = {}) {
+schedule::Groups make_groups(const Graph& graph, ModuleState& state, const std::vector<bool>& early,
+                             const std::vector<Device>& devices) {
   state.num_nodes += graph.num_nodes() + 1;
   if (state.num_nodes > kMaxNodes) {
     graph_error(Code::kTooLarge,
@@ -59,6 +59,7 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state,
   }
   schedule::FusionOptions options = state.fusion;
   options.early = early;
+  options.devices = devices;
   options.explain = state.options.trace;
   const auto begin = std::chrono::steady_clock::now();
   schedule::Groups groups = schedule::fuse(graph, options);
@@ -72,8 +73,8 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state,
 Frame::Frame(const Graph& module_graph, ModuleState& state)
     : source_(module_graph),
       symbols_(module_graph.context().dims, true),
-      groups_(make_groups(source_, state)),
-      writer_(source_, source_, groups_, state) {
+      groups_(make_groups(source_, state, {}, state.options.placement)),
+      writer_(source_, source_, groups_, state.options.placement, state) {
   check_supported();
 }
 
@@ -82,8 +83,8 @@ Frame::Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleSta
       symbols_(std::move(symbols)),
       copy_(instantiate(body, symbols_)),
       early_(find_early(*copy_, turns)),
-      groups_(make_groups(*copy_, state, early_)),
-      writer_(source_, *copy_, groups_, state) {
+      groups_(make_groups(*copy_, state, early_, {})),
+      writer_(source_, *copy_, groups_, {}, state) {
   check_supported();
 }
 

@@ -166,18 +166,23 @@ void lower_gather_nd(PlanWriter& w, uint32_t group) {
   const Buffer ys = spec.output(graph.result(id));
   const Value length = spec.dim(t.length);
   const int lanes = vector_lanes(w.target(), graph.type(x).dtype);
+  const bool by_element = w.target().cuda;  // else by slice
   b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+    const Value tuple = by_element ? b.index_div(p, length) : p;
     Value bad;
-    const Value source = slice_offset(spec, graph, node, t, x, is, batch, p, &bad);
-    const Value target = b.mul(p, length);
+    const Value source = slice_offset(spec, graph, node, t, x, is, batch, tuple, &bad);
+    const Value target = b.mul(tuple, length);
+    const auto copy = [&](Value i, int n) {
+      b.store(ys, b.add(target, i), b.load(xs, b.add(source, i), n));
+    };
     b.if_then(b.bit_not(bad), [&] {
-      b.vector_loop(b.index(0), length, lanes, [&](Value i, int n) {
-        b.store(ys, b.add(target, i), b.load(xs, b.add(source, i), n));
-      });
+      if (by_element) return copy(b.index_rem(p, length), 1);
+      b.vector_loop(b.index(0), length, lanes, copy);
     });
   });
-  const int64_t n = w.dims().constant_value(t.length).value_or(64);
-  w.call(spec.finish(t.count, grain_for(10 + n / lanes)));
+  const int64_t n = by_element ? 1 : w.dims().constant_value(t.length).value_or(64);
+  const DimId extent = by_element ? w.dims().mul(t.count, t.length) : t.count;
+  w.call(spec.finish(extent, grain_for(10 + n / lanes)));
 }
 
 // Updates are applied one after the other, in row-major order: what the op promises.
@@ -198,15 +203,29 @@ void lower_scatter_elements(PlanWriter& w, uint32_t group) {
   const Buffer is = spec.input(w.groups().storage[operands[1].index]);
   const Buffer us = spec.input(w.groups().storage[operands[2].index]);
   const Buffer ys = spec.output(result);
-  b.for_loop(b.index(0), spec.dim(w.num_elements(operands[1])), b.index(1), [&](Value p) {
-    std::vector<Value> where = unflatten(spec, p, shape);
+  const auto apply = [&](std::vector<Value> where, Value p) {
     where[axis] = wrapped_index(spec, b.load(is, p), spec.dim(to[axis]));
     const Value place = flatten(spec, where, to);
     const Value update = b.load(us, p);
     const Value old = reduction == "none" ? update : b.load(ys, place);
     b.store(ys, place, combine_typed(b, graph.type(result).dtype, reduction, old, update));
+  };
+  if (!w.target().cuda) {
+    b.for_loop(b.index(0), spec.dim(w.num_elements(operands[1])), b.index(1),
+               [&](Value p) { apply(unflatten(spec, p, shape), p); });
+    return w.call(spec.finish(w.dims().constant(1), 0));
+  }
+  // Only updates of one line along the axis can meet: a thread does a line.
+  std::vector<DimId> lines(shape);
+  lines[axis] = w.dims().constant(1);
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value line) {
+    std::vector<Value> where = unflatten(spec, line, lines);
+    b.for_loop(b.index(0), spec.dim(shape[axis]), b.index(1), [&](Value i) {
+      where[axis] = i;
+      apply(where, flatten(spec, where, shape));
+    });
   });
-  w.call(spec.finish(w.dims().constant(1), 0));
+  w.call(spec.finish(w.dims().product(lines), 1));
 }
 
 void lower_scatter_nd(PlanWriter& w, uint32_t group) {
@@ -227,15 +246,26 @@ void lower_scatter_nd(PlanWriter& w, uint32_t group) {
   const Buffer ys = spec.output(result);
   const Value length = spec.dim(t.length);
   const int lanes = vector_lanes(w.target(), dtype);
-  b.for_loop(b.index(0), spec.dim(t.count), b.index(1), [&](Value p) {
-    const Value target = slice_offset(spec, graph, node, t, operands[0], is, 0, p, nullptr);
-    const Value source = b.mul(p, length);
-    b.vector_loop(b.index(0), length, lanes, [&](Value i, int n) {
-      const Value place = b.add(target, i);
-      const Value update = b.load(us, b.add(source, i), n);
-      const Value old = reduction == "none" ? update : b.load(ys, place, n);
-      b.store(ys, place, combine_typed(b, dtype, reduction, old, update));
+  const auto target_of = [&](Value tuple) {
+    return slice_offset(spec, graph, node, t, operands[0], is, 0, tuple, nullptr);
+  };
+  const auto apply = [&](Value target, Value source, Value i, int n) {
+    const Value place = b.add(target, i);
+    const Value update = b.load(us, b.add(source, i), n);
+    const Value old = reduction == "none" ? update : b.load(ys, place, n);
+    b.store(ys, place, combine_typed(b, dtype, reduction, old, update));
+  };
+  if (w.target().cuda) {  // a thread does one element of all slices
+    b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value i) {
+      b.for_loop(b.index(0), spec.dim(t.count), b.index(1),
+                 [&](Value p) { apply(target_of(p), b.mul(p, length), i, 1); });
     });
+    return w.call(spec.finish(t.length, 1));
+  }
+  b.for_loop(b.index(0), spec.dim(t.count), b.index(1), [&](Value p) {
+    const Value target = target_of(p);
+    const Value source = b.mul(p, length);
+    b.vector_loop(b.index(0), length, lanes, [&](Value i, int n) { apply(target, source, i, n); });
   });
   w.call(spec.finish(w.dims().constant(1), 0));
 }

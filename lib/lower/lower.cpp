@@ -57,7 +57,8 @@ OutputCopies place_outputs(PlanWriter& w) {
                                   .index = i,
                                   .dtype = graph.type(v).dtype,
                                   .bytes = w.num_bytes(v),
-                                  .offset = {}}));
+                                  .offset = {},
+                                  .device = w.home_of(v)}));
   }
   return result;
 }
@@ -114,12 +115,14 @@ void write_steps(const Graph& graph, ModuleState& state) {
   const OutputCopies copies = place_outputs(w);
   write_graphs(frame);
   for (const auto& [i, v] : copies.copies) {
+    const Device device = w.home_of(v);
     const MemoryId to = w.add_memory({.kind = Memory::Kind::kOutput,
                                       .index = i,
                                       .dtype = graph.type(v).dtype,
                                       .bytes = w.num_bytes(v),
-                                      .offset = {}});
-    w.copy(to, w.memory_of(v), w.num_bytes(v));
+                                      .offset = {},
+                                      .device = device});
+    w.copy(to, w.memory_on(v, device), w.num_bytes(v));
   }
 }
 
@@ -173,7 +176,23 @@ Pieces count_pieces(const LoweredModule& module) {
   return pieces;
 }
 
+namespace {
+
+void check_placement(const Graph& graph, const std::vector<Device>& placement) {
+  if (placement.empty()) return;
+  GCOMP_CHECK(placement.size() == graph.num_nodes(), "lower: a placement of another graph");
+  for (uint32_t i = 0; i < placement.size(); ++i) {
+    if (placement[i] == Device::kHost) continue;
+    const std::string_view obstacle = cuda_obstacle(graph, NodeId(i));
+    GCOMP_CHECK(obstacle.empty(), "lower: " + std::string(name(graph.node(NodeId(i)).op)) +
+                                      " is on the GPU, but " + std::string(obstacle));
+  }
+}
+
+}  // namespace
+
 LoweredModule lower(const Graph& graph, const LowerOptions& options) {
+  check_placement(graph, options.placement);
   LoweredModule module;
   module.graph = &graph;
   // Each try makes kernels that more groups can share.
@@ -182,12 +201,15 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
     module.graph = &graph;
     module.unwritten = unwritten_outputs(graph);
     module.overwritten_states.assign(graph.states().size(), false);
-    ModuleState state{.module = &module, .target = {}, .options = options, .kernel_ids = {}};
+    ModuleState state{.module = &module, .options = options};
     state.fusion.fuse = options.fuse && attempt < 2;
     state.target = {.vector_bytes = options.vector_bytes,
                     .vector_registers = options.vector_registers,
                     .fma = options.fma,
                     .static_extents = options.static_extents && attempt < 1};
+    state.cuda_target = state.target;
+    state.cuda_target.cuda = true;
+    state.cuda_target.vector_bytes = 1;
     write_steps(graph, state);
     module.stats.distinct_kernels = module.kernels.size();
     if (module.kernels.size() <= options.max_kernels || attempt == 2) return module;

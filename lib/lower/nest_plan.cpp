@@ -39,6 +39,7 @@ int NestEmitter::level_of(AxisMask axes) const {
 // The innermost loop, so that lanes are neighbours in memory; but where that is a short sum (a row of a
 // slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
 int NestEmitter::choose_lane_axis() {
+  if (spec_.target().cuda) return -1;  // neighbouring threads have neighbouring elements
   const int last = static_cast<int>(loops_.size()) - 1;
   if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
   int rows = last;

@@ -8,9 +8,10 @@
 namespace gcomp::lower {
 
 PlanWriter::PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
-                       ModuleState& state)
+                       std::span<const Device> devices, ModuleState& state)
     : graph_(graph),
       groups_(groups),
+      devices_(devices),
       state_(state),
       required_(graph.num_nodes(), false),
       live_(graph.num_nodes(), false) {
@@ -38,8 +39,12 @@ MemoryId PlanWriter::add_memory(Memory m) {
 }
 
 MemoryId PlanWriter::temporary(DimId bytes, DType dtype) {
-  return add_memory(
-      {.kind = Memory::Kind::kTemporary, .index = 0, .dtype = dtype, .bytes = bytes, .offset = {}});
+  return add_memory({.kind = Memory::Kind::kTemporary,
+                     .index = 0,
+                     .dtype = dtype,
+                     .bytes = bytes,
+                     .offset = {},
+                     .device = device_});
 }
 
 MemoryId PlanWriter::owned(DType dtype) {
@@ -78,8 +83,54 @@ DimId PlanWriter::num_bytes(ValueId v) {
   return dims().mul(num_elements(v), dims().constant(size));
 }
 
-MemoryId PlanWriter::memory_of(ValueId v) {
+Device PlanWriter::home_of(ValueId v) const {
+  const NodeId n = graph_.producer(groups_.storage[v.index]);
+  const Op op = graph_.node(n).op;
+  return op == Op::input || op == Op::constant ? Device::kHost : device_of(n);
+}
+
+MemoryId PlanWriter::memory_on(ValueId v, Device device) {
   const ValueId root = groups_.storage[v.index];
+  return device == home_of(root) ? own_memory(root) : memory_abroad(root, device);
+}
+
+// Not where it is written.
+MemoryId PlanWriter::memory_abroad(ValueId root, Device device) {
+  const auto [it, inserted] = abroad_.try_emplace(root.index);
+  if (!inserted) return it->second;
+  const Op op = graph_.producer_node(root).op;
+  const bool copied = op != Op::input && op != Op::constant;  // those the runtime keeps on both
+  const MemoryId home = own_memory(root);
+  Memory m = memory(home);
+  m.device = device;
+  if (copied)
+    m = {.kind = Memory::Kind::kTemporary,
+         .dtype = m.dtype,
+         .bytes = num_bytes(root),
+         .device = device};
+  it->second = add_memory(m);
+  const MemoryId abroad = it->second;
+  if (copied) insert_copy(root, abroad, home);
+  return abroad;
+}
+
+// Before the steps of the current group: in a cond or loop each way through them needs it.
+void PlanWriter::insert_copy(ValueId root, MemoryId to, MemoryId from) {
+  LoweredModule& m = *state_.module;
+  const LocId loc = graph_.producer_node(root).loc;
+  const bool upload = memory(to).device == Device::kCuda;
+  GroupStats s;
+  if (loc != LocTable::none()) s.nodes = graph_.context().locs[loc] + ": ";
+  s.nodes += upload ? "copy to the GPU" : "copy to the host";
+  const auto number = static_cast<uint32_t>(m.stats.groups.size());
+  m.stats.groups.push_back(std::move(s));
+  Step copy{
+      .kind = Step::Kind::kCopy, .memory = {to, from}, .extent = num_bytes(root), .group = number};
+  m.steps.insert(m.steps.begin() + static_cast<long>(group_begin_), std::move(copy));
+  ++group_begin_;
+}
+
+MemoryId PlanWriter::own_memory(ValueId root) {
   const auto [it, inserted] = memory_.try_emplace(root.index);
   if (!inserted) return it->second;
   const Node& n = graph_.producer_node(root);
@@ -92,8 +143,11 @@ MemoryId PlanWriter::memory_of(ValueId v) {
                     .offset = {}});
   } else {
     GCOMP_CHECK(groups_.stored[root.index] && n.op != Op::input,
-                "lower: value " + std::to_string(v.index) + " has no memory");
-    m = temporary(num_bytes(root), graph_.type(root).dtype);
+                "lower: value " + std::to_string(root.index) + " has no memory");
+    m = add_memory({.kind = Memory::Kind::kTemporary,
+                    .dtype = graph_.type(root).dtype,
+                    .bytes = num_bytes(root),
+                    .device = home_of(root)});
   }
   memory_[root.index] = m;
   return m;
@@ -102,7 +156,9 @@ MemoryId PlanWriter::memory_of(ValueId v) {
 void PlanWriter::begin_group(uint32_t group) {
   group_temporaries_.clear();
   group_ = group;
+  group_begin_ = state_.module->steps.size();
   const schedule::Group& g = groups_.groups[group];
+  device_ = device_of(g.nodes[0]);
   GroupStats s;
   s.num_nodes = static_cast<uint32_t>(g.nodes.size());
   constexpr size_t kMaxNames = 12;
@@ -135,19 +191,19 @@ uint32_t PlanWriter::kernel_id(kernel::Kernel k) {
   std::vector<uint32_t>& bucket = state_.kernel_ids[kernel::hash(k)];
   LoweredModule& m = *state_.module;
   for (uint32_t id : bucket) {
-    if (m.kernels[id] == k) return id;
+    if (m.kernels[id] == k && m.kernel_devices[id] == device_) return id;
   }
   const auto id = static_cast<uint32_t>(m.kernels.size());
   m.names.push_back(kernel_name(id));
   m.kernels.push_back(std::move(k));
-  m.kernel_devices.push_back(Device::kHost);
+  m.kernel_devices.push_back(device_);
   bucket.push_back(id);
   return id;
 }
 
 void PlanWriter::call(LoweredCall c) {
   if (c.grain != 0) {  // small work stays on one thread
-    const double work = iteration_work(c.kernel, c.scalars, dims(), state_.target.vector_bytes);
+    const double work = iteration_work(c.kernel, c.scalars, dims(), target().vector_bytes);
     c.grain = std::max(c.grain, grain_of_work(work));
   }
   Step s{.kind = Step::Kind::kCall,
@@ -169,7 +225,8 @@ void PlanWriter::call(LoweredCall c) {
                         .index = b.constant.index,
                         .dtype = b.dtype,
                         .bytes = dims().constant(static_cast<int64_t>(constant.bytes.size())),
-                        .offset = {}}));
+                        .offset = {},
+                        .device = device_}));
         break;
       }
       case BufferArg::Kind::kTemporary: {

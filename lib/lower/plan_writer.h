@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -17,9 +18,9 @@ namespace gcomp::lower {
 // Shared by the writers of nested graphs.
 struct ModuleState {
   LoweredModule* module = nullptr;
-  Target target;
-  LowerOptions options;
-  std::unordered_map<uint64_t, std::vector<uint32_t>> kernel_ids;  // by structural hash
+  Target target = {}, cuda_target = {};
+  LowerOptions options = {};
+  std::unordered_map<uint64_t, std::vector<uint32_t>> kernel_ids = {};  // by structural hash
   uint32_t num_labels = 0;
   schedule::FusionOptions fusion = {};
   size_t num_nodes = 0;  // of all graphs written, nested ones as often as they are used
@@ -27,20 +28,27 @@ struct ModuleState {
 
 class PlanWriter {
  public:
-  // `source`: what `graph` is a copy of, or itself.
+  // `source`: what `graph` is a copy of, or itself. `devices`: of its nodes; empty: all on the host.
   PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
-             ModuleState& state);
+             std::span<const Device> devices, ModuleState& state);
 
   const Graph& graph() const { return graph_; }
   const schedule::Groups& groups() const { return groups_; }
   DimTable& dims() { return graph_.context().dims; }
   ModuleState& state() { return state_; }
-  const Target& target() const { return state_.target; }
+  // Of the device of the group that is being written.
+  const Target& target() const {
+    return device_ == Device::kCuda ? state_.cuda_target : state_.target;
+  }
 
   MemoryId add_memory(Memory m);
   MemoryId temporary(DimId bytes, DType dtype);
-  // The memory of a stored value (given by `set_memory`, or made on first use).
-  MemoryId memory_of(ValueId v);
+  // The memory of a stored value (given by `set_memory`, or made on first use) on the group's device: a
+  // value of the other device is copied before the group's steps, once for all who read it here.
+  MemoryId memory_of(ValueId v) { return memory_on(v, device_); }
+  MemoryId memory_on(ValueId v, Device device);
+  // Where a stored value is written. Inputs and constants: the host, but they are on both.
+  Device home_of(ValueId v) const;
   const Memory& memory(MemoryId m) const { return state_.module->memory[m.index]; }
   MemoryId owned(DType dtype);
   // `reserve`: kOwned memory that gets its bytes when the value is computed.
@@ -83,6 +91,10 @@ class PlanWriter {
 
  private:
   void write_group(uint32_t group);
+  MemoryId own_memory(ValueId root);
+  MemoryId memory_abroad(ValueId root, Device device);
+  void insert_copy(ValueId root, MemoryId to, MemoryId from);
+  Device device_of(NodeId n) const { return devices_.empty() ? Device::kHost : devices_[n.index]; }
   void find_live();
   bool is_needed(const schedule::Group& group) const;
   void require_operands(NodeId node);
@@ -91,8 +103,10 @@ class PlanWriter {
 
   const Graph& graph_;
   const schedule::Groups& groups_;
+  std::span<const Device> devices_;  // per node, or empty
   ModuleState& state_;
   std::unordered_map<uint32_t, MemoryId> memory_;  // by storage root
+  std::unordered_map<uint32_t, MemoryId> abroad_;  // the same on the other device
   std::map<int, MemoryId> group_temporaries_;      // BufferArg::key of the current group
   std::unordered_set<uint32_t> unreserved_;        // storage roots
   std::vector<bool> required_;                     // nodes whose demands are written
@@ -100,6 +114,8 @@ class PlanWriter {
   std::vector<bool> written_;                      // groups, by write_early
   uint32_t next_group_ = 0;
   uint32_t group_ = 0;  // the current one
+  Device device_ = Device::kHost;
+  size_t group_begin_ = 0;  // its first step
   uint32_t stats_index_ = 0;
   size_t trace_ = 0;  // index in stats.traces
 };

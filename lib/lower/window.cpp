@@ -46,6 +46,7 @@ class Window {
       w_.call(spec_.finish(dims_.constant(1), 0));
       return;
     }
+    if (w_.target().cuda) return run_elements();
     const size_t last = rank - 1;
     const std::span<const DimId> shape(out_);
     const DimId rows = dims_.product(shape.subspan(0, last));
@@ -72,6 +73,17 @@ class Window {
   }
 
  private:
+  // Each iteration one element of the result.
+  void run_elements() {
+    b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
+      std::vector<Value> index = unflatten(spec_, p, out_);
+      const Value last = index.back();
+      index.pop_back();
+      emit_position(std::move(index), last, 1, false);
+    });
+    w_.call(spec_.finish(dims_.product(out_), 1));
+  }
+
   // Neither a window nor padding: the input's index is the position times the stride.
   bool is_plain(size_t a) const {
     return kernel_[a] == 1 && dims_.is_constant(low_[a], 0) && dims_.is_constant(high_[a], 0);

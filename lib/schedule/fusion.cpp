@@ -54,6 +54,9 @@ NodeKind kind_of(Op op) {
   }
 }
 
+// Reads no memory of a run: computed wherever it is read.
+bool is_source(Op op) { return op == Op::constant || op == Op::iota || op == Op::dims; }
+
 bool is_renaming(Op op) { return op == Op::reshape || op == Op::specify_shape; }
 
 // Operands that are read as data; those after it only say where symbols are bound.
@@ -160,6 +163,7 @@ class Fuser {
   // Values that must lie in memory as dense tensors, found from the outputs back.
   void find_dense() {
     for (const Port& out : graph_.outputs()) dense_[out.value.index] = true;
+    find_crossing();
     for (size_t i = graph_.num_nodes(); i-- > 0;) {
       const Node& n = graph_.node(NodeId(i));
       const auto operands = graph_.operands(n);
@@ -181,6 +185,28 @@ class Fuser {
         }
       } else if ((n.op == Op::pad || n.op == Op::gather) && uses_.count(v) > 1) {
         dense_[v.index] = true;  // not free: once, not in every reader
+      }
+    }
+  }
+
+  // Index maps read on another device than their own: what they make is copied there, not what they read.
+  void find_crossing() {
+    if (options_.devices.empty()) return;
+    std::vector<bool> anywhere(graph_.num_nodes(),
+                               false);  // computed from nothing a run has in memory
+    for (uint32_t i = 0; i < graph_.num_nodes(); ++i) {
+      const Node& n = graph_.node(NodeId(i));
+      const auto operands =
+          graph_.operands(n).first(std::min<size_t>(n.num_operands, num_data_operands(n)));
+      anywhere[i] = is_source(n.op) || (kind_of(n.op) == NodeKind::kInline &&
+                                        std::ranges::all_of(operands, [&](ValueId o) {
+                                          return anywhere[graph_.producer(o).index];
+                                        }));
+      if (n.op == Op::check) continue;  // reads its condition alone, which has memory anyway
+      for (ValueId o : operands) {
+        const NodeId p = graph_.producer(o);
+        if (kind_of(graph_.node(p).op) != NodeKind::kInline || anywhere[p.index]) continue;
+        if (device_of(p) != device_of(NodeId(i))) dense_[o.index] = true;
       }
     }
   }
@@ -296,6 +322,9 @@ class Fuser {
     if (s.kind == GroupKind::kSingle) return Unfused::kOwnKernel;
     if (!s.open) return Unfused::kFull;
     if (kind_of(n.op) == NodeKind::kInline) return Unfused::kIndexMap;  // a copy through it
+    if (device_of(graph_.producer(v)) != device_of(graph_.producer(c.base))) {
+      return Unfused::kDevice;
+    }
     if (is_early(graph_.producer(v)) != is_early(graph_.producer(c.base))) return Unfused::kTurns;
     const bool reduces = is_reduction(n, v);
     const DimId base_elements = shape(c.base).elements;
@@ -330,6 +359,10 @@ class Fuser {
     return is_early(graph_.producer(v)) && !is_early(graph_.producer(reader));
   }
   bool is_early(NodeId n) const { return !options_.early.empty() && options_.early[n.index]; }
+
+  Device device_of(NodeId n) const {
+    return options_.devices.empty() ? Device::kHost : options_.devices[n.index];
+  }
 
   static std::optional<Unfused> unless(bool fine, Unfused why) {
     return fine ? std::nullopt : std::optional(why);
@@ -744,7 +777,7 @@ class Fuser {
 
 std::string_view name(Unfused u) {
   constexpr std::string_view kNames[kNumUnfused] = {
-      "off", "own kernel", "index map", "space", "reduction", "full", "path", "turns"};
+      "off", "own kernel", "index map", "space", "reduction", "full", "path", "turns", "device"};
   return kNames[static_cast<size_t>(u)];
 }
 
@@ -758,6 +791,7 @@ std::string_view reason(Unfused u) {
       "the kernel would be too large",
       "another kernel has to run between them",
       "one of them is the same in every turn of the loop",
+      "they are computed on different devices",
   };
   return kReasons[static_cast<size_t>(u)];
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "gcomp/artifact/straight_line.h"
 #include "gcomp/lower/arrange.h"
@@ -92,6 +93,49 @@ std::string difference(const interp::Tensor& want, const interp::Tensor& got,
   return "";
 }
 
+// Everything on the GPU that can be, or half of it.
+std::vector<Device> some_placement(const Graph& g, uint32_t seed) {
+  std::mt19937 rng(seed);
+  const bool all = rng() % 2 == 0;
+  std::vector<Device> placement(g.num_nodes(), Device::kHost);
+  for (uint32_t i = 0; i < placement.size(); ++i) {
+    if (cuda_obstacle(g, NodeId(i)).empty() && (all || rng() % 2 == 0))
+      placement[i] = Device::kCuda;
+  }
+  return placement;
+}
+
+// Whether each value is copied at most once each way.
+bool copies_once(const lower::LoweredModule& module) {
+  std::set<uint32_t> copied;
+  for (const lower::Step& s : module.steps) {
+    if (s.kind != lower::Step::Kind::kCopy) continue;
+    const auto device = [&](size_t i) { return module.memory[s.memory[i].index].device; };
+    if (device(0) != device(1) && !copied.insert(s.memory[1].index).second) return false;
+  }
+  return true;
+}
+
+// The graph on two devices: "" when it computes `want` or fails with `want_error`.
+std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& inputs,
+                           lower::LowerOptions options, const Tolerance& tolerance,
+                           const std::vector<interp::Tensor>& want, bool fails) {
+  options.placement = some_placement(g, static_cast<uint32_t>(g.num_nodes()) * 7919);
+  lower::LoweredModule module = lower::lower(g, options);
+  if (!copies_once(module)) return "a value is copied to one device twice";
+  lower::arrange(module, {.inplace = {.audit = true}, .verify = true});
+  const std::vector<std::string> faults = device_faults(module);
+  if (!faults.empty()) return faults[0];
+  std::string error;
+  const std::vector<interp::Tensor> got = ModuleRunner(module).run(inputs, 2, &error);
+  if (fails != !error.empty()) return "on two devices: fails with '" + error + "'";
+  for (size_t i = 0; !fails && i < want.size(); ++i) {
+    const std::string d = difference(want[i], got[i], tolerance);
+    if (!d.empty()) return "on two devices: output " + std::to_string(i) + ": " + d;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
@@ -133,6 +177,9 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
   if (expected_error.empty() != error.empty()) {
     return "fails with '" + error + "', interpreted with '" + expected_error + "'";
   }
+  const std::string placed =
+      compare_placed(g, inputs, options, tolerance, want, !expected_error.empty());
+  if (!placed.empty()) return placed;
   if (!error.empty()) return "";
   const std::vector<interp::Tensor> pieces = runner.run(inputs, 3, &error);
   const std::vector<interp::Tensor> overwritten =

@@ -1,7 +1,9 @@
 #include "run_module.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
+#include <random>
 #include <unordered_map>
 
 #include "gcomp/support/error.h"
@@ -96,7 +98,33 @@ class Run {
   const std::vector<interp::Tensor>& inputs_;
 };
 
+// The ranges that a call's iterations are cut into.
+std::vector<std::pair<int64_t, int64_t>> cut(int64_t extent, int64_t pieces, bool shuffled) {
+  std::vector<std::pair<int64_t, int64_t>> ranges;
+  for (int64_t p = 0; p < pieces; ++p) {
+    ranges.emplace_back(extent * p / pieces, extent * (p + 1) / pieces);
+  }
+  std::mt19937 rng(static_cast<uint32_t>(extent));
+  if (shuffled) std::ranges::shuffle(ranges, rng);
+  return ranges;
+}
+
 }  // namespace
+
+std::vector<std::string> device_faults(const lower::LoweredModule& module) {
+  std::vector<std::string> faults;
+  for (size_t i = 0; i < module.steps.size(); ++i) {
+    const Step& s = module.steps[i];
+    if (s.kind == Step::Kind::kCopy) continue;
+    const bool calls = s.kind == Step::Kind::kCall;
+    const Device device = calls ? module.kernel_devices[s.kernel] : Device::kHost;
+    const bool fine = std::ranges::all_of(s.memory, [&](MemoryId m) {
+      return !m.valid() || module.memory[m.index].device == device;
+    });
+    if (!fine) faults.push_back("step " + std::to_string(i) + " is on one device, its memory not");
+  }
+  return faults;
+}
 
 ModuleRunner::ModuleRunner(const lower::LoweredModule& module) : module_(module) {
   std::vector<const kernel::Kernel*> kernels;
@@ -129,9 +157,9 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
         std::vector<int64_t> scalars;
         for (const ScalarArg& a : s.scalars) scalars.push_back(r.scalar(a));
         const int64_t extent = r.value(s.extent);
-        const int64_t pieces = s.grain == 0 ? 1 : parts;
-        for (int64_t p = 0; p < pieces; ++p) {
-          const int64_t lo = extent * p / pieces, hi = extent * (p + 1) / pieces;
+        const bool threads = module_.kernel_devices[s.kernel] == Device::kCuda;
+        const int64_t pieces = threads ? extent : s.grain == 0 ? 1 : parts;
+        for (const auto& [lo, hi] : cut(extent, pieces, threads)) {
           if (lo < hi) kernels_[s.kernel](buffers.data(), scalars.data(), lo, hi);
         }
         if (code != std::numeric_limits<int64_t>::max()) {

@@ -12,6 +12,10 @@
 
 namespace gcomp::test {
 
+// Steps that touch memory of a device they do not run on; empty if there are none.
+std::vector<std::string> device_faults(const lower::LoweredModule& module);
+
+// Kernels of the GPU are compiled for the CPU: each iteration by itself, in shuffled order.
 class ModuleRunner {
  public:
   explicit ModuleRunner(const lower::LoweredModule& module);

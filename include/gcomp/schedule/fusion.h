@@ -42,8 +42,9 @@ enum class Unfused : uint8_t {
   kFull,       // the kernel would be too large or read too many tensors
   kPath,       // another kernel has to run between the two
   kTurns,      // one of them is the same in every turn of the loop
+  kDevice,     // they are computed on different devices
 };
-inline constexpr size_t kNumUnfused = 8;
+inline constexpr size_t kNumUnfused = 9;
 std::string_view name(Unfused u);    // "space", for tables
 std::string_view reason(Unfused u);  // "they iterate over different extents"
 
@@ -65,8 +66,10 @@ struct FusionOptions {
   // Per node, or empty: computed before the others (once for all turns of a loop), so in no group with
   // any of them.
   std::vector<bool> early = {};
-  std::vector<Device> devices = {};  // per node, or empty: no group has nodes of both
-  bool explain = false;              // fill in Groups::unfused
+  // Per node, or empty (all alike): no group has nodes of both. Index maps are computed on their readers'
+  // device, or written to memory on their own where a reader is on the other.
+  std::vector<Device> devices = {};
+  bool explain = false;  // fill in Groups::unfused
 };
 
 struct Groups {
