@@ -26,6 +26,9 @@ class Emulated {
   // kernel or it breaks a rule of the GPU (a race, a barrier that not all threads reach).
   void run(const std::string& name, std::span<const uint64_t> words, codegen::CudaLaunch launch,
            uint32_t grid) const;
+  // False if there is no such kernel.
+  bool try_run(const std::string& name, std::span<const uint64_t> words, codegen::CudaLaunch launch,
+               uint32_t grid) const;
 
  private:
   void load(const std::filesystem::path& library);

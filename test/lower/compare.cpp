@@ -4,6 +4,7 @@
 #include <cstring>
 #include <set>
 
+#include "cuda_mode.h"
 #include "gcomp/artifact/straight_line.h"
 #include "gcomp/lower/arrange.h"
 #include "gcomp/support/error.h"
@@ -136,11 +137,40 @@ std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& in
   return "";
 }
 
+// The same on the emulated GPU: see cuda_mode.h.
+std::string compare_cuda(CudaMode& cuda, const Graph& g, const std::vector<interp::Tensor>& inputs,
+                         const lower::LowerOptions& options, const Tolerance& tolerance,
+                         lower::Stats* stats, const Graph& truth) {
+  lower::LoweredModule module = cuda.lower(g, options);
+  lower::arrange(module, {});
+  if (stats != nullptr) *stats = module.stats;
+  if (cuda.records()) return "";
+  std::string error, expected_error;
+  std::vector<interp::Tensor> want;
+  try {
+    want = interp::evaluate(truth, inputs);
+  } catch (const UserError& e) {
+    expected_error = e.what();
+  }
+  const std::vector<interp::Tensor> got = cuda.runner(module).run(inputs, 1, &error);
+  if (expected_error.empty() != error.empty()) {
+    return "fails with '" + error + "', interpreted with '" + expected_error + "'";
+  }
+  for (size_t i = 0; error.empty() && i < want.size(); ++i) {
+    const std::string d = difference(want[i], got[i], tolerance);
+    if (!d.empty()) return "output " + std::to_string(i) + ": " + d;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options, const Tolerance& tolerance,
                     lower::Stats* stats, bool as_artifact, const Graph* truth) {
+  if (CudaMode* cuda = CudaMode::get()) {
+    return compare_cuda(*cuda, g, inputs, options, tolerance, stats, truth != nullptr ? *truth : g);
+  }
   const lower::LoweredModule module = lower::lower(g, options);
   const ModuleRunner runner(module);
   lower::LoweredModule inplace = module;

@@ -132,10 +132,15 @@ ModuleRunner::ModuleRunner(const lower::LoweredModule& module) : module_(module)
   codegen::CompileOptions options = options_for(codegen::CpuLevel::kV3);
   options.threads = 2;
   const std::vector<std::string> objects = codegen::compile_kernels(kernels, module.names, options);
-  jit_ = std::make_unique<Jit>(objects);
+  using Function = void (*)(void* const*, const int64_t*, int64_t, int64_t);
+  std::vector<Function> functions;
+  const auto jit = std::make_shared<Jit>(objects);
   for (const std::string& name : module.names) {
-    kernels_.push_back(reinterpret_cast<KernelFn>(jit_->find(name)));
+    functions.push_back(reinterpret_cast<Function>(jit->find(name)));
   }
+  call_ = [jit, functions](uint32_t kernel, void* const* buffers, const int64_t* scalars,
+                           int64_t begin,
+                           int64_t end) { functions[kernel](buffers, scalars, begin, end); };
 }
 
 std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>& inputs, int parts,
@@ -159,8 +164,8 @@ std::vector<interp::Tensor> ModuleRunner::run(const std::vector<interp::Tensor>&
         const int64_t extent = r.value(s.extent);
         const bool threads = module_.kernel_devices[s.kernel] == Device::kCuda;
         const int64_t pieces = threads ? extent : s.grain == 0 ? 1 : parts;
-        for (const auto& [lo, hi] : cut(extent, pieces, threads)) {
-          if (lo < hi) kernels_[s.kernel](buffers.data(), scalars.data(), lo, hi);
+        for (const auto& [lo, hi] : cut(extent, whole_calls_ ? 1 : pieces, threads)) {
+          if (lo < hi) call_(s.kernel, buffers.data(), scalars.data(), lo, hi);
         }
         if (code != std::numeric_limits<int64_t>::max()) {
           *error = s.messages.at(static_cast<size_t>(code));

@@ -2,6 +2,7 @@
 // Runs a lowered module in this process: kernels through the JIT, steps by a small interpreter that
 // checks what the runtime need not (writes outside a buffer).
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,18 +20,22 @@ std::vector<std::string> device_faults(const lower::LoweredModule& module);
 class ModuleRunner {
  public:
   explicit ModuleRunner(const lower::LoweredModule& module);
+  // Does all iterations of kernel number `kernel` of the module: [begin, end).
+  using Call = std::function<void(uint32_t kernel, void* const* buffers, const int64_t* scalars,
+                                  int64_t begin, int64_t end)>;
+  ModuleRunner(const lower::LoweredModule& module, Call call)
+      : module_(module), call_(std::move(call)), whole_calls_(true) {}
   // Of a module with the kernels of `other`'s.
   ModuleRunner(const lower::LoweredModule& module, const ModuleRunner& other)
-      : module_(module), jit_(other.jit_), kernels_(other.kernels_) {}
+      : module_(module), call_(other.call_) {}
   // `parts`: into how many pieces each call's range is cut. The error message is set when the run fails.
   std::vector<interp::Tensor> run(const std::vector<interp::Tensor>& inputs, int parts,
                                   std::string* error) const;
 
  private:
   const lower::LoweredModule& module_;
-  std::shared_ptr<Jit> jit_;
-  using KernelFn = void (*)(void* const*, const int64_t*, int64_t, int64_t);
-  std::vector<KernelFn> kernels_;
+  Call call_;
+  bool whole_calls_ = false;
 };
 
 }  // namespace gcomp::test

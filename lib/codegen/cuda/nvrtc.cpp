@@ -145,8 +145,8 @@ std::shared_ptr<const Nvrtc> Nvrtc::load(const std::string& path) {
   if (nvrtc->functions_ == nullptr) {
     throw UserError(ExitCode::kFiles,
                     {.message = "NVRTC, which compiles CUDA kernels, cannot be loaded: " + why_not,
-                     .place = path,
-                     .hint = kCure});
+                     .hint = kCure,
+                     .file = path});
   }
   const Functions& f = *nvrtc->functions_;
   int count = 0;
@@ -155,8 +155,8 @@ std::shared_ptr<const Nvrtc> Nvrtc::load(const std::string& path) {
     throw UserError(ExitCode::kFiles, {.message = "NVRTC " + nvrtc->version() +
                                                   " is too old: " + std::to_string(kOldestMajor) +
                                                   ".0 or later is needed",
-                                       .place = nvrtc->path_,
-                                       .hint = kCure});
+                                       .hint = kCure,
+                                       .file = nvrtc->path_});
   }
   f.num_archs(&count);
   nvrtc->archs_.resize(static_cast<size_t>(count));
@@ -170,8 +170,8 @@ void Nvrtc::check(CudaArch arch) const {
   if (std::ranges::find(archs_, arch.number) != archs_.end()) return;
   throw UserError(ExitCode::kUsage,
                   {.message = "NVRTC " + version() + " knows no architecture " + name(arch),
-                   .place = path_,
-                   .hint = "it knows " + list(archs_)});
+                   .hint = "it knows " + list(archs_),
+                   .file = path_});
 }
 
 // No contraction: kernels say themselves where a product and a sum are one operation.
