@@ -19,6 +19,7 @@
 #include "gcomp/lower/arrange.h"
 #include "gcomp/pass/limit.h"
 #include "gcomp/passes/passes.h"
+#include "gcomp/passes/placement.h"
 #include "gcomp/runtime/cpu.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
@@ -53,6 +54,7 @@ void check_options(const CompileOptions& o) {
   cpu_level(o.mcpu);
   check_name(o.name);
   pass::select(pipeline(), o.pipeline);
+  if (o.cuda) check_cuda_archs(o);
 }
 
 std::string describe(const pass::RewriteLimit& limit, size_t most) {
@@ -79,8 +81,8 @@ std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptio
   return graph;
 }
 
-lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
-                                 const Report& report) {
+lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, const Report& report,
+                                 const std::vector<Device>& placement = {}) {
   const codegen::CpuTraits cpu = codegen::cpu_traits(cpu_level(o.mcpu));
   lower::LowerOptions options;
   options.vector_bytes = cpu.vector_bytes;
@@ -90,6 +92,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
   options.static_extents = pass::selects(pipeline(), o.pipeline, passes::kStaticExtents);
   options.update_carried = pass::selects(pipeline(), o.pipeline, passes::kInplace);
   options.trace = report.wants_trace();
+  options.placement = placement;
   try {
     lower::LoweredModule module = lower::lower(graph, options);
     lower::ArrangeOptions arrange;
@@ -107,6 +110,19 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o,
   }
 }
 
+// The graph lowered for host and GPU, if that is asked for and anything gains by it.
+std::optional<lower::LoweredModule> lower_for_both(const Graph& graph, const CompileOptions& o,
+                                                   const Report& report) {
+  if (!o.cuda && o.emit != Emit::kCuda) return std::nullopt;
+  const passes::Placement placement = passes::place(graph);
+  if (std::ranges::find(placement.devices, Device::kCuda) == placement.devices.end()) {
+    std::cerr
+        << "gcomp: note: nothing in the graph gains by a GPU; the file is for the CPU alone\n";
+    return std::nullopt;
+  }
+  return lower_graph(graph, o, report, placement.devices);
+}
+
 void write_texts(const Path& path, const std::vector<std::string>& texts) {
   AtomicFile file(path);
   for (const std::string& text : texts) file.write(text);
@@ -116,6 +132,16 @@ void write_texts(const Path& path, const std::vector<std::string>& texts) {
 void write_kernels(const Path& path, const lower::LoweredModule& module) {
   std::vector<std::string> texts;
   for (const kernel::Kernel& k : module.kernels) texts.push_back(kernel::print(k) + "\n");
+  write_texts(path, texts);
+}
+
+void write_cuda(const Path& path, const std::optional<lower::LoweredModule>& both) {
+  std::vector<std::string> texts;
+  if (both) {
+    for (codegen::CudaModule& m : print_device_code(*both).modules) {
+      texts.push_back(std::move(m.text));
+    }
+  }
   write_texts(path, texts);
 }
 
@@ -141,6 +167,17 @@ void write_linked(const lower::LoweredModule& module, const GeneratedCode& code,
   for (const std::string& object : code.objects)
     input.objects.push_back(std::as_bytes(std::span(object)));
   input.plan = &code.plan;
+  artifact::DeviceInput device;
+  if (code.plan_of_both) {
+    device.plan = &*code.plan_of_both;
+    device.kernels = code.device.kernels;
+    device.num_modules = static_cast<uint32_t>(code.device.modules.size());
+    for (const codegen::CudaImage& i : code.device.images) {
+      device.images.push_back({std::as_bytes(std::span(i.bytes)), i.module,
+                               static_cast<uint32_t>(i.arch.number), i.arch.ptx});
+    }
+    input.device = &device;
+  }
   input.json = manifest_json(module, code, o);
   input.cpu_features = required_features(cpu_level(o.mcpu));
   if (o.emit == Emit::kObject) {
@@ -201,7 +238,13 @@ void compile(const CompileOptions& o) {
   // Fusion groups become kernels and the steps that call them.
   phases.begin("lower");
   const lower::LoweredModule module = lower_graph(*graph, o, report);
+  std::optional<lower::LoweredModule> both = lower_for_both(*graph, o, report);
   report.explain(*graph, &module);
+  if (o.emit == Emit::kCuda) {
+    phases.begin("write");
+    write_cuda(o.output, both);
+    return finish(&module);
+  }
   if (o.emit == Emit::kKernels) {
     phases.begin("write");
     write_kernels(o.output, module);
@@ -211,7 +254,9 @@ void compile(const CompileOptions& o) {
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
-  const GeneratedCode code = generate_code(module, o);
+  GeneratedCode code = generate_code(module, o);
+  const bool needs_device_code = o.emit == Emit::kSharedObject || o.emit == Emit::kObject;
+  if (both && needs_device_code) generate_device_code(code, module, *both, o);
   phases.modules = code.modules;
   if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) {
     phases.begin("write");

@@ -49,6 +49,16 @@ std::vector<std::string> compile_some(const lower::LoweredModule& module,
   return codegen::compile_kernels(kernels, names, options, times);
 }
 
+codegen::CompileOptions code_options(const CompileOptions& o) {
+  codegen::CompileOptions options;
+  options.cpu = cpu_level(o.mcpu);
+  options.threads = o.threads;
+  if (!selects(o, passes::kOptimizeCode)) options.effort = codegen::Effort::kFast;
+  if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
+  if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
+  return options;
+}
+
 }  // namespace
 
 codegen::CpuLevel cpu_level(const std::string& text) {
@@ -69,12 +79,7 @@ codegen::CpuLevel cpu_level(const std::string& text) {
 }
 
 GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& o) {
-  codegen::CompileOptions options;
-  options.cpu = cpu_level(o.mcpu);
-  options.threads = o.threads;
-  if (!selects(o, passes::kOptimizeCode)) options.effort = codegen::Effort::kFast;
-  if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
-  if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;
+  const codegen::CompileOptions options = code_options(o);
   const bool optimize_cold = selects(o, passes::kOptimizeColdCode);
   PlanOptions plan;
   if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;  // no file to append to
@@ -103,6 +108,23 @@ GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOpt
   code.objects = compile_some(module, all, options, optimize_cold, &code.modules);
   code.plan = artifact::build_plan(module, "", plan);
   return code;
+}
+
+void generate_device_code(GeneratedCode& code, const lower::LoweredModule& host,
+                          lower::LoweredModule& both, const CompileOptions& o) {
+  const std::vector<uint32_t> own = share_kernels(host, !code.straight_line, both);
+  if (!own.empty()) {
+    for (std::string& object : compile_some(both, own, code_options(o),
+                                            selects(o, passes::kOptimizeColdCode), &code.modules)) {
+      code.objects.push_back(std::move(object));
+    }
+  }
+  code.device = print_device_code(both);
+  compile_device_code(code.device, o);
+  PlanOptions plan;
+  if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;
+  plan.shared = &code.plan;
+  code.plan_of_both = artifact::build_plan(both, "", plan);
 }
 
 }  // namespace gcomp::driver

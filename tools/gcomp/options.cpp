@@ -45,15 +45,16 @@ std::pair<std::string, int64_t> parse_dim(const std::string& text) {
 driver::Emit parse_emit(const std::string& text) {
   using driver::Emit;
   const std::pair<const char*, Emit> known[] = {
-      {"so", Emit::kSharedObject}, {"obj", Emit::kObject},      {"asm", Emit::kAssembly},
-      {"llvm", Emit::kLlvm},       {"kernels", Emit::kKernels}, {"graph", Emit::kGraph}};
+      {"so", Emit::kSharedObject}, {"obj", Emit::kObject}, {"asm", Emit::kAssembly},
+      {"llvm", Emit::kLlvm},       {"cuda", Emit::kCuda},  {"kernels", Emit::kKernels},
+      {"graph", Emit::kGraph}};
   std::vector<std::string> names;
   for (const auto& [name, emit] : known) {
     if (name == text) return emit;
     names.emplace_back(name);
   }
   usage_error(Code::kOptionValue, "there is no output '" + text + "'", "--emit",
-              "one of so, obj, asm, llvm, kernels, graph");
+              "one of so, obj, asm, llvm, cuda, kernels, graph");
 }
 
 bool parse_target(const std::string& text) {
@@ -235,7 +236,9 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
       ->type_name("NAME");
   const auto set_emit = [&o](const std::string& text) { o.emit = parse_emit(text); };
   parser
-      .add_option_function<std::string>("--emit", set_emit, "so, obj, asm, llvm, kernels or graph")
+      .add_option_function<std::string>(
+          "--emit", set_emit,
+          "so, obj, asm, llvm, cuda (texts of kernels for GPUs), kernels or graph")
       ->type_name("WHAT");
   const auto set_code = [&o](const std::string& text) { o.code = parse_code(text); };
   parser

@@ -85,6 +85,9 @@ struct CudaImage {
 std::vector<CudaImage> compile_cuda(std::span<const CudaModule> modules,
                                     const CudaOptions& options);
 
+// "13.0"; UserError as above.
+std::string nvrtc_version(const CudaOptions& options);
+
 // What a kernel takes of a multiprocessor, read from a cubin.
 struct CudaResources {
   std::string kernel;

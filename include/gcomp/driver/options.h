@@ -22,7 +22,7 @@ enum class CodeMode {
   kPlan,      // steps as data, executed by the runtime
 };
 
-enum class Emit { kSharedObject, kObject, kAssembly, kLlvm, kKernels, kGraph };
+enum class Emit { kSharedObject, kObject, kAssembly, kLlvm, kCuda, kKernels, kGraph };
 
 struct CompileOptions {
   Path input;

@@ -133,4 +133,8 @@ std::vector<CudaImage> compile_cuda(std::span<const CudaModule> modules,
   return Compiler(modules, options).run();
 }
 
+std::string nvrtc_version(const CudaOptions& options) {
+  return Nvrtc::load(options.nvrtc)->version();
+}
+
 }  // namespace gcomp::codegen

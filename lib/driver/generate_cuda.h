@@ -1,0 +1,36 @@
+#pragma once
+// The second half of an artifact for two devices: what runs on the GPU, and which host kernels both halves share.
+
+#include <string>
+#include <vector>
+
+#include "gcomp/artifact/link.h"
+#include "gcomp/codegen/cuda.h"
+#include "gcomp/driver/options.h"
+#include "gcomp/lower/lower.h"
+
+namespace gcomp::driver {
+
+struct DeviceCode {
+  std::vector<codegen::CudaModule> modules;
+  std::vector<artifact::DeviceKernelInfo>
+      kernels;                             // in the order of the module's kernels on the GPU
+  std::vector<codegen::CudaImage> images;  // empty before compile_device_code
+  std::string nvrtc;                       // the version that made them
+};
+
+// Texts and launches of all kernels that are on the GPU.
+DeviceCode print_device_code(const lower::LoweredModule& both);
+
+// UserError if an architecture is none.
+void check_cuda_archs(const CompileOptions& options);
+
+// Machine code for the options' architectures, and PTX of the lowest unless the options have any.
+void compile_device_code(DeviceCode& code, const CompileOptions& options);
+
+// Host kernels of `both` get the names of the equal ones in `host` (if those are symbols of their own), else names
+// that `host` has not. The kernels that have to be compiled for `both`.
+std::vector<uint32_t> share_kernels(const lower::LoweredModule& host, bool host_has_symbols,
+                                    lower::LoweredModule& both);
+
+}  // namespace gcomp::driver
