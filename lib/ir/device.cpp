@@ -1,5 +1,7 @@
 #include "gcomp/ir/device.h"
 
+#include "gcomp/ir/graph.h"
+
 namespace gcomp {
 
 std::string_view cuda_obstacle(const Graph& graph, NodeId node) {

@@ -114,6 +114,8 @@ gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
                 "this CPU lacks %s, which \"%s\" was compiled for; compile it again with --mcpu",
                 missing, artifact.info->name);
   }
+  c.trace = options.trace;
+  c.trace_data = options.trace_data;
   gcomp_status status = choose_threads(c, options.threads);
   if (status == GCOMP_OK) status = map_weights(c);
   if (status == GCOMP_OK && artifact.device != nullptr) {
@@ -132,8 +134,6 @@ gcomp_status initialise(gcomp_context& c, const gcomp_options& options) {
   if (!make_states(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   c.parallel.host_data = options.pool_data;
   c.parallel.host_parallel_for = options.parallel_for;
-  c.trace = options.trace;
-  c.trace_data = options.trace_data;
   return GCOMP_OK;
 }
 

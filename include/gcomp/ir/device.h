@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <string_view>
 
-#include "gcomp/ir/graph.h"
+#include "gcomp/support/id.h"
 
 namespace gcomp {
+
+class Graph;
+using NodeId = Id<struct NodeTag>;
 
 enum class Device : uint8_t { kHost, kCuda };
 

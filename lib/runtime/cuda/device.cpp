@@ -309,17 +309,38 @@ void warn(const gcomp_context& c) {
   if (n > 0) syscall(SYS_write, STDERR_FILENO, line, static_cast<size_t>(n));
 }
 
-gcomp_status open(gcomp_context& c, const gcomp_options& options) {
-  Wish wish;
-  gcomp_status status = read_wish(c, options, wish);
-  if (status != GCOMP_OK || wish.cpu) return status;
-  Shared* shared = nullptr;
-  status = acquire(c, wish, &shared);
-  if (status != GCOMP_OK) {
-    if (wish.insists) return status;
-    if (wish.asks) warn(c);
-    return GCOMP_OK;
+gcomp_status make_streams(gcomp_context& c) {
+  Device& d = *c.device;
+  const Driver& driver = *d.driver;
+  // One that waits for the legacy stream's work, as DLPack's producers expect it.
+  Result error = driver.stream_create(&d.own_stream, 0);
+  if (error == kSuccess) error = driver.stream_create(&d.upload_stream, kNonBlocking);
+  if (error == kSuccess) error = driver.stream_create(&d.capture_stream, kNonBlocking);
+  if (error == kSuccess) error = driver.event_create(&d.uploaded, kEventNoTiming);
+  if (d.stream == nullptr) d.stream = d.own_stream;
+  return check(c, error, "making streams");
+}
+
+void destroy_streams(const Device& d) {
+  const Driver& driver = *d.driver;
+  if (d.uploaded != nullptr) driver.event_destroy(d.uploaded);
+  const Stream streams[] = {d.own_stream, d.upload_stream, d.capture_stream};
+  for (Stream stream : streams) {
+    if (stream != nullptr) driver.stream_destroy(stream);
   }
+}
+
+// The context is one of the CPU again.
+void forsake(gcomp_context& c) {
+  release(c, c.device->shared);
+  c.allocator.put(c.device);
+  c.device = nullptr;
+  c.plan = c.artifact->plan;
+  c.kernels = c.artifact->kernels;
+}
+
+// With its streams, and its GPU's context current.
+gcomp_status attach(gcomp_context& c, const gcomp_options& options, Shared* shared) {
   Device* const d = c.allocator.zeroed<Device>(1);
   if (d == nullptr) {
     release(c, shared);
@@ -331,25 +352,37 @@ gcomp_status open(gcomp_context& c, const gcomp_options& options) {
   d->stream = static_cast<Stream>(options.cuda_stream);
   const char* const one_by_one = getenv("GCOMP_CUDA_SYNC");
   d->one_by_one = one_by_one != nullptr && strcmp(one_by_one, "1") == 0;
+  d->pinned = pinned_memory(*d);
   c.device = d;
   c.device_functions = d->data->functions;
-  c.plan = d->data->plan;
-  c.kernels = d->data->kernels;
   c.device_allocator = device_memory(*d);
-  d->pinned = pinned_memory(*d);
-  return check(c, d->driver->context_push(shared->context), "cuCtxPushCurrent");
+  gcomp_status status = check(c, d->driver->context_push(shared->context), "cuCtxPushCurrent");
+  if (status == GCOMP_OK) {
+    status = make_streams(c);
+    if (status == GCOMP_OK) return GCOMP_OK;
+    destroy_streams(*d);
+    Context context;
+    d->driver->context_pop(&context);
+  }
+  forsake(c);
+  return status;
 }
 
-gcomp_status make_streams(gcomp_context& c) {
-  Device& d = *c.device;
-  const Driver& driver = *d.driver;
-  // One that waits for the legacy stream's work, as DLPack's producers expect it.
-  Result error = driver.stream_create(&d.own_stream, 0);
-  if (error == kSuccess) error = driver.stream_create(&d.upload_stream, kNonBlocking);
-  if (error == kSuccess) error = driver.stream_create(&d.capture_stream, kNonBlocking);
-  if (error == kSuccess) error = driver.event_create(&d.uploaded, kEventNoTiming);
-  if (d.stream == nullptr) d.stream = d.own_stream;
-  return check(c, error, "making streams");
+gcomp_status open(gcomp_context& c, const gcomp_options& options) {
+  Wish wish;
+  gcomp_status status = read_wish(c, options, wish);
+  if (status != GCOMP_OK || wish.cpu) return status;
+  Shared* shared = nullptr;
+  status = acquire(c, wish, &shared);
+  if (status == GCOMP_OK) status = attach(c, options, shared);
+  if (status == GCOMP_OK) {
+    c.plan = c.artifact->device->plan;
+    c.kernels = c.artifact->device->kernels;
+    return GCOMP_OK;
+  }
+  if (wish.insists) return status;
+  if (wish.asks) warn(c);
+  return GCOMP_OK;
 }
 
 bool make_tables(gcomp_context& c) {
@@ -393,8 +426,6 @@ void fill_buffers(gcomp_context& c) {
 }
 
 gcomp_status make(gcomp_context& c) {
-  gcomp_status status = make_streams(c);
-  if (status != GCOMP_OK) return status;
   if (!make_tables(c)) return fail(c, GCOMP_ERROR_MEMORY, "out of memory for a context");
   if (!make_transfers(c) || !make_statuses(c)) {
     return fail(c, GCOMP_ERROR_MEMORY, "out of memory of the GPU, or pinned memory, for a context");
@@ -417,18 +448,7 @@ void close(gcomp_context& c) {
   d.pinned.put(d.host_statuses);
   c.allocator.put(d.pieces);
   c.allocator.put(d.words);
-  if (d.uploaded != nullptr) driver.event_destroy(d.uploaded);
-  const Stream streams[] = {d.own_stream, d.upload_stream, d.capture_stream};
-  for (Stream stream : streams) {
-    if (stream != nullptr) driver.stream_destroy(stream);
-  }
-}
-
-// After close(), once the GPU's context is no longer needed.
-void forsake(gcomp_context& c) {
-  release(c, c.device->shared);
-  c.allocator.put(c.device);
-  c.device = nullptr;
+  destroy_streams(d);
 }
 
 gcomp_status enter(gcomp_context& c) {

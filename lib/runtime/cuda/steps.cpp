@@ -1,9 +1,20 @@
 // The steps on the device. Each case reads its words as gcomp/runtime/plan.h lists them.
 
+#include <stdio.h>
+
 #include "device.h"
 
 namespace gcomp::rt::cuda {
 namespace {
+
+// With the kernel and what it computes.
+gcomp_status check_kernel(gcomp_context& c, Result error, const char* what, uint32_t number) {
+  if (error == kSuccess) return GCOMP_OK;
+  const DeviceKernel& kernel = c.device->data->device_kernels[number];
+  char about[256];
+  snprintf(about, sizeof about, "%.80s (%.160s)", kernel.name, kernel.nodes);
+  return fail_cuda(c, error, what, about);
+}
 
 gcomp_status launch(gcomp_context& c, const uint32_t* w, Stream stream) {
   Device& d = *c.device;
@@ -22,10 +33,10 @@ gcomp_status launch(gcomp_context& c, const uint32_t* w, Stream stream) {
   const auto blocks = (static_cast<uint64_t>(extent) - 1) / kernel.iterations + 1;
   const auto grid =
       static_cast<uint32_t>(blocks < d.shared->max_grid ? blocks : d.shared->max_grid);
-  return check(c,
-               d.driver->launch(d.shared->functions[w[1]], grid, 1, 1, kernel.threads, 1, 1,
-                                kernel.shared_bytes, stream, nullptr, extra),
-               "cuLaunchKernel", kernel.name);
+  return check_kernel(c,
+                      d.driver->launch(d.shared->functions[w[1]], grid, 1, 1, kernel.threads, 1, 1,
+                                       kernel.shared_bytes, stream, nullptr, extra),
+                      "cuLaunchKernel", w[1]);
 }
 
 // By itself, with the trace of profilers around it.
@@ -38,8 +49,7 @@ gcomp_status launch_now(gcomp_context& c, const uint32_t* w) {
   }
   gcomp_status status = launch(c, w, d.stream);
   if (status == GCOMP_OK && (c.trace != nullptr || d.one_by_one)) {
-    const DeviceKernel& kernel = d.data->device_kernels[w[1]];
-    status = check(c, d.driver->stream_wait(d.stream), "cuStreamSynchronize", kernel.name);
+    status = check_kernel(c, d.driver->stream_wait(d.stream), "cuStreamSynchronize", w[1]);
   }
   if (c.trace != nullptr) c.trace(c.trace_data, GCOMP_NO_KERNEL);
   return status;
