@@ -24,6 +24,8 @@
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
 #include "generate.h"
+#include "header.h"
+#include "if_changed.h"
 #include "manifest_json.h"
 #include "phases.h"
 #include "report.h"
@@ -53,6 +55,10 @@ void check_name(const std::string& name) {
 void check_options(const CompileOptions& o) {
   cpu_level(o.mcpu);
   check_name(o.name);
+  if (!o.header.empty() && o.emit != Emit::kSharedObject && o.emit != Emit::kObject) {
+    usage_error(Code::kOptionValue, "only what can be called has a header", "--header",
+                "with --emit=so or obj");
+  }
   pass::select(pipeline(), o.pipeline);
   if (o.cuda) check_cuda_archs(o);
 }
@@ -187,7 +193,14 @@ void write_linked(const lower::LoweredModule& module, const GeneratedCode& code,
   }
 }
 
-// make's rule "out: everything read". Spaces, $ and # as make wants them.
+void write_header(const Graph& graph, const CompileOptions& o) {
+  if (o.header.empty()) return;
+  const std::string text = interface_header(graph, o.name);
+  const auto write = [&](const Path& path) { write_file(path, text); };
+  o.if_changed ? write_if_changed(o.header, write) : write(o.header);
+}
+
+// make's rule "out header: everything read". Spaces, $ and # as make wants them.
 void write_depfile(const CompileOptions& o, const Context& context) {
   if (o.depfile.empty()) return;
   const auto escaped = [](const std::string& path) {
@@ -199,21 +212,24 @@ void write_depfile(const CompileOptions& o, const Context& context) {
     }
     return text;
   };
-  std::string rule = escaped(o.output.string()) + ":";
+  const bool given = !o.depfile_target.empty();
+  std::string rule = escaped((given ? o.depfile_target : o.output).string());
+  if (!given && !o.header.empty()) rule += " " + escaped(o.header.string());
+  rule += ":";
   for (const std::string& file : context.files) rule += " " + escaped(file);
   write_file(o.depfile, rule + "\n");
 }
 
-}  // namespace
-
-void compile(const CompileOptions& o) {
-  check_options(o);
+// The output, and last what else tells of it.
+void compile_to(const Path& output, const CompileOptions& asked) {
+  CompileOptions o = asked;
+  o.output = output;
   Progress progress(stderr_is_terminal());
   Phases phases(progress);
   Report report(o, phases);
   Context context;
   const auto finish = [&](const lower::LoweredModule* module) {
-    write_depfile(o, context);
+    write_depfile(asked, context);
     phases.end();
     report.write(module);
   };
@@ -267,7 +283,16 @@ void compile(const CompileOptions& o) {
   // Code, plan, constants and description become one file.
   phases.begin("link");
   write_linked(module, code, o);
+  write_header(*module.graph, o);
   finish(&module);
+}
+
+}  // namespace
+
+void compile(const CompileOptions& o) {
+  check_options(o);
+  const auto write = [&](const Path& output) { compile_to(output, o); };
+  o.if_changed ? write_if_changed(o.output, write) : write(o.output);
 }
 
 void optimize_to_file(const CompileOptions& o) {

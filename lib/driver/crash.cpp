@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "gcomp/support/error.h"
+#include "gcomp/support/jobserver.h"
 #include "gcomp/support/temporaries.h"
 #include "last_words.h"
 
@@ -76,12 +77,12 @@ bool write_folder(const char* message) {
 }
 
 void on_end(int number) {  // the default action, restored by SA_RESETHAND, follows
-  remove_temporaries();
+  leave_nothing();
   ::raise(number);
 }
 
 void on_fatal_signal(int number) {
-  remove_temporaries();
+  leave_nothing();
   const char* what = sigabbrev_np(number);
   char message[128];
   std::snprintf(message, sizeof message, "internal error: signal SIG%s",
@@ -124,6 +125,11 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
 
 void set_crash_stage(const std::string& name) {
   copy_text(report.stage, sizeof report.stage, name);
+}
+
+void leave_nothing() noexcept {
+  remove_temporaries();
+  give_back_tokens();
 }
 
 const char* crash_stage() { return report.stage; }

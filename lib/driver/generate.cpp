@@ -53,6 +53,7 @@ codegen::CompileOptions code_options(const CompileOptions& o) {
   codegen::CompileOptions options;
   options.cpu = cpu_level(o.mcpu);
   options.threads = o.threads;
+  options.jobs = o.jobs.get();
   if (!selects(o, passes::kOptimizeCode)) options.effort = codegen::Effort::kFast;
   if (o.emit == Emit::kAssembly) options.emit = codegen::Emit::kAssembly;
   if (o.emit == Emit::kLlvm) options.emit = codegen::Emit::kLlvmText;

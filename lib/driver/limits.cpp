@@ -11,8 +11,8 @@
 #include <new>
 #include <string_view>
 
+#include "gcomp/driver/crash.h"
 #include "gcomp/support/error.h"
-#include "gcomp/support/temporaries.h"
 #include "last_words.h"
 
 namespace gcomp::driver {
@@ -24,7 +24,7 @@ char memory_message[128] = "memory has run out";  // NOLINT(readability-identifi
 char memory_cure[] = "give more with --max-memory";
 
 [[noreturn]] void end_at_limit(Code code, const char* what, const char* cure) {
-  remove_temporaries();
+  leave_nothing();
   constexpr std::string_view kWipe = "\r\033[K";  // the line of progress
   if (::isatty(STDERR_FILENO) != 0) {
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kWipe.data(), kWipe.size());

@@ -13,6 +13,16 @@ void compile_command(const Arguments& arguments, driver::DiagnosticPrinter& prin
   parser->add_option("-o,--output", o.output, "The file to write")->required()->type_name("OUT");
   parser->add_option("--depfile", o.depfile, "Also write a Makefile rule naming all files read")
       ->type_name("FILE");
+  parser
+      ->add_option("--depfile-target", o.depfile_target,
+                   "What that rule says is made: a stamp, say; default: OUT and the header")
+      ->type_name("FILE");
+  parser
+      ->add_option("--header", o.header,
+                   "Also write a typed interface for C++ and C, to be included by the caller")
+      ->type_name("FILE");
+  parser->add_flag("--if-changed", o.if_changed,
+                   "Leave an output alone, its time too, that would get the bytes it has");
   add_compile_options(*parser, o);
   if (!parse(*parser, arguments)) return;
   driver::set_crash_graph(o.input, o.output);

@@ -1,7 +1,10 @@
 // Parsers and the options that subcommands share.
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <iostream>
+#include <thread>
 
 #include "command.h"
 #include "gcomp/driver/limits.h"
@@ -229,7 +232,16 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser.add_option("--cuda-arch", o.cuda_archs, "GPUs to make code for: sm_80,sm_90,sm_100")
       ->delimiter(',')
       ->type_name("LIST");
-  parser.add_option("-j", o.threads, "Threads of the compiler; the result is the same")
+  // What make gives for it is no setting of ours: the variable is the jobserver's protocol.
+  const char* makeflags = std::getenv("MAKEFLAGS");
+  o.jobs = JobServer::open(makeflags == nullptr ? "" : makeflags);
+  if (o.jobs != nullptr)
+    o.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  parser
+      .add_option("-j", o.threads,
+                  "Threads of the compiler, 1 if not given; the result is the same. Under make's "
+                  "jobserver at "
+                  "most as many, by default all CPUs, and only while it has tokens for them")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
   parser.add_option("--name", o.name, "Prefix of the artifact's symbols: a C identifier")

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gcomp/kernel/kernel.h"
+#include "gcomp/support/jobserver.h"
 
 namespace gcomp::codegen {
 
@@ -39,6 +40,7 @@ struct CompileOptions {
   Effort effort = Effort::kDefault;
   Emit emit = Emit::kObject;
   int threads = 1;
+  JobServer* jobs = nullptr;  // whose tokens the threads beyond the first need; null: none needed
   int kernels_per_module = 128;
   bool verify = false;  // LLVM's own verifier on what it is handed
   // What each kernel takes of a run. If given, those that together take little are compiled with

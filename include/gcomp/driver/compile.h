@@ -5,7 +5,7 @@
 
 namespace gcomp::driver {
 
-// Writes options.output (and options.depfile). UserError for what the user can mend; nothing is left
+// Writes options.output (and options.header, options.depfile). UserError for what the user can mend; nothing is left
 // behind unless the whole was written.
 void compile(const CompileOptions& options);
 

@@ -17,6 +17,10 @@ void set_crash_graph(const std::filesystem::path& graph, const std::filesystem::
 void set_crash_stage(const std::string& name);
 const char* crash_stage();  // may be called in a signal handler
 
+// What the process owes when it ends at once: temporary files are removed, tokens of make's given back. May be
+// called in a signal handler.
+void leave_nothing() noexcept;
+
 // SIGINT, SIGTERM and SIGHUP end the process as ever, but without leaving temporary files. A file larger than
 // `ulimit -f` allows is an error of writing, as a full disk is, not a signal.
 void end_cleanly_on_signals();

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "gcomp/pass/pass.h"
 #include "gcomp/schedule/inplace.h"
+#include "gcomp/support/jobserver.h"
 
 namespace gcomp::driver {
 
@@ -36,9 +38,13 @@ struct CompileOptions {
   CodeMode code = CodeMode::kAuto;  // the same numbers in all
   // How the stage `inplace` looks for cycles; the code is as good as the same in all.
   schedule::CycleDetection cycle_detection = schedule::CycleDetection::kIncremental;
-  int threads = 1;      // of the compiler; never changes the result
-  Path depfile;         // empty: none
-  std::string profile;  // "": no profile, "-": a table on stderr, else a JSON file
+  int threads = 1;                  // of the compiler; never changes the result
+  std::shared_ptr<JobServer> jobs;  // whose tokens threads beyond the first need; null: none needed
+  Path depfile;                     // empty: none
+  Path depfile_target;              // what its rule makes; empty: the outputs
+  Path header;                      // a typed interface for C and C++; empty: none
+  bool if_changed = false;          // outputs that would not change are left alone, their times too
+  std::string profile;              // "": no profile, "-": a table on stderr, else a JSON file
   std::optional<size_t>
       rewrite_limit;                 // changes of the graph; which was the last is told on stderr
   std::vector<std::string> explain;  // nodes whose history is printed on stderr

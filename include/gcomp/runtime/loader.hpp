@@ -43,17 +43,21 @@ constexpr gcomp_dtype dtype_of() {
 }
 
 // A row-major tensor over the caller's memory; `extents` must outlive it and is written for outputs.
-inline gcomp_tensor raw_tensor(void* data, gcomp_dtype dtype, std::vector<int64_t>& extents,
+inline gcomp_tensor raw_tensor(void* data, gcomp_dtype dtype, int64_t* extents, size_t rank,
                                uint64_t capacity = 0) {
   gcomp_tensor t = {};
   t.struct_size = sizeof t;
   t.data = data;
   t.dtype = dtype;
   t.device_type = GCOMP_CPU;
-  t.rank = static_cast<int32_t>(extents.size());
-  t.extents = extents.data();
+  t.rank = static_cast<int32_t>(rank);
+  t.extents = extents;
   t.capacity = capacity;
   return t;
+}
+inline gcomp_tensor raw_tensor(void* data, gcomp_dtype dtype, std::vector<int64_t>& extents,
+                               uint64_t capacity = 0) {
+  return raw_tensor(data, dtype, extents.data(), extents.size(), capacity);
 }
 
 template <class T>
@@ -128,6 +132,10 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   // Extents, and data where the context lends memory, are written into `outputs`.
+  void run(const gcomp_tensor* inputs, uint32_t num_inputs, gcomp_tensor* outputs,
+           uint32_t num_outputs) {
+    check(functions_->run(context_, inputs, num_inputs, outputs, num_outputs));
+  }
   void run(const std::vector<gcomp_tensor>& inputs, std::vector<gcomp_tensor>& outputs) {
     check(try_run(inputs, outputs));
   }

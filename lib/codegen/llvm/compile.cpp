@@ -2,13 +2,16 @@
 // do not depend on the number of threads.
 
 #include <llvm/ADT/STLExtras.h>  // thread.h lacks an include
+#include <llvm/Support/Threading.h>
 #include <llvm/Support/thread.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <exception>
 #include <functional>
+#include <mutex>
 #include <numeric>
 
 #include "gcomp/support/error.h"
@@ -19,6 +22,8 @@
 namespace gcomp::codegen {
 namespace {
 
+// How long a free token may lie before another thread begins; modules take about 30 ms.
+constexpr std::chrono::milliseconds kTokenWait(5);
 constexpr unsigned kCompileStackBytes = 16u << 20;  // LLVM recurses; `ulimit -s` must not matter
 // Of one module: about 30 ms, so that threads end together; a module costs 1 ms.
 constexpr uint64_t kModuleWeight = 1500;
@@ -31,37 +36,89 @@ constexpr uint64_t kFastFactor = 3;
 constexpr double kColdLoss = 0.5;
 constexpr double kFastMapLoss = 1, kFastLoopLoss = 4;
 
-// Runs job(0..count) on up to `threads` threads, each with a deep stack and a compiler of its own; the
-// error of the lowest job wins.
-void for_each_module(size_t count, const CompileOptions& options,
-                     const std::function<void(ModuleCompiler&, size_t)>& job) {
-  std::atomic<size_t> next{0};
-  std::vector<std::exception_ptr> errors(count + 1);
-  auto work = [&] {
-    size_t i = count;  // errors[count]: before any job
+// Jobs of a stage, each done once by one of its threads; the error of the lowest job wins.
+class ModuleJobs {
+ public:
+  using Job = std::function<void(ModuleCompiler&, size_t)>;
+
+  ModuleJobs(size_t count, const CompileOptions& options, const Job& job)
+      : count_(count), options_(options), job_(job), errors_(count + 1) {}
+
+  // With more threads where there are tokens for them, which end, and give theirs back, when no job is left.
+  void run() {
+    const auto most = static_cast<size_t>(std::max(options_.threads, 1));
+    const size_t width = std::clamp<size_t>(most, 1, count_);
+    std::vector<llvm::thread> threads;
+    while (threads.size() < width && (threads.empty() || has_more())) {
+      std::optional<JobServer::Token> token;
+      if (!threads.empty() && options_.jobs != nullptr && !(token = options_.jobs->take())) {
+        wait_a_little();
+        continue;
+      }
+      if (!start(threads, std::move(token))) break;
+    }
+    for (llvm::thread& t : threads) t.join();
+    for (const std::exception_ptr& e : errors_) {
+      if (e) std::rethrow_exception(e);
+    }
+  }
+
+ private:
+  // False: there is no memory for another one, and those there are do.
+  bool start(std::vector<llvm::thread>& threads, std::optional<JobServer::Token> token) {
     try {
-      ModuleCompiler compiler(options);
-      while ((i = next.fetch_add(1)) < count) {
+      threads.emplace_back(std::optional<unsigned>(kCompileStackBytes),
+                           [this, held = std::move(token)]() mutable {
+                             work();
+                             held.reset();
+                           });
+      return true;
+    } catch (const std::exception&) {
+      if (threads.empty()) throw;
+      return false;
+    }
+  }
+
+  bool has_more() const { return next_ < count_; }
+
+  // Until another job may have set a token free, or the last one here is begun.
+  void wait_a_little() {
+    std::unique_lock lock(mutex_);
+    last_begun_.wait_for(lock, kTokenWait, [this] { return !has_more(); });
+  }
+
+  void work() {
+    size_t i = count_;  // errors_[count_]: before any job
+    llvm::set_thread_name("gcomp codegen");
+    try {
+      ModuleCompiler compiler(options_);
+      while ((i = next_.fetch_add(1)) < count_) {
         try {
-          job(compiler, i);
+          job_(compiler, i);
         } catch (...) {
-          errors[i] = std::current_exception();
+          errors_[i] = std::current_exception();
         }
       }
     } catch (...) {
-      errors[count] = std::current_exception();
+      errors_[count_] = std::current_exception();
     }
-  };
+    const std::scoped_lock lock(mutex_);
+    last_begun_.notify_all();
+  }
+
+  const size_t count_;
+  const CompileOptions& options_;
+  const Job& job_;
+  std::atomic<size_t> next_{0};
+  std::vector<std::exception_ptr> errors_;
+  std::mutex mutex_;
+  std::condition_variable last_begun_;
+};
+
+// Runs job(0..count), each thread with a deep stack and a compiler of its own.
+void for_each_module(size_t count, const CompileOptions& options, const ModuleJobs::Job& job) {
   make_target_machine(options);  // LLVM's lazy tables, before there are threads
-  size_t width = std::clamp<size_t>(static_cast<size_t>(std::max(options.threads, 1)), 1, count);
-  std::vector<llvm::thread> threads;
-  for (size_t t = 0; t < width; ++t) {
-    threads.emplace_back(std::optional<unsigned>(kCompileStackBytes), work);
-  }
-  for (llvm::thread& t : threads) t.join();
-  for (const std::exception_ptr& e : errors) {
-    if (e) std::rethrow_exception(e);
-  }
+  ModuleJobs(count, options, job).run();
 }
 
 // What becomes one module.

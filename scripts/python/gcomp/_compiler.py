@@ -11,17 +11,17 @@ LEVELS = ("none", "merge", "fast_compile", "fast_run")
 
 
 def find_gcomp():
-    """The gcomp command: $GCOMP, else build/gcomp in the folder above this package's sources, else the
-    one on PATH."""
+    """The gcomp command: $GCOMP, else the one that belongs to this package (build/gcomp of its sources, bin/gcomp
+    where both are installed), else the one on PATH."""
     named = os.environ.get("GCOMP")
     if named:
         if not os.access(named, os.X_OK):
             raise FileNotFoundError(f"GCOMP names {named}, which is no program")
         return named
     for folder in pathlib.Path(__file__).resolve().parents:
-        candidate = folder / "build" / "gcomp"
-        if (folder / "CMakeLists.txt").is_file() and os.access(candidate, os.X_OK):
-            return str(candidate)
+        for candidate, mark in (("build/gcomp", "CMakeLists.txt"), ("bin/gcomp", "include/gcomp/runtime.h")):
+            if (folder / mark).is_file() and os.access(folder / candidate, os.X_OK):
+                return str(folder / candidate)
     found = shutil.which("gcomp")
     if found is None:
         raise FileNotFoundError("the gcomp command is not found: put it on PATH or name it in $GCOMP")
