@@ -95,7 +95,7 @@ bool pack_first(const Plan& plan, const std::vector<int64_t>& values, MemoryPlan
     for (uint32_t i = 0; i < n; ++i) offsets[i] = rows[ids[i]].offset;
   } else {
     result->arena_bytes =
-        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackRuntimeQuadratic);
+        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackRuntimeEffort);
   }
   for (uint32_t i = 0; i < n; ++i) {
     result->buffers.push_back({ids[i], offsets[i], items[i].size, items[i].first, items[i].last});

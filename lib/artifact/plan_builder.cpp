@@ -886,7 +886,7 @@ class Finisher {
     std::vector<uint64_t> scratch(rt::pack_scratch_bytes(n) / 8 + 1), offsets(n);
     arena.precomputed = 1;
     arena.bytes =
-        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackCompilerQuadratic);
+        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackCompilerEffort);
     if (max_live_bytes != nullptr) {
       *max_live_bytes = rt::max_live_bytes(items.data(), n, scratch.data());
     }

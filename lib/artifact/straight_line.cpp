@@ -129,7 +129,7 @@ class Layout {
     const auto n = static_cast<uint32_t>(items.size());
     std::vector<uint64_t> scratch(rt::pack_scratch_bytes(n) / 8 + 1), offsets(n);
     result_.arena_bytes =
-        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackCompilerQuadratic);
+        rt::pack(items.data(), n, offsets.data(), scratch.data(), rt::kPackCompilerEffort);
     arena_ = add_storage({});
     for (uint32_t i = 0; i < n; ++i) {
       storage_of_[packed[i]] = arena_;

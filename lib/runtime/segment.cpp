@@ -100,7 +100,7 @@ gcomp_status make_layout(gcomp_context& c, const PlanArena& arena, ArenaState& s
     layout.sizes[i] = size;
     items[i] = {static_cast<uint64_t>(size), buffer.first, buffer.last};
   }
-  layout.bytes = pack(items, n, layout.offsets, items + n, kPackRuntimeQuadratic);
+  layout.bytes = pack(items, n, layout.offsets, items + n, kPackRuntimeEffort);
   layout.used_at = ++c.clock;
   *made = &layout;
   return GCOMP_OK;
