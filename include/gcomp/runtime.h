@@ -167,7 +167,7 @@ typedef struct gcomp_functions {
    * values of the artifact. A run reads the values before it and replaces them only if it succeeds. A
    * state keeps its dtype and extents, but one whose extents are symbols may be set with others.
    * get_state: as an output of a run: with data null it lends memory of the context (to be read until
-   * the next run, set_state or reset_states begins, so not by it), else it copies. set_state copies `value`.
+   * the next run, set_state or reset_states begins; a run refuses it), else it copies. set_state copies `value`.
    * reset_states: all have their initial values again, and those without one none. */
   gcomp_status (*get_state)(gcomp_context* context, uint32_t state, gcomp_tensor* value);
   gcomp_status (*set_state)(gcomp_context* context, uint32_t state, const gcomp_tensor* value);

@@ -38,9 +38,12 @@ constexpr int kPipeBytes = 1 << 20;
 constexpr size_t kReadBytes = 1 << 20;
 
 [[noreturn]] void system_error(const char* what) {
+  const char* const hint =
+      errno == EFBIG ? "the limit on the size of files (ulimit -f) counts for files in memory too"
+                     : "";
   throw UserError(ExitCode::kFiles,
                   Diagnostic{std::string("cannot link: ") + what + ": " + std::strerror(errno), "",
-                             "/proc must be mounted", Code::kCannotWrite});
+                             hint, Code::kCannotWrite});
 }
 
 class Descriptor {
@@ -129,6 +132,11 @@ std::vector<std::byte> run_lld(const std::vector<std::string>& options,
   if (::pipe2(ends, O_CLOEXEC) != 0) system_error("pipe");
   Descriptor read_end(ends[0]), write_end(ends[1]);
   ::fcntl(write_end.get(), F_SETPIPE_SZ, kPipeBytes);  // only for speed
+  if (::access(write_end.path().c_str(), F_OK) != 0) {
+    throw UserError(ExitCode::kFiles,
+                    Diagnostic{"cannot link: the linker's files are named through /proc/self/fd",
+                               "", "mount /proc", Code::kCannotWrite});
+  }
 
   std::vector<std::string> arguments = {"ld.lld", "--no-mmap-output-file", "--threads=1", "-o",
                                         write_end.path()};

@@ -323,6 +323,7 @@ gcomp_status use_owned(gcomp_context& c, const PlanTensor& declared, uint32_t o,
   }
   t.data = c.lent[o] = c.buffers[declared.buffer] = c.output_owned[o].data;
   t.capacity = bytes;
+  if (bytes != 0) add_range(c, t.data, 0, static_cast<int64_t>(bytes), o, true, true);
   return GCOMP_OK;
 }
 
@@ -526,6 +527,37 @@ gcomp_status prepare_output(gcomp_context& c, uint32_t o) {
   return lent ? use_owned(c, declared, o, t, bytes) : use_callers(c, declared, o, t, bytes);
 }
 
+namespace {
+
+bool meets(const gcomp_context::Range& r, const Block& block) {
+  const auto begin = reinterpret_cast<uintptr_t>(block.data);
+  return block.bytes != 0 && r.begin < begin + block.bytes && begin < r.end;
+}
+
+// No input or output may lie in memory of a state, such as get_state lends: a run may write there. From range number
+// `begin` on.
+gcomp_status check_states(gcomp_context& c, uint32_t begin) {
+  for (uint32_t s = 0; s < c.plan->states.count; ++s) {
+    const Block &a = c.states[s].pieces[0], &b = c.states[s].pieces[1];
+    for (uint32_t k = begin; k < c.num_ranges; ++k) {
+      const gcomp_context::Range& r = c.ranges[k];
+      if (!meets(r, a) && !meets(r, b)) continue;
+      const Plan& plan = *c.plan;
+      const PlanTensor& tensor =
+          table<PlanTensor>(plan, r.output ? plan.outputs : plan.inputs)[r.tensor];
+      const PlanTensor& state = table<PlanState>(plan, plan.states)[s].tensor;
+      return fail(c, GCOMP_ERROR_ALIAS,
+                  TENSOR
+                  " lies in memory of state \"%s\"; what get_state lends must be copied first",
+                  TENSOR_ARGUMENTS(r.output ? "output" : "input", tensor, r.tensor),
+                  plan_string(plan, state.name));
+    }
+  }
+  return GCOMP_OK;
+}
+
+}  // namespace
+
 // Sweep over all ranges by address; inputs that are only read may overlap each other.
 gcomp_status check_aliases(gcomp_context& c) {
   sort_ranges(c.ranges, c.num_ranges);
@@ -542,20 +574,20 @@ gcomp_status check_aliases(gcomp_context& c) {
     const gcomp_context::Range*& reach = r.written ? reach_written : reach_read;
     if (reach == nullptr || r.end > reach->end) reach = &r;
   }
-  return GCOMP_OK;
+  return check_states(c, 0);
 }
 
 gcomp_status check_alias_of(gcomp_context& c, uint32_t output) {
   if (c.num_ranges == 0) return GCOMP_OK;
   const gcomp_context::Range& last = c.ranges[c.num_ranges - 1];
-  if (!last.output || last.tensor != output) return GCOMP_OK;  // empty, or the context's own memory
+  if (!last.output || last.tensor != output) return GCOMP_OK;  // empty
   for (uint32_t k = 0; k + 1 < c.num_ranges; ++k) {
     const gcomp_context::Range& r = c.ranges[k];
     if (r.begin < last.end && last.begin < r.end && !allowed(c, r, last)) {
       return alias_error(c, last, r);
     }
   }
-  return GCOMP_OK;
+  return check_states(c, c.num_ranges - 1);
 }
 
 gcomp_status deliver_outputs(gcomp_context& c) {

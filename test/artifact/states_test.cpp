@@ -202,6 +202,37 @@ TEST_CASE("strided values, and values that lie in the state itself") {
   CHECK(get(context, 0) == Values{9, 4, 1});
 }
 
+TEST_CASE("memory that the context lends is refused by the next run") {
+  const Values initial = {1, 2, 3};
+  const test::Model model(sum_plan(3, &initial));
+  Context context(model.descriptor());
+  Values x = {0, 2, 1};
+  std::vector<int64_t> shape = {3}, out_shape = {-1}, other_shape = {-1};
+  std::vector<gcomp_tensor> outputs = {lent_tensor(out_shape)};
+  gcomp_tensor first = lent_tensor(other_shape), second = first;
+  context.run({tensor(x, shape)}, outputs);
+  context.get_state(0, first);
+  context.run({tensor(x, shape)}, outputs);
+  context.get_state(0, second);
+  REQUIRE(first.data != second.data);
+  const Values before = get(context, 0);
+  for (gcomp_tensor lent : {first, second}) {  // the value, and where the next one is written
+    lent.extents = shape.data();
+    CHECK(context.try_run({lent}, outputs) == GCOMP_ERROR_ALIAS);
+    CHECK(context.last_error() ==
+          "input \"x\" (number 0) lies in memory of state \"total\"; what get_state lends must be "
+          "copied first");
+    std::vector<gcomp_tensor> there = {lent};
+    CHECK(context.try_run({tensor(x, shape)}, there) == GCOMP_ERROR_ALIAS);
+    CHECK(context.last_error().starts_with(
+        "output \"y\" (number 0) lies in memory of state \"total\""));
+  }
+  gcomp_tensor output = outputs[0];
+  CHECK(context.try_run({output}, outputs) == GCOMP_ERROR_ALIAS);
+  CHECK(context.last_error() == "output \"y\" (number 0) shares memory with input \"x\"");
+  CHECK(get(context, 0) == before);
+}
+
 // a := b, b := c, c := a + x: a chain that ends in what the run writes. d := e, e := d. f stays.
 PlanImage chain_plan(const std::vector<Values>& initial) {
   PlanBuilder b;

@@ -53,7 +53,7 @@ std::vector<OpInfo> order_rows() {
        .min_operands = 1,
        .max_operands = 1,
        .num_results = 2,
-       .traits = kUpdates,
+       .traits = 0,
        .signature = "(x: T) -> (values: T, indices: int64), T: number",
        .doc =
            "x ordered along `axis`, and the index in x each element came from. Ascending, or "
