@@ -556,19 +556,37 @@ class Arranger {
     return roots_.is_whole(a) && roots_.is_whole(b) && chain_[roots_[a]] == chain_[roots_[b]];
   }
 
+  static uint32_t last_of(uint32_t first, const std::vector<uint32_t>& next) {
+    while (next[first] != kNone) first = next[first];
+    return first;
+  }
+
+  // A state's old value gives its memory to its new value only: it may lie in the artifact's constants, and stays
+  // where it is if the new one comes to lie elsewhere.
+  void spare_states(std::vector<uint32_t>& next) {
+    for (uint32_t first = 0; first < over_.size(); ++first) {
+      if (over_[first] != kNone || next[first] == kNone) continue;
+      const Memory& memory = module_.memory[first];
+      if (memory.kind != Memory::Kind::kInput || state_of_input_[memory.index] == kNone) continue;
+      if (module_.memory[last_of(first, next)].kind == Memory::Kind::kOutput) continue;
+      over_[next[first]] = kNone;
+      next[first] = kNone;
+    }
+  }
+
   // All that overwrite one another are the first of them, or the output that is the last.
   void join_memory() {
     std::vector<uint32_t> next(module_.memory.size(), kNone);
     for (uint32_t m = 0; m < over_.size(); ++m) {
       if (over_[m] != kNone) next[over_[m]] = m;
     }
+    spare_states(next);
     same_.assign(module_.memory.size(), MemoryId());
     chain_.resize(module_.memory.size());
     for (uint32_t m = 0; m < chain_.size(); ++m) chain_[m] = m;
     for (uint32_t first = 0; first < over_.size(); ++first) {
       if (over_[first] != kNone || next[first] == kNone) continue;
-      uint32_t last = first;
-      while (next[last] != kNone) last = next[last];
+      const uint32_t last = last_of(first, next);
       const bool is_output = module_.memory[last].kind == Memory::Kind::kOutput;
       const bool is_input = module_.memory[first].kind == Memory::Kind::kInput;
       if (is_output && is_input) overwrite_state(module_.memory[first].index);

@@ -114,8 +114,8 @@ TEST_CASE("a later reader of the operand is brought before the one that overwrit
   CHECK(stats.saved_copies == 1);
 }
 
-// A state whose row `at` grows by u; with a second output after that, or one that may fail.
-enum class Then { kNothing, kReadsOld, kMayFail };
+// A state whose row `at` grows by u; with a second output after that, or one that may fail; or all rows in reverse.
+enum class Then { kNothing, kReadsOld, kMayFail, kReversed };
 
 std::pair<bool, size_t> updated_state(Then then, bool constant_row) {
   Net n;
@@ -133,7 +133,10 @@ std::pair<bool, size_t> updated_state(Then then, bool constant_row) {
     const ValueId at = n.b.reshape(n.b.cast(flag, DType::kInt64), {n.dim(1), n.dim(1)});
     n.b.output("picked", n.b.value(Op::gather_nd, {fresh(n, y), at}));
   }
-  n.b.output("next", y);
+  n.b.output("next", then != Then::kReversed
+                         ? y
+                         : n.b.value(Op::reverse, {fresh(n, y)},
+                                     {{AttrKey::axes, std::vector<int64_t>{0}}}));
   const auto last = static_cast<uint32_t>(n.b.graph().outputs().size() - 1);
   n.b.state({.input = 0, .output = last, .initial = {}});
   const auto g = n.b.finish();
@@ -157,6 +160,8 @@ TEST_CASE(
   CHECK(updated_state(Then::kNothing, false) == Result(true, 1));  // indices are checked before
   CHECK(updated_state(Then::kReadsOld, true) == Result(true, 1));  // moved before
   CHECK(updated_state(Then::kMayFail, true) == Result(false, 0));
+  // Elsewhere: then the old value stays what it was, as it may lie in constants.
+  CHECK(updated_state(Then::kReversed, true) == Result(false, 0));
 }
 
 TEST_CASE("a donated input's memory is used, another's is not") {

@@ -213,13 +213,20 @@ def integers_and_booleans(x):
     return [pt.switch(flag, x, -x) * n], {n: n * 3 % 7, flag: ~flag}
 
 
+def moved_after_a_part_changed(x):
+    # The part may be changed in place, but not in the state's memory: the new value lies elsewhere.
+    a = shared(np.arange(3.0), "a")
+    return [], {a: pt.inc_subtensor(a[0], x.sum())[::-1]}
+
+
 def nothing_else(x):
     a = shared(np.zeros(3), "a")
     return [], {a: a + x}
 
 
 CASES = [swap, chain, one_reads_what_the_other_replaces, two_become_the_same, two_become_an_old_value, identity,
-         cycle_with_a_reader, also_an_output, constants_and_inputs, views, integers_and_booleans, nothing_else]  # fmt: skip
+         cycle_with_a_reader, also_an_output, constants_and_inputs, views, integers_and_booleans, moved_after_a_part_changed,
+         nothing_else]  # fmt: skip
 
 
 def truth_of(case, calls):

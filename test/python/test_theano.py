@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from gcomp_cli import ROOT, gcomp, run_npz
+from gcomp_cli import GCOMP, ROOT, gcomp, run_npz
 
 PYTHON = ROOT / os.environ.get("GCOMP_THEANO_VENV", ".venv-theano") / "bin" / "python"
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no Theano (scripts/setup.sh bench)")
@@ -54,6 +54,23 @@ def test_models(model, tmp_path):
     inputs, want = values(tmp_path / "values.npz")
     assert_agree(run_npz(graph, inputs, tmp_path, "--interpret"), want)
     assert_agree(run_npz(graph, inputs, tmp_path), want)
+
+
+@pytest.mark.parametrize("level", ["none", "fast_run"])
+def test_states(level, tmp_path, monkeypatch):
+    theano(ROOT / "test/python/theano_states.py", tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "python"))
+    monkeypatch.setenv("GCOMP", str(GCOMP))
+    import gcomp as package
+
+    model = package.load(package.compile(tmp_path / "states.json", tmp_path / "states.so", level))
+    with np.load(tmp_path / "states.npz") as want:
+        names = {n[len("state_") : -1] for n in want.files if n.startswith("state_")}
+        assert set(model.states) == names and len(names) == 7
+        for call in range(4):
+            got = dict(zip(("loss", "step"), model(want[f"x{call}"]), strict=True))
+            assert_agree(got, {n: want[f"out_{n}{call}"] for n in got})
+            assert_agree({n: model.states[n] for n in names}, {n: want[f"state_{n}{call}"] for n in names})
 
 
 def test_what_is_not_known_is_named(tmp_path):
