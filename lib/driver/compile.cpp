@@ -145,7 +145,7 @@ void write_cuda(const Path& path, const std::optional<lower::LoweredModule>& bot
   std::vector<std::string> texts;
   if (both) {
     for (codegen::CudaModule& m : print_device_code(*both).modules) {
-      texts.push_back(std::move(m.text));
+      texts.push_back("// module " + std::to_string(texts.size()) + "\n" + m.text);
     }
   }
   write_texts(path, texts);

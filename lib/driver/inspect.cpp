@@ -133,6 +133,7 @@ ordered_json artifact_json(const std::filesystem::path& path,
   ordered_json result{{"kind", "artifact"}, {"name", manifest.name}};
   const auto inner = ordered_json::parse(manifest.json, nullptr, false);
   if (inner.is_object()) result.update(inner);
+  result["file_bytes"] = std::filesystem::file_size(path);
   result["memory"] = memory_json(path, dims);
   result["weights_bytes"] = manifest.weights_bytes;
   if (!manifest.weights_hash.empty()) result["weights_hash"] = manifest.weights_hash;
@@ -158,6 +159,16 @@ std::string port_text(const ordered_json& port) {
   return text + "\n";
 }
 
+// A member of a table; lists of tables have a line each.
+std::string member_text(const std::string& key, const ordered_json& value) {
+  if (!value.is_array() || value.empty() || !value[0].is_object()) {
+    return "  " + key + ": " + value_text(value) + "\n";
+  }
+  std::string text = "  " + key + ":\n";
+  for (const ordered_json& row : value) text += "    " + value_text(row) + "\n";
+  return text;
+}
+
 // "key: value" lines; inputs, outputs and tables indented below their key.
 std::string to_text(const ordered_json& all) {
   std::string text;
@@ -167,7 +178,7 @@ std::string to_text(const ordered_json& all) {
       for (const ordered_json& port : value) text += port_text(port);
     } else if (value.is_object()) {
       text += key + ":\n";
-      for (const auto& [k, v] : value.items()) text += "  " + k + ": " + value_text(v) + "\n";
+      for (const auto& [k, v] : value.items()) text += member_text(k, v);
     } else if (value.is_array()) {
       text += key + ": " + std::to_string(value.size()) + "\n";
       for (const ordered_json& element : value) text += "  " + value_text(element) + "\n";

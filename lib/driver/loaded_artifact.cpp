@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -156,7 +157,27 @@ class LoadedArtifact::Trace {
   Clock::time_point begin_;
 };
 
-LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, bool trace)
+namespace {
+
+void choose_device(gcomp_options& options, const std::string& device) {
+  if (device.empty()) return;
+  if (device == "cpu") {
+    options.device_type = GCOMP_CPU;
+    return;
+  }
+  options.device_type = GCOMP_CUDA;
+  const char* const begin = device.data() + std::min(device.size(), std::strlen("cuda:"));
+  const char* const end = device.data() + device.size();
+  const bool is_number = begin == end || std::from_chars(begin, end, options.device_id).ptr == end;
+  if (device == "cuda" || (device.starts_with("cuda:") && begin != end && is_number)) return;
+  usage_error(Code::kOptionValue, "there is no device '" + device + "'", "--device",
+              "cpu, cuda or cuda:N");
+}
+
+}  // namespace
+
+LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, bool trace,
+                               const std::string& device)
     : path_(path.string()) {
   const std::string name = artifact::read_manifest(path_).name;
   // An absolute path: a bare name would be looked for in the system's library folders.
@@ -193,9 +214,14 @@ LoadedArtifact::LoadedArtifact(const std::filesystem::path& path, int threads, b
     options.trace = Trace::mark;
     options.trace_data = trace_.get();
   }
-  if (descriptor_->functions->create(descriptor_, &options, &context_) != GCOMP_OK) {
+  choose_device(options, device);
+  const gcomp_functions& functions = *descriptor_->functions;
+  if (functions.create(descriptor_, &options, &context_) != GCOMP_OK) {
     refuse(ExitCode::kRun, message);
   }
+  note_ = message;
+  on_gpu_ = functions.struct_size >= sizeof functions &&
+            functions.device(context_, nullptr) == GCOMP_CUDA;
 }
 
 LoadedArtifact::~LoadedArtifact() {
@@ -272,6 +298,20 @@ std::vector<double> LoadedArtifact::time(std::span<const Constant> inputs, int r
   return seconds;
 }
 
+// As the description lists them; of long lists it has the beginning.
+std::string LoadedArtifact::kernel_name(uint32_t number) const {
+  const nlohmann::json described = nlohmann::json::parse(descriptor_->json);
+  const auto name_in = [&](const nlohmann::json& list, uint64_t i) {
+    if (i >= list.size()) return "k" + std::to_string(number);
+    return list[i].is_string() ? list[i].get<std::string>() : list[i].at("name").get<std::string>();
+  };
+  if (!on_gpu_) return name_in(described.at("kernels"), number);
+  const nlohmann::json& cuda = described.at("cuda");
+  const auto num_host = cuda.at("num_host_kernels").get<uint32_t>();
+  if (number < num_host) return name_in(cuda.at("host_kernels"), number);
+  return name_in(cuda.at("kernels"), number - num_host);
+}
+
 std::vector<KernelTime> LoadedArtifact::time_kernels(std::span<const Constant> inputs, int repeat) {
   GCOMP_CHECK(trace_ != nullptr, "the artifact was loaded without a trace");
   check_inputs(inputs);
@@ -281,8 +321,6 @@ std::vector<KernelTime> LoadedArtifact::time_kernels(std::span<const Constant> i
     trace_->begin_run();
     check(tensors.run(*this));
   }
-  const nlohmann::json described = nlohmann::json::parse(descriptor_->json);
-  const nlohmann::json& names = described.at("kernels");
   std::map<uint32_t, KernelTime> by_kernel;
   for (const Trace::Call& call : trace_->calls()) {
     KernelTime& t = by_kernel[call.kernel];
@@ -291,8 +329,7 @@ std::vector<KernelTime> LoadedArtifact::time_kernels(std::span<const Constant> i
   }
   std::vector<KernelTime> times;
   for (auto& [kernel, t] : by_kernel) {
-    t.name = kernel < names.size() ? names[kernel].at("name").get<std::string>()
-                                   : "k" + std::to_string(kernel);
+    t.name = kernel_name(kernel);
     times.push_back(std::move(t));
   }
   std::ranges::stable_sort(times, std::greater<>(), &KernelTime::seconds);

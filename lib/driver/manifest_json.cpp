@@ -49,6 +49,7 @@ ordered_json cuda_json(const DeviceCode& code, const PlanImage& plan) {
           {"code_bytes", bytes},
           {"steps", plan.plan().num_steps},
           {"arena_bytes", plan.device_arena_bytes},
+          {"num_host_kernels", plan.kernels.size()},
           {"host_kernels", host},
           {"num_kernels", code.kernels.size()},
           {"kernels", kernels}};

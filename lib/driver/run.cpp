@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+#include <iostream>
 
 #include "arrays.h"
 #include "gcomp/driver/compile.h"
@@ -57,7 +58,10 @@ std::string table(const std::vector<KernelTime>& times) {
 
 std::string run_artifact(const Path& file, const RunOptions& o) {
   set_crash_stage("run");
-  LoadedArtifact artifact(file, o.threads, o.kernel_times);
+  LoadedArtifact artifact(file, o.threads, o.kernel_times, o.device);
+  if (!artifact.note().empty()) {
+    std::cerr << "gcomp: note: " << artifact.note() << "; it runs on the CPU\n";
+  }
   const std::vector<Constant> inputs = take_inputs(o.inputs, port_names(artifact.inputs()));
   const std::vector<std::string> states = port_names(artifact.states());
   for (const auto& [i, value] : take_states(o.states, states)) artifact.set_state(i, value);

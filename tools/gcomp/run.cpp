@@ -28,6 +28,12 @@ void run_command(const Arguments& arguments, driver::DiagnosticPrinter& printer)
   parser->add_option("--threads", o.threads, "Threads of the run (0: as the runtime likes)")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
+  parser
+      ->add_option(
+          "--device", o.device,
+          "cpu, cuda or cuda:N; without it GCOMP_DEVICE decides, else a GPU is taken if the file "
+          "has code for it")
+      ->type_name("DEVICE");
   parser->add_flag("--interpret", o.interpret, "Use the reference evaluator; nothing is compiled");
   add_compile_options(*parser, o.compile);
   if (!parse(*parser, arguments)) return;

@@ -27,11 +27,16 @@ struct KernelTime {
 
 class LoadedArtifact {
  public:
-  // Threads 0: the runtime's choice. UserError (kFiles: not an artifact; kRun: it refuses this CPU).
-  LoadedArtifact(const std::filesystem::path& path, int threads, bool trace = false);
+  // Threads 0: the runtime's choice. Device: "" (the runtime's choice, as in gcomp_options), "cpu", "cuda" or
+  // "cuda:N". UserError (kFiles: not an artifact; kRun: it refuses this CPU, or there is no such GPU).
+  LoadedArtifact(const std::filesystem::path& path, int threads, bool trace = false,
+                 const std::string& device = "");
   ~LoadedArtifact();
   LoadedArtifact(const LoadedArtifact&) = delete;
   LoadedArtifact& operator=(const LoadedArtifact&) = delete;
+
+  // Why it runs on the CPU although it has code for a GPU, or "".
+  const std::string& note() const { return note_; }
 
   const std::vector<PortInfo>& inputs() const { return inputs_; }
   const std::vector<PortInfo>& outputs() const { return outputs_; }
@@ -58,7 +63,10 @@ class LoadedArtifact {
   void check_inputs(std::span<const Constant> inputs) const;
   void check_dtype(const char* what, const PortInfo& port, DType given) const;
 
-  std::string path_;
+  std::string kernel_name(uint32_t number) const;
+
+  std::string path_, note_;
+  bool on_gpu_ = false;
   void* handle_ = nullptr;
   const gcomp_descriptor* descriptor_ = nullptr;
   gcomp_context* context_ = nullptr;

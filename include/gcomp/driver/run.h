@@ -16,6 +16,7 @@ struct RunOptions {
   Path states;             // .npz: before the first run; empty: the initial ones
   Path states_out;         // .npz: after the last run; empty: not kept
   int threads = 0;         // of the run; 0: the runtime's choice
+  std::string device;      // "", "cpu", "cuda", "cuda:N": as LoadedArtifact
   int repeat = 0;          // further timed runs
   bool kernel_times = false;
   bool interpret = false;  // by the reference evaluator, not compiled
