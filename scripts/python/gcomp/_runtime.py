@@ -19,6 +19,7 @@ import weakref
 
 import numpy as np
 
+from . import _device
 from ._errors import ModelError
 from ._states import States
 
@@ -89,6 +90,11 @@ class _Options(ctypes.Structure):
         ("parallel_for", ctypes.c_void_p),
         ("message", ctypes.c_char_p),
         ("message_bytes", ctypes.c_uint64),
+        ("trace_data", ctypes.c_void_p),
+        ("trace", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("cuda_stream", ctypes.c_void_p),
     ]
 
 
@@ -116,6 +122,7 @@ class _Functions(ctypes.Structure):
         ("get_state", _STATE),
         ("set_state", _STATE),
         ("reset_states", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
+        ("device", ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32))),
     ]
 
 
@@ -346,11 +353,12 @@ class Model:
     """A compiled model, made by `load`. Call it with one array for each input, by position or name; it
     returns a list with one new array for each output."""
 
-    def __init__(self, path, threads=None, name=None):
+    def __init__(self, path, threads=None, name=None, device=None):
         self.path = os.path.abspath(os.fspath(path))
         if not os.path.isfile(self.path):
             raise FileNotFoundError(f"no such file: {self.path}")
-        self._threads, self._asked_name = threads, name
+        self._threads, self._asked_name, self._asked_device = threads, name, device
+        self._device_frames = []  # of on_device; as _frames
         try:
             self._library = ctypes.CDLL(self.path)
         except OSError as e:
@@ -400,6 +408,7 @@ class Model:
                 self._saved = None  # the fork came in the middle of a call: told by the next one
             self._only = None
         getattr(self, "_frames", []).clear()
+        self._device_frames.clear()
 
     def _new_turn(self):
         self._turn = threading.Lock()  # the old one's holder is not in this process
@@ -438,7 +447,8 @@ class Model:
         return f"<gcomp model {self.name}({side(self.inputs)}) -> ({side(self.outputs)})>"
 
     def __reduce__(self):
-        return _load_again, (self.path, self._threads, self._asked_name, dict(self.states))
+        arguments = (self.path, self._threads, self._asked_name, self._asked_device)
+        return _load_again, (*arguments, dict(self.states))
 
     def __call__(self, *arrays, **named):
         if not self._states:
@@ -479,6 +489,32 @@ class Model:
         """As a call, but the outputs by name."""
         return dict(zip(self.output_names, self(*arrays, **named)))
 
+    def on_device(self, *arrays, **named):
+        """As a call, but nothing is copied from the device to the host: arguments may be tensors of a GPU
+        (anything with `__dlpack__`), and the results are a list of objects with `__dlpack__` in memory of
+        `model.device`. They share memory with the model; of one with states they are valid until its next call."""
+        if named or len(arrays) != self._num_inputs:
+            arrays = self._arrange(arrays, named)
+        if not self._states:
+            return _device.call(self, arrays, _tensors)
+        with self._alone():
+            return _device.call(self, arrays, _tensors)
+
+    @property
+    def device(self):
+        """Where calls run: "cpu" or "cuda:0"."""
+        with self._lock:
+            context = self._contexts[0] if self._contexts else None
+        kind, number = self._device_of(self._create() if context is None else context)
+        return "cpu" if kind == 1 else f"cuda:{number}"
+
+    def _device_of(self, context):
+        if self._functions.struct_size < ctypes.sizeof(_Functions):
+            return 1, 0
+        number = ctypes.c_int32()
+        kind = self._functions.device(context, ctypes.byref(number))
+        return kind, number.value
+
     def _arrange(self, arrays, named):
         """Arguments by position and name, in order."""
         if not arrays and len(named) == self._num_inputs:
@@ -507,6 +543,7 @@ class Model:
 
     def _convert(self, i, value):
         info = self.inputs[i]
+        _device.reject(info, value)
         array = self._convert_to(info, "input", value)
         if info.donated and not array.flags.writeable:
             raise ValueError(
@@ -552,6 +589,7 @@ class Model:
         context = ctypes.c_void_p()
         text = ctypes.create_string_buffer(512)
         options = _Options(struct_size=ctypes.sizeof(_Options), threads=self._threads or 0)
+        _device.as_options(options, self._asked_device)
         options.message = ctypes.cast(text, ctypes.c_char_p)
         options.message_bytes = len(text)
         status = self._functions.create(
@@ -598,8 +636,8 @@ if _Caller is not None:
             _Caller._forget(self)
 
 
-def _load_again(path, threads, name, states):
-    model = load(path, threads, name)
+def _load_again(path, threads, name, device, states):
+    model = load(path, threads, name, device)
     model.states.update(states)
     return model
 
@@ -630,12 +668,14 @@ def _descriptor(library, path, name):
     raise ModelError(f"{path}: holds no gcomp model{wanted}")
 
 
-def load(path, threads=None, name=None):
+def load(path, threads=None, name=None, device=None):
     """Loads a compiled model (a shared object written by gcomp).
 
     threads   threads a call may use, the caller's included; default: GCOMP_NUM_THREADS from the
               environment, else one for each CPU. Results do not depend on it.
     name      the artifact's name (gcomp --name), needed only if the file holds several
+    device    "cpu", "cuda" or "cuda:N" (an error if there is no such GPU); default: GCOMP_DEVICE from the
+              environment, else a GPU if the file has code for it
 
     The model is callable: NumPy arrays by position or name, in the inputs' dtypes, of any memory layout
     (row-major ones are read in place). It returns a list of new arrays; `run_dict` returns them by name.
@@ -644,4 +684,4 @@ def load(path, threads=None, name=None):
     own. Wrong arguments are a TypeError or ValueError naming
     the input; a failed run is a ModelError. Calls may come from several threads at once.
     """
-    return (Model if _Caller is None else _FastModel)(path, threads, name)
+    return (Model if _Caller is None else _FastModel)(path, threads, name, device)
