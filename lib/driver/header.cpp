@@ -54,7 +54,7 @@ struct Member {
 class Header {
  public:
   Header(const Graph& graph, const std::string& name)
-      : graph_(graph), dims_(graph.context().dims), name_(name), namespace_(identifier(name)) {
+      : dims_(graph.context().dims), name_(name), namespace_(identifier(name)) {
     const CallPorts call(graph);
     const auto add = [&](std::vector<Member>& list, Identifiers& names, const Port& port,
                          const char* kind) {
@@ -293,7 +293,6 @@ class Header {
          "\", extents));\n  }");
   }
 
-  const Graph& graph_;
   const DimTable& dims_;
   std::string name_, namespace_;
   std::vector<Member> inputs_, outputs_, states_;
