@@ -157,10 +157,8 @@ bool never_overlap(const std::vector<PackItem>& items, const Packed& p) {
   std::vector<uint32_t> starts(items.size());
   std::iota(starts.begin(), starts.end(), 0);
   std::vector<uint32_t> ends = starts;
-  std::stable_sort(starts.begin(), starts.end(),
-                   [&](uint32_t a, uint32_t b) { return items[a].first < items[b].first; });
-  std::stable_sort(ends.begin(), ends.end(),
-                   [&](uint32_t a, uint32_t b) { return items[a].last < items[b].last; });
+  std::ranges::sort(starts, {}, [&](uint32_t i) { return items[i].first; });
+  std::ranges::sort(ends, {}, [&](uint32_t i) { return items[i].last; });
   std::map<uint64_t, uint64_t> live;  // offset to end
   size_t ended = 0;
   for (const uint32_t i : starts) {
