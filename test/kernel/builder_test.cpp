@@ -123,7 +123,7 @@ TEST_CASE("writing an input, a wrong dtype and an open loop do not verify") {
 TEST_CASE("the verifier names the instruction") {
   Kernel k = scale_kernel(2);
   for (Inst& inst : k.insts) {
-    if (inst.code == Code::kStore) inst.imm = 7;
+    if (inst.code == kernel::Code::kStore) inst.imm = 7;
   }
   std::vector<std::string> errors = verify(k);
   REQUIRE(!errors.empty());
