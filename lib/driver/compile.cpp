@@ -51,6 +51,8 @@ void check_name(const std::string& name) {
               "as in my_model");
 }
 
+bool targets_cuda(const CompileOptions& o) { return o.cuda || o.emit == Emit::kCuda; }
+
 // Before anything is read: a wrong word costs no time.
 void check_options(const CompileOptions& o) {
   cpu_level(o.mcpu);
@@ -58,6 +60,10 @@ void check_options(const CompileOptions& o) {
   if (!o.header.empty() && o.emit != Emit::kSharedObject && o.emit != Emit::kObject) {
     usage_error(Code::kOptionValue, "only what can be called has a header", "--header",
                 "with --emit=so or obj");
+  }
+  if (o.cuda_everything && !targets_cuda(o)) {
+    usage_error(Code::kOptionValue, "there is code for a GPU only if one is a target",
+                "--cuda-everything", "--target cpu,cuda");
   }
   pass::select(pipeline(), o.pipeline);
   if (o.cuda) check_cuda_archs(o);
@@ -116,17 +122,16 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, co
   }
 }
 
-// The graph lowered for host and GPU, if that is asked for and anything gains by it.
-std::optional<lower::LoweredModule> lower_for_both(const Graph& graph, const CompileOptions& o,
-                                                   const Report& report) {
-  if (!o.cuda && o.emit != Emit::kCuda) return std::nullopt;
-  const passes::Placement placement = passes::place(graph);
-  if (std::ranges::find(placement.devices, Device::kCuda) == placement.devices.end()) {
-    std::cerr
-        << "gcomp: note: nothing in the graph gains by a GPU; the file is for the CPU alone\n";
-    return std::nullopt;
-  }
-  return lower_graph(graph, o, report, placement.devices);
+// Which nodes run on a GPU, if that is asked for and anything gains by it.
+std::optional<passes::Placement> place_graph(const Graph& graph, const CompileOptions& o,
+                                             Report& report) {
+  if (!targets_cuda(o)) return std::nullopt;
+  passes::Placement placement =
+      o.cuda_everything ? passes::place_everything(graph) : passes::place(graph);
+  report.placed(graph, placement);
+  if (placement.uses_cuda) return placement;
+  std::cerr << "gcomp: note: nothing in the graph gains by a GPU; the file is for the CPU alone\n";
+  return std::nullopt;
 }
 
 void write_texts(const Path& path, const std::vector<std::string>& texts) {
@@ -251,11 +256,13 @@ void compile_to(const Path& output, const CompileOptions& asked) {
   }
   // Beyond this point no node is added, changed or removed.
 
-  // Fusion groups become kernels and the steps that call them.
+  // Fusion groups become kernels and the steps that call them: for the host, and for it and a GPU.
   phases.begin("lower");
+  const std::optional<passes::Placement> placement = place_graph(*graph, o, report);
   const lower::LoweredModule module = lower_graph(*graph, o, report);
-  std::optional<lower::LoweredModule> both = lower_for_both(*graph, o, report);
-  report.explain(*graph, &module);
+  std::optional<lower::LoweredModule> both;
+  if (placement) both = lower_graph(*graph, o, report, placement->devices);
+  report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {
     phases.begin("write");
     write_cuda(o.output, both);

@@ -7,6 +7,7 @@
 
 #include "gcomp/ir/text.h"
 #include "gcomp/support/error.h"
+#include "placement_report.h"
 
 namespace gcomp::driver {
 namespace {
@@ -131,8 +132,9 @@ std::vector<Place> find_subject(const Lineage& lineage, const std::string& subje
 
 class Explainer {
  public:
-  Explainer(const Lineage& lineage, const lower::LoweredModule* module)
-      : lineage_(lineage), module_(module) {
+  Explainer(const Lineage& lineage, const lower::LoweredModule* module,
+            const passes::Placement* placement)
+      : lineage_(lineage), module_(module), placement_(placement) {
     for (const Stage& s : lineage.stages()) {
       printers_.emplace_back(s.graph(), PrintOptions{.max_elements = 8, .elide = true});
     }
@@ -242,6 +244,7 @@ class Explainer {
     const size_t g = last.graph_of(node);
     const Graph* graph = last.graphs[g];
     const NodeId id(node - last.base[g]);
+    if (placement_ != nullptr && graph == &last.graph()) place(*graph, id);
     const lower::GraphTrace* trace = nullptr;
     size_t uses = 0;
     for (const lower::GraphTrace& t : module_->stats.traces) {
@@ -261,6 +264,11 @@ class Explainer {
                       std::to_string(module_->stats.groups[stats].num_nodes) + ": " +
                       module_->stats.groups[stats].nodes);
     neighbours(*trace, *graph, id);
+  }
+
+  void place(const Graph& graph, NodeId id) {
+    if (graph.node(id).op != Op::input) row("device", device_of(graph, *placement_, id));
+    for (const std::string& copy : copies_of(graph, *placement_, id)) row("copied", copy);
   }
 
   static std::string why_no_kernel(const Graph& graph, NodeId id) {
@@ -301,6 +309,7 @@ class Explainer {
 
   const Lineage& lineage_;
   const lower::LoweredModule* module_;
+  const passes::Placement* placement_;
   std::vector<NodePrinter> printers_;  // of each stage
   std::string text_;
 };
@@ -308,9 +317,9 @@ class Explainer {
 }  // namespace
 
 std::string explain(const Lineage& lineage, const lower::LoweredModule* module,
-                    const std::string& subject) {
+                    const passes::Placement* placement, const std::string& subject) {
   const std::vector<Place> places = find_subject(lineage, subject);
-  Explainer explainer(lineage, module);
+  Explainer explainer(lineage, module, placement);
   std::string text;
   for (size_t i = 0; i < std::min(places.size(), kMaxNodes); ++i) {
     text += subject + ":\n" + explainer.explain(places[i]);

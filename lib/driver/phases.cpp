@@ -192,6 +192,7 @@ std::string Phases::table() const {
   text += line("%-14s %8.2f\n\n", "all", total * 1e3);
   text += pass::to_table(passes) + "\n";
   if (lowering) text += lowering_table(*lowering) + inplace_table(*lowering);
+  if (placement) text += to_table(*placement);
   if (memory) text += to_table(*memory);
   return text + modules_table(modules);
 }
@@ -209,6 +210,7 @@ Json Phases::json() const {
   }
   all["passes"] = Json::parse(pass::to_json(passes));
   if (lowering) all["lowering"] = lowering_json(*lowering);
+  if (placement) all["placement"] = to_json(*placement);
   if (memory) all["memory"] = to_json(*memory);
   all["modules"] = Json::array();
   for (const ModuleTime& m : modules) all["modules"].push_back(module_json(m));

@@ -14,6 +14,7 @@
 #include "gcomp/pass/profile.h"
 #include "gcomp/support/memory.h"
 #include "memory_report.h"
+#include "placement_report.h"
 
 namespace gcomp::driver {
 
@@ -29,6 +30,7 @@ class Phases {
 
   pass::Profile passes;
   std::optional<lower::Stats> lowering;
+  std::optional<PlacementReport> placement;
   std::optional<MemoryReport> memory;
   std::vector<codegen::ModuleTime> modules;
 

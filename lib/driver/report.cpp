@@ -17,14 +17,19 @@ Report::Report(const CompileOptions& options, Phases& phases)
   if (!options.explain.empty() || !options.html.empty()) lineage_.emplace();
 }
 
-void Report::explain(const Graph& graph, const lower::LoweredModule* module) {
+void Report::placed(const Graph& graph, const passes::Placement& placement) {
+  if (profiled_) phases_.placement = report_placement(graph, placement);
+}
+
+void Report::explain(const Graph& graph, const lower::LoweredModule* module,
+                     const passes::Placement* placement) {
   if (profiled_ && module != nullptr) phases_.lowering = module->stats;
   const bool map = !options_.memory_map.empty();
   if ((profiled_ || map) && module != nullptr) phases_.memory = report_memory(*module);
   if (!lineage_) return;
   lineage_->finish(graph);
   for (const std::string& subject : options_.explain) {
-    std::cerr << driver::explain(*lineage_, module, subject);
+    std::cerr << driver::explain(*lineage_, module, placement, subject);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "gcomp/driver/options.h"
 #include "gcomp/lower/lower.h"
 #include "gcomp/pass/lineage.h"
+#include "gcomp/passes/placement.h"
 #include "phases.h"
 
 namespace gcomp::driver {
@@ -21,9 +22,11 @@ class Report {
   pass::Lineage* lineage() { return lineage_ ? &*lineage_ : nullptr; }
   bool wants_trace() const { return profiled_ || lineage_; }
 
-  // When the last graph is there, and lowered (null: it will not be). UserError if a node that is to be
-  // explained is not there.
-  void explain(const Graph& graph, const lower::LoweredModule* module);
+  void placed(const Graph& graph, const passes::Placement& placement);
+  // When the last graph is there, and lowered (null: it will not be; `placement` null: for one device).
+  // UserError if a node that is to be explained is not there.
+  void explain(const Graph& graph, const lower::LoweredModule* module,
+               const passes::Placement* placement = nullptr);
   // At the end, when all phases are over.
   void write(const lower::LoweredModule* module) const;
 

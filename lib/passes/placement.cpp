@@ -1,9 +1,347 @@
+// A sweep forward puts everything on the GPU that has a kernel there. Passes backward correct it: in each window
+// of the order the best choice for its nodes, all others as they are, is a minimum cut; islands, which no window
+// holds, are weighed whole. A cut of the whole graph would be the best of all, but not linear.
+
 #include "gcomp/passes/placement.h"
 
-namespace gcomp::passes {
+#include <algorithm>
+#include <cstdio>
+#include <span>
 
-Placement place(const Graph& graph, const PlacementCosts& /*costs*/) {
-  return {std::vector<Device>(graph.num_nodes(), Device::kHost)};
+#include "min_cut.h"
+#include "placement_problem.h"
+
+namespace gcomp::passes {
+namespace {
+
+constexpr uint32_t kSource = 0, kSink = 1;
+// Nodes of a window, and how far the next one begins before it: each node is in two.
+constexpr uint32_t kWindow = 256, kStride = kWindow / 2;
+
+class Placer {
+ public:
+  explicit Placer(const PlacementProblem& p)
+      : p_(p), on_device_(p.nodes.size(), 1), there_(p.nets.size()), number_(p.nodes.size(), 0) {
+    for (size_t n = 0; n < p.nets.size(); ++n) there_[n] = p.nets[n].num_readers;
+  }
+
+  std::vector<uint8_t> run() {
+    if (!gains_anywhere()) return std::vector<uint8_t>(p_.nodes.size(), 0);
+    sweep_windows();
+    flip_islands(1);
+    flip_islands(0);
+    sweep_windows();
+    flip_islands(1);
+    const std::vector<uint8_t> none(p_.nodes.size(), 0);
+    return p_.total(on_device_) < p_.total(none) ? on_device_ : none;
+  }
+
+ private:
+  bool gains_anywhere() const {
+    for (size_t v = 0; v < p_.nodes.size(); ++v) {
+      if (p_.device[v] < p_.host[v]) return true;
+    }
+    return false;
+  }
+
+  std::span<const uint32_t> nets_of(uint32_t v) const {
+    return std::span(p_.nets_of).subspan(p_.first_net[v], p_.first_net[v + 1] - p_.first_net[v]);
+  }
+  std::span<const uint32_t> readers(const Net& n) const {
+    return std::span(p_.readers).subspan(n.first_reader, n.num_readers);
+  }
+  bool is_made_there(const Net& n) const {
+    return n.producer != kNoVariable && on_device_[n.producer] != 0;
+  }
+  int64_t cost(const Net& n, uint32_t there) const {
+    if (is_made_there(n)) return n.host_reads || there < n.num_readers ? n.down : 0;
+    return there > 0 ? n.up : 0;
+  }
+
+  void set(uint32_t v, bool on_device) {
+    if ((on_device_[v] != 0) == on_device) return;
+    on_device_[v] = on_device ? 1 : 0;
+    for (uint32_t net : nets_of(v)) {
+      if (p_.nets[net].producer == v) continue;
+      on_device ? ++there_[net] : --there_[net];
+    }
+  }
+
+  // ---- windows
+
+  void sweep_windows() {
+    const auto count = static_cast<uint32_t>(p_.nodes.size());
+    for (uint32_t end = count;; end -= kStride) {
+      const uint32_t begin = end > kWindow ? end - kWindow : 0;
+      if (!is_settled(begin, end)) solve_window(begin, end);
+      if (begin == 0) return;
+    }
+  }
+
+  // Whether all are where they cost least and nothing is copied: no choice is better.
+  bool is_settled(uint32_t begin, uint32_t end) const {
+    for (uint32_t v = begin; v < end; ++v) {
+      const bool there = on_device_[v] != 0;
+      if (there ? p_.host[v] < p_.device[v] : p_.device[v] < p_.host[v]) return false;
+      for (uint32_t net : nets_of(v)) {
+        if (cost(p_.nets[net], there_[net]) != 0) return false;
+      }
+    }
+    return true;
+  }
+
+  // Source's side: the GPU.
+  void solve_window(uint32_t begin, uint32_t end) {
+    cut_.clear();
+    for (uint32_t v = begin; v < end; ++v) {
+      number_[v] = cut_.add_node();
+      cut_.add_arc(number_[v], kSink, p_.device[v] - p_.host[v]);
+      cut_.add_arc(kSource, number_[v], p_.host[v] - p_.device[v]);
+    }
+    begin_ = begin;
+    end_ = end;
+    nets_.clear();
+    for (uint32_t v = begin; v < end; ++v) {
+      nets_.insert(nets_.end(), nets_of(v).begin(), nets_of(v).end());
+    }
+    std::ranges::sort(nets_);
+    const auto twice = std::ranges::unique(nets_);
+    nets_.erase(twice.begin(), twice.end());
+    for (uint32_t net : nets_) add_net(net);
+    cut_.solve();
+    for (uint32_t v = begin; v < end; ++v) set(v, cut_.on_source_side(number_[v]));
+  }
+
+  bool is_inside(uint32_t v) const { return v != kNoVariable && v >= begin_ && v < end_; }
+
+  void add_net(uint32_t net) {
+    const Net& n = p_.nets[net];
+    inside_.clear();
+    uint32_t there = 0;  // of those inside
+    // Readers are in order: those inside follow each other.
+    const auto all = readers(n);
+    for (auto r = std::ranges::lower_bound(all, begin_); r != all.end() && *r < end_; ++r) {
+      inside_.push_back(*r);
+      there += on_device_[*r];
+    }
+    const uint32_t outside_there = there_[net] - there;
+    const bool outside_here =
+        n.host_reads || n.num_readers - inside_.size() > outside_there;  // on the host
+    const bool moves = is_inside(n.producer);
+    const uint32_t producer = moves ? number_[n.producer] : is_made_there(n) ? kSource : kSink;
+    if (outside_there > 0) {
+      cut_.add_arc(kSource, producer, moves ? n.up : 0);
+    } else if (producer != kSource) {
+      add_readers(
+          n.up, [&](uint32_t reader, int64_t cost) { cut_.add_arc(reader, producer, cost); },
+          [&](uint32_t any, uint32_t reader) { cut_.add_arc(reader, any, MinCut::kInfinite); });
+    }
+    if (outside_here) {
+      cut_.add_arc(producer, kSink, moves ? n.down : 0);
+    } else if (producer != kSink) {
+      add_readers(
+          n.down, [&](uint32_t reader, int64_t cost) { cut_.add_arc(producer, reader, cost); },
+          [&](uint32_t any, uint32_t reader) { cut_.add_arc(any, reader, MinCut::kInfinite); });
+    }
+  }
+
+  // `cost` once, if any of the readers inside is not on the producer's side.
+  template <class Pay, class Join>
+  void add_readers(int64_t cost, const Pay& pay, const Join& join) {
+    if (inside_.empty()) return;
+    if (inside_.size() == 1) return pay(number_[inside_[0]], cost);
+    const uint32_t any = cut_.add_node();
+    pay(any, cost);
+    for (uint32_t r : inside_) join(any, number_[r]);
+  }
+
+  // ---- islands: nodes of one side, connected by what they hand on
+
+  uint32_t find(uint32_t v) {
+    while (parent_[v] != v) v = parent_[v] = parent_[parent_[v]];
+    return v;
+  }
+
+  // Moves each island of that side to the other if that costs less.
+  void flip_islands(uint8_t side) {
+    const auto count = static_cast<uint32_t>(p_.nodes.size());
+    parent_.resize(count);
+    for (uint32_t v = 0; v < count; ++v) parent_[v] = v;
+    for (const Net& n : p_.nets) {
+      uint32_t first =
+          n.producer != kNoVariable && on_device_[n.producer] == side ? n.producer : kNoVariable;
+      // What readers share is not enough to connect them: one copy serves all on the other side.
+      if (first == kNoVariable) continue;
+      for (uint32_t r : readers(n)) {
+        if (on_device_[r] == side) parent_[find(r)] = find(first);
+      }
+    }
+    std::vector<uint32_t> order;
+    for (uint32_t v = 0; v < count; ++v) {
+      if (on_device_[v] == side) order.push_back(v);
+    }
+    std::ranges::stable_sort(order, {}, [&](uint32_t v) { return find(v); });
+    for (size_t i = 0; i < order.size();) {
+      size_t end = i;
+      while (end < order.size() && find(order[end]) == find(order[i])) ++end;
+      flip_if_better(std::span(order).subspan(i, end - i), side == 0);
+      i = end;
+    }
+  }
+
+  void flip_if_better(std::span<const uint32_t> island, bool on_device) {
+    int64_t gain = 0;
+    for (uint32_t v : island)
+      gain += on_device ? p_.host[v] - p_.device[v] : p_.device[v] - p_.host[v];
+    nets_.clear();
+    for (uint32_t v : island) nets_.insert(nets_.end(), nets_of(v).begin(), nets_of(v).end());
+    std::ranges::sort(nets_);
+    const auto twice = std::ranges::unique(nets_);
+    nets_.erase(twice.begin(), twice.end());
+    const auto copies = [&] {
+      int64_t sum = 0;
+      for (uint32_t net : nets_) sum += cost(p_.nets[net], there_[net]);
+      return sum;
+    };
+    gain += copies();
+    for (uint32_t v : island) set(v, on_device);
+    gain -= copies();
+    if (gain > 0) return;
+    for (uint32_t v : island) set(v, !on_device);
+  }
+
+  const PlacementProblem& p_;
+  std::vector<uint8_t> on_device_;  // per variable
+  std::vector<uint32_t> there_;     // per net: readers on the GPU
+  MinCut cut_;
+  std::vector<uint32_t> number_;  // per variable of the window: its node in `cut_`
+  uint32_t begin_ = 0, end_ = 0;  // the window
+  std::vector<uint32_t> nets_, inside_;
+  std::vector<uint32_t> parent_;
+};
+
+// ---- the answer
+
+// Where the value of a node that has no side of its own is, or may be.
+void place_others(const Graph& graph, const PlacementProblem& p, std::vector<Device>& devices) {
+  for (uint32_t i = 0; i < devices.size(); ++i) {
+    const Node& n = graph.node(NodeId(i));
+    const bool renames =
+        n.num_results == 1 && p.root_of[n.first_result.index] != n.first_result.index;
+    if (!renames || n.op == Op::check || n.op == Op::bind_dims) continue;
+    devices[i] = devices[graph.producer(ValueId(p.root_of[n.first_result.index])).index];
+  }
+}
+
+void find_boundaries(const Graph& graph, const PlacementProblem& p,
+                     const std::vector<uint8_t>& on_device, Placement& result) {
+  // Nodes that are always on the host, by what they read.
+  std::vector<NodeId> host_reader(graph.num_values());
+  for (uint32_t i = 0; i < graph.num_nodes(); ++i) {
+    const Op op = graph.node(NodeId(i)).op;
+    if (cuda_obstacle(graph, NodeId(i)).empty()) continue;
+    for (ValueId o : graph.operands(NodeId(i)).subspan(op == Op::check ? 1 : 0)) {
+      host_reader[p.root_of[o.index]] = NodeId(i);
+    }
+  }
+  for (const Net& n : p.nets) {
+    uint32_t there = 0;
+    NodeId here;
+    for (uint32_t k = 0; k < n.num_readers; ++k) {
+      const uint32_t v = p.readers[n.first_reader + k];
+      there += on_device[v];
+      if (!on_device[v] && !here.valid()) here = p.nodes[v];
+    }
+    const NodeId maker = graph.producer(n.value);
+    Boundary b{.value = n.value, .bytes = p.bytes(graph, n.value)};
+    if (n.producer != kNoVariable && on_device[n.producer]) {
+      const NodeId fixed = host_reader[n.value.index];
+      if (!n.host_reads && !here.valid()) continue;
+      b.to = Device::kHost;
+      b.cause = here.valid()    ? Boundary::Cause::kCost
+                : fixed.valid() ? Boundary::Cause::kNoKernel
+                                : Boundary::Cause::kOutput;
+      b.node = here.valid() ? here : fixed;
+    } else {
+      if (there == 0 || n.up == 0) continue;  // 0: a state, which is there
+      b.to = Device::kCuda;
+      b.cause = graph.node(maker).op == Op::input ? Boundary::Cause::kInput
+                : n.producer == kNoVariable       ? Boundary::Cause::kNoKernel
+                                                  : Boundary::Cause::kCost;
+      b.node = maker;
+    }
+    result.boundaries.push_back(b);
+  }
+  std::ranges::sort(result.boundaries, {}, [](const Boundary& b) { return b.value.index; });
+}
+
+constexpr double kSecond = 1e-12;
+
+Placement answer(const Graph& graph, const PlacementProblem& p,
+                 const std::vector<uint8_t>& on_device) {
+  Placement result;
+  result.devices.assign(graph.num_nodes(), Device::kHost);
+  result.nodes.resize(graph.num_nodes());
+  const auto seconds = [](int64_t picoseconds) {
+    return static_cast<double>(picoseconds) * kSecond;
+  };
+  for (size_t v = 0; v < p.nodes.size(); ++v) {
+    const uint32_t n = p.nodes[v].index;
+    if (on_device[v]) result.devices[n] = Device::kCuda;
+    result.uses_cuda = result.uses_cuda || on_device[v] != 0;
+    result.nodes[n] = {static_cast<float>(seconds(p.host[v])),
+                       static_cast<float>(seconds(p.device[v]))};
+  }
+  place_others(graph, p, result.devices);
+  find_boundaries(graph, p, on_device, result);
+  result.seconds = seconds(p.total(on_device));
+  result.host_seconds = seconds(p.total(std::vector<uint8_t>(p.nodes.size(), 0)));
+  return result;
+}
+
+}  // namespace
+
+Placement place(const Graph& graph, const PlacementCosts& costs) {
+  const PlacementProblem p(graph, costs);
+  return answer(graph, p, Placer(p).run());
+}
+
+Placement place_everything(const Graph& graph, const PlacementCosts& costs) {
+  const PlacementProblem p(graph, costs);
+  return answer(graph, p, std::vector<uint8_t>(p.nodes.size(), 1));
+}
+
+double placed_seconds(const Graph& graph, const std::vector<Device>& devices,
+                      const PlacementCosts& costs) {
+  const PlacementProblem p(graph, costs);
+  std::vector<uint8_t> on_device;
+  for (NodeId n : p.nodes) on_device.push_back(devices[n.index] == Device::kCuda ? 1 : 0);
+  return static_cast<double>(p.total(on_device)) * kSecond;
+}
+
+std::string_view name(Boundary::Cause cause) {
+  constexpr std::string_view kNames[] = {"input", "output", "no kernel", "cost"};
+  return kNames[static_cast<size_t>(cause)];
+}
+
+std::string describe(const Graph& graph, const Placement& placement, const Boundary& boundary) {
+  const auto microseconds = [](float seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g us", static_cast<double>(seconds) * 1e6);
+    return std::string(text);
+  };
+  switch (boundary.cause) {
+    case Boundary::Cause::kInput: return "the caller gives it";
+    case Boundary::Cause::kOutput: return "the caller takes it";
+    case Boundary::Cause::kNoKernel:
+      return std::string(name(graph.node(boundary.node).op)) +
+             " has no kernel on the GPU: " + std::string(cuda_obstacle(graph, boundary.node));
+    case Boundary::Cause::kCost: break;
+  }
+  const NodeSeconds& s = placement.nodes[boundary.node.index];
+  return std::string(name(graph.node(boundary.node).op)) +
+         " and its neighbourhood cost least on the host (it " + microseconds(s.host) + " there, " +
+         microseconds(s.device) + " on the GPU)";
 }
 
 }  // namespace gcomp::passes

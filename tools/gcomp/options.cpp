@@ -229,6 +229,8 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
           "--target", set_target,
           "cpu (the default), or cpu,cuda: what gains by it runs on a GPU where there is one")
       ->type_name("DEVICES");
+  parser.add_flag("--cuda-everything", o.cuda_everything,
+                  "Run on the GPU all that can, whether or not a run gains by it");
   parser.add_option("--cuda-arch", o.cuda_archs, "GPUs to make code for: sm_80,sm_90,sm_100")
       ->delimiter(',')
       ->type_name("LIST");

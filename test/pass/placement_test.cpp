@@ -1,0 +1,239 @@
+// Placement needs no GPU: it is a choice under a cost model, which small graphs allow to be found by trying all.
+
+#include "gcomp/passes/placement.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "../sanitized.h"
+#include "gcomp/ir/builder.h"
+
+namespace gcomp::passes {
+namespace {
+
+struct Net {
+  Context context;
+  GraphBuilder b{context, GraphBuilder::Mode::kInterned};
+  DimId dim(int64_t n) { return context.dims.constant(n); }
+  ValueId input(std::vector<DimId> shape) {
+    return b.input("x" + std::to_string(b.graph().inputs().size()),
+                   {DType::kFloat32, std::move(shape)});
+  }
+  void output(ValueId v) { b.output("y" + std::to_string(b.graph().outputs().size()), v); }
+};
+
+// Nodes of one tensor each, of sizes from a number to some megabytes, some of which only the host can do.
+class RandomNet {
+ public:
+  explicit RandomNet(uint32_t seed) : rng_(seed) {}
+
+  std::unique_ptr<Graph> run(size_t nodes) {
+    const size_t inputs = 1 + pick(2);
+    for (size_t i = 0; i < inputs; ++i) {
+      values_.push_back(n_.input({extent(), extent()}));
+    }
+    while (n_.b.graph().num_nodes() < nodes) grow();
+    n_.output(values_.back());
+    if (pick(2) == 0) n_.output(values_[pick(values_.size())]);
+    return n_.b.finish();
+  }
+
+  // Of a machine where copies, launches and memory weigh this way or that.
+  PlacementCosts costs() {
+    PlacementCosts c;
+    const auto less = [&](double v) { return v * std::pow(10, -static_cast<int>(pick(4))); };
+    c.launch = less(c.launch);
+    c.transfer = less(less(c.transfer));
+    c.transfer_bytes /= less(1);
+    c.device_bytes = less(c.device_bytes);
+    c.host_bytes = less(c.host_bytes);
+    c.host_ops = less(c.host_ops);
+    c.run = pick(2) ? 0 : c.run;
+    return c;
+  }
+
+ private:
+  size_t pick(size_t n) { return rng_() % n; }
+  DimId extent() {
+    static constexpr int64_t kExtents[] = {1, 16, 300, 1024, 4000};
+    return n_.dim(kExtents[pick(5)]);
+  }
+  ValueId any() { return values_[pick(3) != 0 ? values_.size() - 1 : pick(values_.size())]; }
+
+  void grow() {
+    const ValueId v = any();
+    const Type& type = n_.b.type(v);
+    switch (pick(8)) {
+      case 0:
+      case 1: return add(n_.b.value(pick(2) ? Op::lgamma : Op::neg, {v}));
+      case 2:
+      case 3: {
+        for (ValueId u : values_) {
+          if (u != v && n_.b.type(u) == type) return add(n_.b.value(Op::add, {u, v}));
+        }
+        return add(n_.b.value(Op::exp, {v}));
+      }
+      case 4:
+        if (type.rank() != 2) return;
+        return add(n_.b.transpose(v, std::vector<int64_t>{1, 0}));
+      case 5:
+        if (type.rank() == 0) return;
+        return add(n_.b.reduce(Op::reduce_sum, v, {static_cast<int64_t>(type.rank()) - 1}));
+      case 6: {
+        if (type.rank() == 0) return;
+        // Only the host counts.
+        const DimId count = n_.context.dims.fresh_symbol("count");
+        const ValueId places =
+            n_.b.value(Op::nonzero, {v}, {{AttrKey::symbols, std::vector<DimId>{count}}});
+        return add(n_.b.value(Op::cast, {places}, {{AttrKey::dtype, DType::kFloat32}}));
+      }
+      default: {
+        if (type.rank() == 0) return;
+        std::vector<DimId> shape = type.dims;
+        shape[0] = n_.dim(1);
+        const std::vector<DimId> starts(shape.size(), n_.dim(0));
+        return add(n_.b.slice(v, starts, shape, std::vector<int64_t>(shape.size(), 1)));
+      }
+    }
+  }
+  void add(ValueId v) { values_.push_back(v); }
+
+  std::mt19937 rng_;
+  Net n_;
+  std::vector<ValueId> values_;
+};
+
+// The least that a run can cost, by trying every placement.
+double brute_force(const Graph& graph, const PlacementCosts& costs) {
+  std::vector<uint32_t> free;
+  for (uint32_t i = 0; i < graph.num_nodes(); ++i) {
+    const Op op = graph.node(NodeId(i)).op;
+    if (op != Op::input && op != Op::constant && cuda_obstacle(graph, NodeId(i)).empty()) {
+      free.push_back(i);
+    }
+  }
+  double best = 1e300;
+  for (uint32_t chosen = 0; chosen < 1u << free.size(); ++chosen) {
+    std::vector<Device> devices(graph.num_nodes(), Device::kHost);
+    for (size_t k = 0; k < free.size(); ++k) {
+      if ((chosen >> k & 1) != 0) devices[free[k]] = Device::kCuda;
+    }
+    best = std::min(best, placed_seconds(graph, devices, costs));
+  }
+  return best;
+}
+
+TEST_CASE("small random graphs: as good as the best of all placements") {
+  const uint32_t count = test::kSanitized ? 20 : 200;
+  int mixed = 0;
+  for (uint32_t seed = 1; seed <= count; ++seed) {
+    CAPTURE(seed);
+    RandomNet net(seed);
+    const auto graph = net.run(3 + seed % 9);
+    const PlacementCosts costs = net.costs();
+    const Placement placed = place(*graph, costs);
+    const double best = brute_force(*graph, costs);
+    CHECK(placed.seconds <= best * 1.1);
+    CHECK(placed.seconds == doctest::Approx(placed_seconds(*graph, placed.devices, costs)));
+    const auto on_gpu = std::ranges::count(placed.devices, Device::kCuda);
+    CHECK(placed.uses_cuda == (on_gpu > 0));
+    mixed += on_gpu > 0 && placed.boundaries.size() > 2;
+  }
+  CHECK(mixed > static_cast<int>(count) / 20);  // there was something to choose
+}
+
+TEST_CASE("large random graphs: no stretch of nodes is better on the other device") {
+  for (uint32_t seed = 1; seed <= (test::kSanitized ? 1 : 4); ++seed) {
+    CAPTURE(seed);
+    RandomNet net(seed);
+    const auto graph = net.run(test::kSanitized ? 300 : 1500);
+    const PlacementCosts costs = net.costs();
+    const Placement placed = place(*graph, costs);
+    std::mt19937 rng(seed);
+    for (int k = 0; k < 100; ++k) {
+      std::vector<Device> other = placed.devices;
+      const size_t begin = rng() % other.size(), length = 1 + rng() % 200;
+      for (size_t i = begin; i < std::min(other.size(), begin + length); ++i) {
+        if (!cuda_obstacle(*graph, NodeId(i)).empty()) continue;
+        other[i] = k % 2 == 0 ? Device::kCuda : Device::kHost;
+      }
+      CHECK(placed_seconds(*graph, other, costs) >= placed.seconds * 0.9999999);
+    }
+  }
+}
+
+// Products of matrices, each a kernel.
+ValueId chain(Net& n, ValueId x, int length) {
+  for (int i = 0; i < length; ++i) x = n.b.value(Op::matmul, {x, x});
+  return x;
+}
+
+bool is_on_gpu(const Graph& graph, const Placement& p, ValueId v) {
+  return p.devices[graph.producer(v).index] == Device::kCuda;
+}
+
+TEST_CASE("large tensors go to the GPU, small ones do not") {
+  for (const int64_t size : {int64_t{8}, int64_t{2048}}) {
+    Net n;
+    const ValueId x = n.input({n.dim(size), n.dim(size)});
+    const ValueId y = chain(n, x, 10);
+    n.output(y);
+    const auto graph = n.b.finish();
+    const Placement p = place(*graph);
+    CHECK(is_on_gpu(*graph, p, y) == (size == 2048));
+    CHECK(p.uses_cuda == (size == 2048));
+    if (size != 2048) {
+      CHECK(p.boundaries.empty());
+      continue;
+    }
+    REQUIRE(p.boundaries.size() == 2);
+    CHECK(p.boundaries[0].cause == Boundary::Cause::kInput);
+    CHECK(p.boundaries[1].cause == Boundary::Cause::kOutput);
+    CHECK(p.boundaries[0].bytes == 4 * 2048 * 2048);
+    CHECK(p.seconds < p.host_seconds);
+  }
+}
+
+TEST_CASE("what has no kernel on the GPU stays, and its neighbourhood if that costs less") {
+  Net n;
+  const ValueId x = n.input({n.dim(2048), n.dim(2048)});
+  const ValueId y = chain(n, x, 10);
+  const ValueId row = n.b.reduce(Op::reduce_sum, y, {0});
+  const DimId count = n.context.dims.fresh_symbol("count");
+  const ValueId places =
+      n.b.value(Op::nonzero, {row}, {{AttrKey::symbols, std::vector<DimId>{count}}});
+  const ValueId after = n.b.value(Op::neg, {places});  // of 64 numbers: where its operand is
+  n.output(after);
+  const auto graph = n.b.finish();
+  const Placement p = place(*graph);
+  CHECK(is_on_gpu(*graph, p, y));
+  CHECK(is_on_gpu(*graph, p, row));
+  CHECK_FALSE(is_on_gpu(*graph, p, places));
+  CHECK_FALSE(is_on_gpu(*graph, p, after));
+  const auto b = std::ranges::find(p.boundaries, row, &Boundary::value);
+  REQUIRE(b != p.boundaries.end());
+  CHECK(b->to == Device::kHost);
+  CHECK(b->cause == Boundary::Cause::kNoKernel);
+  CHECK(describe(*graph, p, *b) ==
+        "nonzero has no kernel on the GPU: the host learns extents from it");
+}
+
+TEST_CASE("states stay on the GPU: no copies are counted for them") {
+  for (const bool is_state : {false, true}) {
+    Net n;
+    const ValueId x = n.input({n.dim(256), n.dim(256)});
+    const ValueId y = chain(n, x, 1);
+    n.output(y);
+    if (is_state) n.b.state({.input = 0, .output = 0});
+    const auto graph = n.b.finish();
+    const Placement p = place(*graph);
+    CHECK(is_on_gpu(*graph, p, y) == is_state);
+    CHECK(p.boundaries.empty());
+  }
+}
+
+}  // namespace
+}  // namespace gcomp::passes
