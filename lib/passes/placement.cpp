@@ -252,7 +252,6 @@ void find_boundaries(const Graph& graph, const PlacementProblem& p,
       there += on_device[v];
       if (!on_device[v] && !here.valid()) here = p.nodes[v];
     }
-    const NodeId maker = graph.producer(n.value);
     Boundary b{.value = n.value, .bytes = p.bytes(graph, n.value)};
     if (n.producer != kNoVariable && on_device[n.producer]) {
       const NodeId fixed = host_reader[n.value.index];
@@ -263,12 +262,12 @@ void find_boundaries(const Graph& graph, const PlacementProblem& p,
                                 : Boundary::Cause::kOutput;
       b.node = here.valid() ? here : fixed;
     } else {
-      if (there == 0 || n.up == 0) continue;  // 0: a state, which is there
+      if (there == 0 || n.up == 0) continue;  // 0: a state that no run changes
       b.to = Device::kCuda;
-      b.cause = graph.node(maker).op == Op::input ? Boundary::Cause::kInput
-                : n.producer == kNoVariable       ? Boundary::Cause::kNoKernel
-                                                  : Boundary::Cause::kCost;
-      b.node = maker;
+      b.cause = graph.node(n.maker).op == Op::input ? Boundary::Cause::kInput
+                : n.producer == kNoVariable         ? Boundary::Cause::kNoKernel
+                                                    : Boundary::Cause::kCost;
+      b.node = n.maker;
     }
     result.boundaries.push_back(b);
   }

@@ -181,7 +181,7 @@ class Builder {
     if (number == kNoVariable) {
       number = static_cast<uint32_t>(p_.nets.size());
       const NodeId p = graph_.producer(root);
-      Net net{.value = root, .producer = p_.variable_of[p.index]};
+      Net net{.value = root, .maker = p, .producer = p_.variable_of[p.index]};
       // A cut between two nodes of one kernel makes it two.
       const double copy = costs_.transfer + bytes(root) / costs_.transfer_bytes;
       net.up = net.down = picoseconds(copy + costs_.launch);
@@ -248,11 +248,17 @@ class Builder {
       const ValueId x = graph_.operands(n)[0];
       ops *= std::max(1.0, std::log2(axis_extent(x, graph_.attrs(n).integer(AttrKey::axis))));
     }
-    host += std::max(bytes_read / costs_.host_bytes,
-                     ops / (product ? costs_.host_products : costs_.host_ops));
-    device +=
-        std::max({bytes_read / costs_.device_bytes,
-                  ops / (product ? costs_.device_products : costs_.device_ops), serial_seconds(n)});
+    const double waits = is_map(n.op) ? 0 : std::max(1.0, rewrite::cost(n.op) / 4.0);
+    if (!leads_) {  // a part of a kernel
+      host += costs_.call * waits / costs_.kernel_ops;
+      device += costs_.launch * waits / costs_.kernel_ops;
+    }
+    host += std::max({bytes_read / costs_.host_bytes,
+                      ops / (product ? costs_.host_products : costs_.host_ops),
+                      costs_.host_op * waits});
+    device += std::max({bytes_read / costs_.device_bytes,
+                        ops / (product ? costs_.device_products : costs_.device_ops),
+                        costs_.device_op * waits, serial_seconds(n)});
     p_.host.push_back(picoseconds(host));
     p_.device.push_back(picoseconds(device));
   }
@@ -269,33 +275,60 @@ class Builder {
     }
   }
 
-  // The caller reads outputs on the host. States stay where they are used.
+  // The caller reads outputs on the host. A state stays where its new value is made.
   void mark_outputs() {
     std::vector<bool> is_state(graph_.outputs().size(), false);
     for (const State& s : graph_.states()) {
       if (s.output != State::kUnchanged) is_state[s.output] = true;
-      const uint32_t net = net_of_[graph_.inputs()[s.input].value.index];
-      if (net != kNoVariable) p_.nets[net].up = 0;
+      keep_state(s);
     }
     for (size_t i = 0; i < is_state.size(); ++i) {
       const ValueId v(p_.root_of[graph_.outputs()[i].value.index]);
       if (is_state[i] || anywhere_[graph_.producer(v).index]) continue;
       if (p_.variable_of[graph_.producer(v).index] == kNoVariable) continue;
       Net& net = net_for(v);
-      if (!net.host_reads)
+      if (!net.host_reads) {
         net.down = picoseconds(costs_.transfer + bytes(v) / costs_.transfer_bytes);
+      }
       net.host_reads = true;
     }
   }
 
+  void keep_state(const State& s) {
+    const ValueId old = graph_.inputs()[s.input].value;
+    if (net_of_[old.index] == kNoVariable) return;  // not read
+    Net& net = p_.nets[net_of_[old.index]];
+    net.is_state = true;
+    if (s.output == State::kUnchanged) {
+      net.up = 0;
+      return;
+    }
+    const NodeId maker =
+        graph_.producer(ValueId(p_.root_of[graph_.outputs()[s.output].value.index]));
+    if (anywhere_[maker.index] || graph_.node(maker).op == Op::input) {
+      net.up = 0;
+    } else {
+      net.maker = maker;
+      net.producer = p_.variable_of[maker.index];
+    }
+  }
+
   void collect_readers() {
-    std::ranges::sort(reads_);
-    const auto twice = std::ranges::unique(reads_);
-    reads_.erase(twice.begin(), twice.end());
+    // By net; each net's are in the order of the variables, those of one variable next to each other.
+    for (const auto& [net, variable] : reads_) ++p_.nets[net].num_readers;
+    uint32_t begin = 0;
+    for (Net& n : p_.nets) {
+      n.first_reader = begin;
+      begin += n.num_readers;
+      n.num_readers = 0;
+    }
+    p_.readers.resize(begin);
     for (const auto& [net, variable] : reads_) {
       Net& n = p_.nets[net];
-      if (n.num_readers++ == 0) n.first_reader = static_cast<uint32_t>(p_.readers.size());
-      p_.readers.push_back(variable);
+      if (n.producer == variable) continue;  // a state's new value from its old one
+      const bool again =
+          n.num_readers > 0 && p_.readers[n.first_reader + n.num_readers - 1] == variable;
+      if (!again) p_.readers[n.first_reader + n.num_readers++] = variable;
     }
     std::vector<uint32_t>& first = p_.first_net;
     first.assign(p_.nodes.size() + 1, 0);

@@ -14,9 +14,11 @@ inline constexpr uint32_t kNoVariable = 0xffffffffu;
 // A value in memory and who reads it.
 struct Net {
   ValueId value;                    // through reshapes and checks, which rename it
+  NodeId maker;                     // of a state: of its new value
   uint32_t producer = kNoVariable;  // variable; none: made on the host
   uint32_t first_reader = 0;        // in `readers`
   uint32_t num_readers = 0;
+  bool is_state = false;     // made by the run before
   bool host_reads = false;   // something that is always on the host reads it
   int64_t up = 0, down = 0;  // to copy it to the GPU, to the host
 };

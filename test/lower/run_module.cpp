@@ -126,10 +126,11 @@ std::vector<std::string> device_faults(const lower::LoweredModule& module) {
   return faults;
 }
 
-ModuleRunner::ModuleRunner(const lower::LoweredModule& module) : module_(module) {
+ModuleRunner::ModuleRunner(const lower::LoweredModule& module, codegen::Effort effort)
+    : module_(module) {
   std::vector<const kernel::Kernel*> kernels;
   for (const kernel::Kernel& k : module.kernels) kernels.push_back(&k);
-  codegen::CompileOptions options = options_for(codegen::CpuLevel::kV3);
+  codegen::CompileOptions options = options_for(codegen::CpuLevel::kV3, effort);
   options.threads = 2;
   const std::vector<std::string> objects = codegen::compile_kernels(kernels, module.names, options);
   using Function = void (*)(void* const*, const int64_t*, int64_t, int64_t);

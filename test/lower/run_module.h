@@ -19,7 +19,8 @@ std::vector<std::string> device_faults(const lower::LoweredModule& module);
 // Kernels of the GPU are compiled for the CPU: each iteration by itself, in shuffled order.
 class ModuleRunner {
  public:
-  explicit ModuleRunner(const lower::LoweredModule& module);
+  explicit ModuleRunner(const lower::LoweredModule& module,
+                        codegen::Effort effort = codegen::Effort::kDefault);
   // Does all iterations of kernel number `kernel` of the module: [begin, end).
   using Call = std::function<void(uint32_t kernel, void* const* buffers, const int64_t* scalars,
                                   int64_t begin, int64_t end)>;

@@ -235,5 +235,23 @@ TEST_CASE("states stay on the GPU: no copies are counted for them") {
   }
 }
 
+TEST_CASE("a state is where its new value is made") {
+  for (const bool on_host : {false, true}) {
+    Net n;
+    const ValueId x = n.input({n.dim(512), n.dim(512)});
+    const ValueId y = chain(n, x, 1);
+    // A thread of the GPU would walk over all rows.
+    const ValueId next = on_host ? n.b.value(Op::cumsum, {y}, {{AttrKey::axis, int64_t{1}}}) : y;
+    n.output(next);
+    n.b.state({.input = 0, .output = 0});
+    const auto graph = n.b.finish();
+    PlacementCosts costs;
+    if (on_host) costs.device_step = 1;
+    const Placement p = place(*graph, costs);
+    CHECK(is_on_gpu(*graph, p, next) != on_host);
+    CHECK(p.boundaries.empty());
+  }
+}
+
 }  // namespace
 }  // namespace gcomp::passes

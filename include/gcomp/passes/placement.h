@@ -18,17 +18,19 @@ namespace gcomp::passes {
 // pinned memory over PCI Express 4 x16, of which staging leaves half.
 struct PlacementCosts {
   // Seconds.
-  double launch = 2.5e-6;      // of a kernel on the GPU
-  double call = 3e-8;          // of one on the host
-  double run = 2e-5;           // more for a run that uses the GPU at all: start it, wait for it
-  double transfer = 1e-5;      // of a copy between the two, whatever its size
-  double device_step = 1e-8;   // of what one thread of the GPU does after another, in its registers
-  double device_visit = 4e-7;  // the same through memory
+  double launch = 2.5e-6;     // of a kernel on the GPU
+  double call = 3e-8;         // of one on the host
+  double run = 2e-5;          // more for a run that uses the GPU at all: start it, wait for it
+  double transfer = 1e-5;     // of a copy between the two, whatever its size
+  double device_step = 1e-8;  // of what one thread of the GPU does after another, in its registers
+  double device_op = 3e-9, host_op = 1e-9;  // an operation that waits for the one before
+  double device_visit = 4e-7;               // the same through memory
   // A second.
   double transfer_bytes = 1.2e10;
   double device_bytes = 1.3e12, host_bytes = 4e10;  // of memory
   double device_ops = 1e13, host_ops = 1e11;  // simple ones on float32; half as many on float64
   double device_products = 2e12, host_products = 4e11;  // multiply-adds of matmul and conv
+  double kernel_ops = 512;                              // that fusion puts into one kernel at most
   int64_t extent = 64;                                  // of every symbol
 };
 
