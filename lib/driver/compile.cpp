@@ -122,16 +122,18 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, co
   }
 }
 
-// Which nodes run on a GPU, if that is asked for and anything gains by it.
+// Which nodes run on a GPU, if that is asked for.
 std::optional<passes::Placement> place_graph(const Graph& graph, const CompileOptions& o,
                                              Report& report) {
   if (!targets_cuda(o)) return std::nullopt;
   passes::Placement placement =
       o.cuda_everything ? passes::place_everything(graph) : passes::place(graph);
   report.placed(graph, placement);
-  if (placement.uses_cuda) return placement;
-  std::cerr << "gcomp: note: nothing in the graph gains by a GPU; the file is for the CPU alone\n";
-  return std::nullopt;
+  if (!placement.uses_cuda) {
+    std::cerr
+        << "gcomp: note: nothing in the graph gains by a GPU; the file is for the CPU alone\n";
+  }
+  return placement;
 }
 
 void write_texts(const Path& path, const std::vector<std::string>& texts) {
@@ -261,7 +263,7 @@ void compile_to(const Path& output, const CompileOptions& asked) {
   const std::optional<passes::Placement> placement = place_graph(*graph, o, report);
   const lower::LoweredModule module = lower_graph(*graph, o, report);
   std::optional<lower::LoweredModule> both;
-  if (placement) both = lower_graph(*graph, o, report, placement->devices);
+  if (placement && placement->uses_cuda) both = lower_graph(*graph, o, report, placement->devices);
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {
     phases.begin("write");

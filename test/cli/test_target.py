@@ -46,7 +46,7 @@ def test_texts_and_reasons(products, tmp_path):
 def test_small_graphs_stay(tmp_path):
     done = gcomp(SMALL, "-o", tmp_path / "x.so", "--target", "cpu,cuda")
     assert done.returncode == 0
-    assert "no part of the graph gains by a GPU" in done.stderr
+    assert "nothing in the graph gains by a GPU" in done.stderr
     gcomp_ok(SMALL, "-o", tmp_path / "y.so")
     assert (tmp_path / "x.so").read_bytes() == (tmp_path / "y.so").read_bytes()
 
@@ -60,7 +60,6 @@ def test_everything_goes_on_request(tmp_path):
     "options, told",
     [
         (["--target", "gpu"], "'gpu' is no target"),
-        (["--emit=cuda"], "there is code for a GPU only if one is a target"),
         (["--cuda-everything"], "there is code for a GPU only if one is a target"),
     ],
 )
