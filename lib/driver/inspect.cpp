@@ -159,13 +159,30 @@ std::string port_text(const ordered_json& port) {
   return text + "\n";
 }
 
-// A member of a table; lists of tables have a line each.
+// "k3_conv_add: 256 threads; sm_80 48 registers, sm_90 56 registers, 512 bytes shared; conv add"
+std::string kernel_text(const ordered_json& kernel) {
+  std::string text = "    " + value_text(kernel.value("name", ordered_json(""))) + ": " +
+                     value_text(kernel.value("threads", ordered_json(0))) + " threads";
+  const char* separator = "; ";
+  for (const auto& [key, value] : kernel.items()) {
+    if (!value.is_object()) continue;
+    text += separator + key + " " + std::to_string(value.value("registers", 0)) + " registers";
+    for (const char* memory : {"shared", "local"}) {
+      const int bytes = value.value(std::string(memory) + "_bytes", 0);
+      if (bytes != 0) text += ", " + std::to_string(bytes) + " bytes " + memory;
+    }
+    separator = ", ";
+  }
+  return text + "; " + value_text(kernel.value("nodes", ordered_json(""))) + "\n";
+}
+
+// A member of a table; kernels have a line each.
 std::string member_text(const std::string& key, const ordered_json& value) {
   if (!value.is_array() || value.empty() || !value[0].is_object()) {
     return "  " + key + ": " + value_text(value) + "\n";
   }
   std::string text = "  " + key + ":\n";
-  for (const ordered_json& row : value) text += "    " + value_text(row) + "\n";
+  for (const ordered_json& row : value) text += kernel_text(row);
   return text;
 }
 

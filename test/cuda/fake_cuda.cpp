@@ -29,17 +29,18 @@ namespace {
 using Result = int;
 constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100,
                  kInvalidDevice = 101, kInvalidContext = 201, kInvalidImage = 200,
-                 kNoBinaryForGpu = 209, kUnsupportedPtx = 222, kInvalidHandle = 400,
-                 kNotFound = 500, kLaunchFailed = 719;
+                 kNoBinaryForGpu = 209, kUnsupportedPtx = 222, kNotFound = 500, kLaunchFailed = 719;
 
 using Emulate = int (*)(const char*, uint32_t, uint32_t, uint32_t, const uint64_t*);
 using Work = std::function<void()>;
 
-struct Module {
-  std::string kind;
-};
 struct Function {
   std::string name;
+  const std::vector<Emulate>* kernels;
+};
+struct Module {
+  std::vector<Emulate> kernels;  // as the environment says when it is loaded
+  std::map<std::string, std::unique_ptr<Function>> functions;
 };
 struct Graph {
   std::vector<Work> work;
@@ -73,7 +74,6 @@ struct Driver {
   std::map<uintptr_t, Memory> memory;  // by first byte
   Stream null_stream;
   std::vector<Stream*> streams;
-  std::vector<Emulate> kernels;
   std::map<std::string, uint64_t> counts;
   int64_t live = 0;
 
@@ -202,22 +202,22 @@ Stream& stream_of(void* handle) {
   return handle == nullptr ? driver().null_stream : *static_cast<Stream*>(handle);
 }
 
-void load_kernels() {
-  Driver& d = driver();
+std::vector<Emulate> load_kernels() {
+  std::vector<Emulate> kernels;
   const char* const text = std::getenv("GCOMP_FAKE_CUDA_KERNELS");
-  if (!d.kernels.empty() || text == nullptr) return;
-  const std::string list = text;
-  for (size_t begin = 0; begin <= list.size();) {
+  const std::string list = text == nullptr ? "" : text;
+  for (size_t begin = 0; begin < list.size();) {
     const size_t end = std::min(list.find(':', begin), list.size());
     const std::string path = list.substr(begin, end - begin);
     void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     void* const found = library == nullptr ? nullptr : dlsym(library, "gcomp_emulate");
-    if (found != nullptr) d.kernels.push_back(reinterpret_cast<Emulate>(found));
+    if (found != nullptr) kernels.push_back(reinterpret_cast<Emulate>(found));
     begin = end + 1;
   }
+  return kernels;
 }
 
-void run_kernel(const std::string& name, uint32_t grid, uint32_t block, uint32_t shared,
+void run_kernel(const Function& function, uint32_t grid, uint32_t block, uint32_t shared,
                 const std::vector<uint64_t>& words) {
   Driver& d = driver();
   const auto fatal = static_cast<uint64_t>(setting("GCOMP_FAKE_CUDA_LOST_AT", 0));
@@ -225,8 +225,8 @@ void run_kernel(const std::string& name, uint32_t grid, uint32_t block, uint32_t
     d.lost = true;
     return;
   }
-  for (const Emulate emulate : d.kernels) {
-    if (emulate(name.c_str(), grid, block, shared, words.data()) == 0) return;
+  for (const Emulate emulate : *function.kernels) {
+    if (emulate(function.name.c_str(), grid, block, shared, words.data()) == 0) return;
   }
   d.lost = true;  // no such kernel, or it failed
 }
@@ -325,9 +325,8 @@ int cuModuleLoadData(void** module, const void* image) {
   if (cubin && setting("GCOMP_FAKE_CUDA_REFUSE_CUBIN", 0) != 0) return kNoBinaryForGpu;
   if (!cubin && setting("GCOMP_FAKE_CUDA_REFUSE_PTX", 0) != 0) return kUnsupportedPtx;
   driver().count(cubin ? "cubins" : "ptx");
-  load_kernels();
   ++driver().live;
-  *module = new Module{cubin ? "cubin" : "ptx"};
+  *module = new Module{load_kernels(), {}};
   return kSuccess;
 }
 int cuModuleUnload(void* module) {
@@ -336,11 +335,11 @@ int cuModuleUnload(void* module) {
   delete static_cast<Module*>(module);
   return kSuccess;
 }
-int cuModuleGetFunction(void** function, void*, const char* name) {
+int cuModuleGetFunction(void** function, void* module, const char* name) {
   GCOMP_FAKE_ENTER;
-  static std::map<std::string, std::unique_ptr<Function>> functions;
-  auto& made = functions[name];
-  if (made == nullptr) made = std::make_unique<Function>(Function{name});
+  auto& m = *static_cast<Module*>(module);
+  std::unique_ptr<Function>& made = m.functions[name];
+  if (made == nullptr) made = std::make_unique<Function>(Function{name, &m.kernels});
   *function = made.get();
   return kSuccess;
 }
@@ -488,8 +487,9 @@ int cuLaunchKernel(void* function, unsigned grid, unsigned grid_y, unsigned grid
   std::vector<uint64_t> words(first, first + *static_cast<const size_t*>(extra[3]) / 8);
   driver().count("launches");
   return put(stream_of(stream),
-             [name = static_cast<Function*>(function)->name, grid, block, shared,
-              words = std::move(words)] { run_kernel(name, grid, block, shared, words); });
+             [f = static_cast<Function*>(function), grid, block, shared, words = std::move(words)] {
+               run_kernel(*f, grid, block, shared, words);
+             });
 }
 
 int cuStreamBeginCapture_v2(void* stream, unsigned) {

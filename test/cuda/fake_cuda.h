@@ -2,7 +2,7 @@
 // What tests may ask the fake driver (fake_cuda.cpp) beside the driver's own interface; by dlsym.
 //
 // Environment, read at each call:
-//   GCOMP_FAKE_CUDA_KERNELS         libraries with gcomp_emulate(), separated by colons; read once
+//   GCOMP_FAKE_CUDA_KERNELS         libraries with gcomp_emulate(), separated by colons; read when a module is loaded
 //   GCOMP_FAKE_CUDA_DEVICES         how many GPUs there are (1)
 //   GCOMP_FAKE_CUDA_CAPABILITY      90: compute capability 9.0
 //   GCOMP_FAKE_CUDA_MULTIPROCESSORS (4)
