@@ -46,7 +46,7 @@ def model(nodes, inputs, output, folder, name, weights=()):
     )
     graph_file, artifact = folder / f"{name}.onnx", folder / f"{name}.so"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), graph_file)
-    gcomp_ok(graph_file, "--target", "cpu,cuda", "--cuda-arch", ARCH, "-o", artifact)
+    gcomp_ok(graph_file, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", ARCH, "-o", artifact)
     return gcomp.load(artifact, device="cuda")
 
 

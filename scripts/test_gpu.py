@@ -68,7 +68,7 @@ def check(path: Path, arch: str) -> list[str]:
     """What is wrong with this graph on this GPU."""
     with tempfile.TemporaryDirectory() as name:
         folder, artifact = Path(name), Path(name) / "model.so"
-        done = gcomp(path, "--target", "cpu,cuda", "--cuda-arch", arch, "-o", artifact)
+        done = gcomp(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", arch, "-o", artifact)
         if done.returncode:
             return [done.stderr.strip()]
         if "nothing in the graph gains" in done.stderr:

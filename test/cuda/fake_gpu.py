@@ -16,7 +16,7 @@ FLAGS = "-std=c++20 -O1 -w -shared -fPIC -ffp-contract=off".split()
 def compile_kernels(graph, folder: Path, *options) -> list[Path]:
     """Libraries of the kernels that `gcomp GRAPH --target cpu,cuda` makes."""
     text = folder / "kernels.cu"
-    gcomp_ok(graph, "--target", "cpu,cuda", "--emit", "cuda", "-o", text, *options)
+    gcomp_ok(graph, "--target", "cpu,cuda", "--cuda-everything", "--emit", "cuda", "-o", text, *options)
     modules = re.split(r"^// module \d+\n", text.read_text(), flags=re.MULTILINE)[1:]
 
     def compile_one(i: int) -> Path:

@@ -1,0 +1,184 @@
+"""Graphs compiled for CPU and GPU into one file: run on the fake driver with emulated kernels, on the CPU, and by
+ONNX Runtime; the file itself."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from fake_gpu import compile_kernels, environment
+from gcomp_cli import ROOT, gcomp, gcomp_ok, random_inputs
+from onnx import TensorProto, helper, numpy_helper
+
+
+def block_model(path):
+    """A transformer block over a batch of any size, small."""
+    width, heads, length = 16, 2, 6
+    rng = np.random.default_rng(5)
+    weights, nodes = [], []
+
+    def weight(name, *shape):
+        weights.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32) * 0.3, name))
+        return name
+
+    def node(op, inputs, name, **attributes):
+        nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
+        return name
+
+    def ints(name, values):
+        weights.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    split = ints("split", [0, length, heads, width // heads])
+    together = ints("together", [0, length, width])
+    gain, shift = weight("gain", width), weight("shift", width)
+    normal = node("LayerNormalization", ["x", gain, shift], "normal", axis=-1, epsilon=1e-5)
+    parts = []
+    for part, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        product = node("MatMul", [normal, weight("w_" + part, width, width)], "m_" + part)
+        shaped = node("Reshape", [product, split], "s_" + part)
+        parts.append(node("Transpose", [shaped], part, perm=order))
+    scores = node("MatMul", parts[:2], "scores")
+    attention = node("Softmax", [scores], "attention", axis=-1)
+    mixed = node("Transpose", [node("MatMul", [attention, parts[2]], "mixed")], "back", perm=[0, 2, 1, 3])
+    flat = node("Reshape", [mixed, together], "flat")
+    first = node("Add", ["x", node("MatMul", [flat, weight("w_o", width, width)], "m_o")], "first")
+    up = node("Relu", [node("MatMul", [first, weight("w_1", width, 4 * width)], "up")], "relu")
+    down = node("MatMul", [up, weight("w_2", 4 * width, width)], "down")
+    node("Add", [first, down], "y")
+    shape = ["batch", length, width]
+    graph = helper.make_graph(
+        nodes,
+        "block",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return {"x": rng.standard_normal((3, length, width)).astype(np.float32)}
+
+
+@pytest.fixture(scope="module", params=["block", "logistic", "eight_schools"])
+def case(request, tmp_path_factory):
+    """Graph, inputs, artifact for both devices, environment with a GPU."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "block":
+        graph = folder / "block.onnx"
+        inputs = block_model(graph)
+    else:
+        graph = ROOT / "graphs" / f"{request.param}.json"
+        inputs = random_inputs(graph)
+    artifact = folder / "model.so"
+    gcomp_ok(graph, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90", "-o", artifact)
+    np.savez(folder / "in.npz", **inputs)
+    return graph, inputs, artifact, environment(compile_kernels(graph, folder))
+
+
+def run(artifact, *options, env=None):
+    folder = artifact.parent
+    done = gcomp("run", artifact, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", *options, env=env)
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "out.npz") as outputs:
+        return {name: outputs[name] for name in outputs.files}, done
+
+
+def agree(a, b, dtype):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-10 if dtype == np.float64 else 1e-4, atol=1e-5)
+
+
+def test_gpu_and_cpu_agree(case):
+    graph, inputs, artifact, gpu = case
+    dtype = next(iter(inputs.values())).dtype
+    on_cpu, _ = run(artifact, "--device", "cpu")
+    on_gpu, done = run(artifact, "--device", "cuda", "--repeat", "3", "--threads", "1", env=gpu)
+    assert done.stderr == ""
+    agree(on_gpu, on_cpu, dtype)
+    chosen, done = run(artifact, env=gpu)  # without being asked
+    assert done.stderr == ""
+    agree(chosen, on_gpu, dtype)
+    if graph.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        agree(on_gpu, dict(zip(names, session.run(names, inputs), strict=True)), dtype)
+
+
+def test_kernel_times_name_kernels_of_the_gpu(case):
+    _, _, artifact, gpu = case
+    _, done = run(artifact, "--kernel-times", env=gpu)
+    on_gpu = {line.split()[-1] for line in done.stdout.splitlines()[1:]}
+    described = json.loads(gcomp_ok("inspect", artifact, "--json"))["cuda"]
+    assert on_gpu <= {k["name"] for k in described["kernels"]} | set(described["host_kernels"])
+    assert on_gpu & {k["name"] for k in described["kernels"]}
+
+
+def test_without_a_gpu_it_runs_on_the_cpu_and_says_so(case):
+    _, _, artifact, gpu = case
+    _, done = run(artifact, env=gpu | {"GCOMP_FAKE_CUDA_DEVICES": "0"})
+    assert done.stderr == "gcomp: note: there is no GPU; it runs on the CPU\n"
+    _, done = run(artifact, env=gpu | {"GCOMP_DEVICE": "cpu"})
+    assert done.stderr == ""
+    done = gcomp("run", artifact, "--inputs", artifact.parent / "in.npz", "--device", "cuda:7", env=gpu)
+    assert done.returncode != 0
+    assert "no GPU number 7" in done.stderr
+
+
+def test_the_file_describes_its_code(case):
+    _, _, artifact, _ = case
+    described = json.loads(gcomp_ok("inspect", artifact, "--json"))
+    assert described["targets"] == ["cpu", "cuda"]
+    cuda = described["cuda"]
+    assert cuda["archs"] == ["sm_90", "compute_90"]
+    assert cuda["nvrtc"].count(".") == 1
+    assert cuda["num_kernels"] == len(cuda["kernels"]) > 0
+    assert all(k["sm_90"]["registers"] > 0 for k in cuda["kernels"])
+    assert described["file_bytes"] == artifact.stat().st_size > cuda["code_bytes"] > 0
+
+
+def test_the_same_bytes_again(case, tmp_path):
+    graph, _, artifact, _ = case
+    again = tmp_path / "again.so"
+    gcomp_ok(graph, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90", "-j", "3", "-o", again)
+    assert again.read_bytes() == artifact.read_bytes()
+
+
+def test_scripts_for_gpus_say_what_they_find(tmp_path):
+    def script(name, *arguments, env):
+        command = [sys.executable, ROOT / "scripts" / name, *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=env)
+
+    gpu = environment(compile_kernels(ROOT / "graphs" / "eight_schools.json", tmp_path))
+    none = gpu | {"GCOMP_FAKE_CUDA_DEVICES": "0"}
+    done = script("test_gpu.py", "eight_schools", env=none)
+    assert (done.returncode, done.stdout) == (77, "test-gpu: no device: a driver, but no GPU. Not run: eight_schools.\n")
+    done = script("bench_gpu.py", env=none)
+    assert done.returncode == 77
+    assert "no device" in done.stdout
+    done = script("test_gpu.py", "eight_schools", env=gpu)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 agree with the CPU" in done.stdout
+
+
+def test_a_file_for_the_cpu_has_none_of_it(tmp_path):
+    plain = tmp_path / "plain.so"
+    gcomp_ok(ROOT / "graphs" / "logistic.json", "-o", plain)
+    assert b"libcuda" not in plain.read_bytes()
+    assert "targets" not in json.loads(gcomp_ok("inspect", plain, "--json"))
+    done = gcomp("run", plain, "--device", "cuda")
+    assert done.returncode != 0
+    assert "has no code for a GPU" in done.stderr
+
+
+def test_wrong_options_are_told_before_anything_is_read(tmp_path):
+    for options, words in [
+        (["--target", "cpu,cuda", "--cuda-arch", "sm_1x"], "sm_1x"),
+        (["--target", "gpu"], "gpu"),
+    ]:
+        done = gcomp(tmp_path / "none.json", *options, "-o", tmp_path / "x.so")
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr
