@@ -326,4 +326,6 @@ void optimize_to_file(const CompileOptions& o) {
   report.write(nullptr);
 }
 
+void check_compile_options(const CompileOptions& o) { check_options(o); }
+
 }  // namespace gcomp::driver

@@ -98,6 +98,16 @@ void copy_text(char* to, size_t size, const std::string& text) {
 
 }  // namespace
 
+std::string shell_command(const std::vector<std::string>& arguments) {
+  std::string text = "gcomp";
+  for (const std::string& a : arguments) {
+    text += " '";
+    for (char c : a) text += c == '\'' ? "'\\''" : std::string(1, c);
+    text += "'";
+  }
+  return text;
+}
+
 void prepare_reproducer(const std::string& command) {
   copy_text(report.command, sizeof report.command, command);
   set_crash_graph({}, {});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "duration.h"
 #include "gcomp/driver/crash.h"
 
 namespace gcomp::driver {
@@ -16,7 +17,9 @@ constexpr double kTellingShare = 0.05;    // below it a share says nothing of th
 constexpr double kTellingSeconds = 0.05;  // of expected work that is done
 constexpr double kOverdue = 0.1;          // a stage beyond its time takes so much of it again
 
-std::string duration(double seconds) {
+}  // namespace
+
+std::string duration_text(double seconds) {
   char text[32];
   if (seconds < 100) {
     std::snprintf(text, sizeof text, "%.0f s", std::max(1.0, seconds));
@@ -25,8 +28,6 @@ std::string duration(double seconds) {
   }
   return text;
 }
-
-}  // namespace
 
 void WorkEstimate::expect(const std::string& stage, double seconds) {
   const auto found = std::ranges::find_if(stages_, [&](const Stage& s) { return s.name == stage; });
@@ -133,7 +134,7 @@ std::string Progress::line() const {
   char passed[32];
   std::snprintf(passed, sizeof passed, " (%.1f s", now());
   const auto left = estimate_.left(now());
-  return stage_ + passed + (left ? ", about " + duration(*left) + " left)" : ")");
+  return stage_ + passed + (left ? ", about " + duration_text(*left) + " left)" : ")");
 }
 
 void Progress::show_until_ended() {

@@ -21,6 +21,7 @@ void list_command(const Arguments& arguments, driver::DiagnosticPrinter& printer
 void inspect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void convert_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void bisect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void batch_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 
 // Takes --diagnostics out, wherever it stands, since it is for errors of the command line too.
 driver::DiagnosticFormat take_diagnostic_format(Arguments& arguments);

@@ -1,10 +1,12 @@
 // The gcomp command: finds the subcommand, turns errors into messages and exit codes.
 
+#include <cstdlib>
 #include <iostream>
 #include <new>
 #include <system_error>
 
 #include "command.h"
+#include "gcomp/driver/batch.h"
 #include "gcomp/driver/crash.h"
 #include "gcomp/driver/diagnose.h"
 #include "gcomp/driver/limits.h"
@@ -30,6 +32,7 @@ constexpr Command kCommands[] = {
     {"convert", "Write a graph in another format", cli::convert_command},
     {"bisect", "Find the first rewrite, or the code, that changes a graph's results",
      cli::bisect_command},
+    {"batch", "Compile many graphs, each in a process of its own", cli::batch_command},
 };
 
 void print_help() {
@@ -43,7 +46,7 @@ void print_help() {
   std::cout << "\ngcomp COMMAND --help tells more; --version prints the version.\n\n"
                "Exit codes: 0 done, 1 the graph is wrong or unsupported, 2 usage, 3 files,\n"
                "4 internal error (with a reproducer), 5 a time or memory limit, 6 the run failed,\n"
-               "7 bisect found a difference.\n";
+               "7 bisect found a difference, 9 graphs of a batch failed.\n";
 }
 
 void dispatch(const cli::Arguments& all, driver::DiagnosticPrinter& printer) {
@@ -58,15 +61,12 @@ void dispatch(const cli::Arguments& all, driver::DiagnosticPrinter& printer) {
   cli::compile_command(all, printer);
 }
 
-// A command line as a shell takes it, for the reproducer.
-std::string quoted(const cli::Arguments& arguments) {
-  std::string text = "gcomp";
-  for (const std::string& a : arguments) {
-    text += " '";
-    for (char c : a) text += c == '\'' ? "'\\''" : std::string(1, c);
-    text += "'";
-  }
-  return text;
+// A worker of `gcomp batch` is told so by its first argument, --parent=PID.
+void become_worker(cli::Arguments& arguments) {
+  constexpr std::string_view kOption = "--parent=";
+  if (arguments.empty() || !arguments[0].starts_with(kOption)) return;
+  driver::end_with_parent(std::atoi(arguments[0].c_str() + kOption.size()));
+  arguments.erase(arguments.begin());
 }
 
 int exit_code(ExitCode code) { return static_cast<int>(code); }
@@ -102,8 +102,9 @@ ExitCode run(const cli::Arguments& arguments, driver::DiagnosticPrinter& printer
 
 int main(int argc, char** argv) {
   cli::Arguments arguments(argv + 1, argv + argc);
+  become_worker(arguments);
   auto format = driver::DiagnosticFormat::kText;
-  driver::prepare_reproducer(quoted(arguments));
+  driver::prepare_reproducer(driver::shell_command(arguments));
   driver::end_cleanly_on_signals();
   driver::set_limits({});
   try {

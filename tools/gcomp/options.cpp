@@ -211,7 +211,8 @@ void add_pipeline_options(CLI::App& parser, pass::Options& o) {
           "-O", o.level,
           "none, merge, o1 (fast_compile), o2, stabilize, o3, o4 (fast_run, the default) or "
           "unsafe: see gcomp list levels")
-      ->type_name("LEVEL");
+      ->type_name("LEVEL")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_tags(parser, "--optimizer-including", o.including, "Run these passes and rules too");
   add_tags(parser, "--optimizer-excluding", o.excluding, "Leave these out");
   add_tags(parser, "--optimizer-requiring", o.requiring, "Run only what has all of these");

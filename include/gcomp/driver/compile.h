@@ -12,4 +12,7 @@ void compile(const CompileOptions& options);
 // `gcomp opt`: the graph as the pipeline leaves it, written as .json or .gcb.
 void optimize_to_file(const CompileOptions& options);
 
+// What both look at first, before anything is read: levels, CPUs, tags and names. UserError (kUsage).
+void check_compile_options(const CompileOptions& options);
+
 }  // namespace gcomp::driver

@@ -4,8 +4,12 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace gcomp::driver {
+
+// A command line of gcomp as a shell takes it: gcomp 'a.json' '-o' 'a.so'
+std::string shell_command(const std::vector<std::string>& arguments);
 
 // To be called once, early. `command` is the command line as a shell would take it.
 void prepare_reproducer(const std::string& command);

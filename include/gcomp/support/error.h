@@ -22,6 +22,7 @@ enum class ExitCode {
   kLimit = 5,     // a time or memory limit was reached
   kRun = 6,       // the compiled graph failed when run
   kDiffers = 7,   // gcomp bisect found a difference
+  kBatch = 9,     // graphs of gcomp batch failed
 };
 
 struct Diagnostic {
