@@ -16,7 +16,8 @@ GCOMP = BUILD / "gcomp"
 def gcomp(*args, timeout=300, **kwargs) -> subprocess.CompletedProcess:
     """Runs gcomp and returns what it did; never raises for an exit code."""
     command = [str(GCOMP), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **kwargs)
+    kwargs.setdefault("input", "")
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **kwargs)
 
 
 def gcomp_ok(*args, **kwargs) -> str:

@@ -285,9 +285,10 @@ class Batch {
     attempt = running.worker->attempt();
     attempt.level = level;
     const Ending ending = attempt.ending;
-    const bool again = ending == Ending::kCrash || ending == Ending::kTime ||
-                       ending == Ending::kMemory || ending == Ending::kHang ||
-                       ending == Ending::kKilled;
+    const bool broken =
+        ending == Ending::kCrash || ending == Ending::kHang || ending == Ending::kKilled;
+    if (broken) attempt.reproducer = running.worker->keep_reproducer();
+    const bool again = broken || ending == Ending::kTime || ending == Ending::kMemory;
     if (again && running.next_fallback < options_.fallback.size()) {
       running_.push_back(std::move(running));
       Running& next = running_.back();

@@ -163,28 +163,6 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
 }
 
-// A folder that stays, named after the artifact: what the worker wrote when it crashed, or, where it could not, the
-// command, the message and the graph.
-std::string keep_reproducer(const Path& graph, const Path& output, pid_t pid,
-                            const std::string& command, const std::string& message) {
-  Path folder = output;
-  folder.replace_extension(".reproducer");
-  std::error_code error;
-  fs::remove_all(folder, error);
-  const Path written = output.parent_path() / ("gcomp-reproducer-" + std::to_string(pid));
-  fs::rename(written, folder, error);
-  if (!error) return folder.string();
-  fs::create_directories(folder, error);
-  try {
-    write_file(folder / "command", command + "\n");
-    write_file(folder / "message", message + "\n");
-  } catch (const UserError&) {  // no room for it: the result tells what happened
-    return "";
-  }
-  fs::copy_file(graph, folder / ("graph" + graph.extension().string()), error);
-  return folder.string();
-}
-
 }  // namespace
 
 std::string compile_command_line(const Path& graph, const Path& output,
@@ -220,7 +198,7 @@ BatchWorker::BatchWorker(const Path& graph, const Path& output, std::vector<std:
 }
 
 BatchWorker::~BatchWorker() {
-  if (pid_ >= 0) {
+  if (!ended_) {
     kill();
     ::waitpid(pid_, nullptr, 0);
   }
@@ -269,7 +247,7 @@ void BatchWorker::reap() {
   describe_end(status);
   std::error_code error;  // what a process leaves that had no time to tidy up
   fs::remove(output_.string() + ".tmp" + std::to_string(pid_), error);
-  pid_ = -1;
+  ended_ = true;
 }
 
 void BatchWorker::describe_end(int status) {
@@ -297,11 +275,25 @@ void BatchWorker::describe_end(int status) {
                                    std::to_string(WEXITSTATUS(status)) + " and said nothing",
                                graph_.string(), ""});
   }
-  if (attempt_.ending == Ending::kCrash || attempt_.ending == Ending::kHang ||
-      attempt_.ending == Ending::kKilled) {
-    attempt_.reproducer =
-        keep_reproducer(graph_, output_, pid_, command_, attempt_.errors.front().message);
+}
+
+std::string BatchWorker::keep_reproducer() const {
+  Path folder = output_;
+  folder.replace_extension(".reproducer");
+  std::error_code error;
+  fs::remove_all(folder, error);
+  const Path written = output_.parent_path() / ("gcomp-reproducer-" + std::to_string(pid_));
+  fs::rename(written, folder, error);
+  if (!error) return folder.string();
+  fs::create_directories(folder, error);
+  try {
+    write_file(folder / "command", command_ + "\n");
+    write_file(folder / "message", attempt_.errors.front().message + "\n");
+  } catch (const UserError&) {  // no room for it: the result tells what happened
+    return "";
   }
+  fs::copy_file(graph_, folder / ("graph" + graph_.extension().string()), error);
+  return folder.string();
 }
 
 void end_with_parent(int parent) {

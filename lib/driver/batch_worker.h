@@ -31,6 +31,9 @@ class BatchWorker {
   void kill() const;
 
   const Attempt& attempt() const { return attempt_; }
+  // A folder named after the output: what the worker wrote when it crashed, else its command, what happened, and
+  // the graph. Empty when it cannot be written.
+  std::string keep_reproducer() const;
   const std::vector<std::string>& files() const { return files_; }  // all that it read
 
  private:
@@ -42,7 +45,7 @@ class BatchWorker {
   std::string command_;
   Clock::time_point begin_ = Clock::now();
   double kill_after_;
-  bool killed_ = false;
+  bool killed_ = false, ended_ = false;
   pid_t pid_ = -1;
   int process_ = -1;               // ready when it ends
   int errors_ = -1, report_ = -1;  // what it writes
