@@ -41,7 +41,7 @@ THIRD_PARTY = {
 
 # C and POSIX headers, and the intrinsics of compilers; C++'s own have neither a dot nor a slash.
 SYSTEM = re.compile(
-    r"^((sys|linux)/\w+|assert|ctype|dirent|dlfcn|elf|errno|fcntl|fenv|float|immintrin|inttypes|link|limits|malloc"
+    r"^((sys|linux)/\w+|assert|ctype|dirent|dlfcn|elf|errno|fcntl|fenv|float|glob|immintrin|inttypes|link|limits|malloc"
     r"|math|poll|pthread|sched|signal|spawn|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|time"
     r"|ucontext|unistd|cpuid)\.h$"
 )

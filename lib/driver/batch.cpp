@@ -440,6 +440,7 @@ void plan_batch(const BatchOptions& options, std::ostream& out) {
   make_folder(options.output);
   const std::vector<BatchJob> jobs = collect_jobs(options);
   const ResultsFile results(results_path(options), true);
+  out << plan_head(options, results_path(options)) << "\n";
   for (const BatchJob& job : jobs) {
     const std::string key = job_key(options, job);
     const auto recorded = options.resume ? results.recorded(job.name) : std::nullopt;

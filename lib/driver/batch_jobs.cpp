@@ -181,6 +181,7 @@ class Collector {
 
   void add_line(const std::string& line, const Path& folder, const std::string& place) {
     const auto json = nlohmann::json::parse(line);
+    if (json.contains("batch")) return;  // the head of a plan
     for (const auto& [key, value] : json.get<std::map<std::string, nlohmann::json>>()) {
       if (key != "graph" && key != "name" && key != "options" && key != "key") {
         refuse("there is no field '" + key + "'", place, "graph, name and options are known");
@@ -250,6 +251,18 @@ std::vector<BatchJob> collect_jobs(const BatchOptions& options) {
   });
   keep_shard(options, jobs);
   return jobs;
+}
+
+std::string plan_head(const BatchOptions& options, const Path& results) {
+  std::vector<std::string> arguments{"-o", fs::absolute(options.output).string()};
+  for (const std::string& level : options.fallback) arguments.push_back("--fallback=" + level);
+  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+  const nlohmann::ordered_json head{{"arguments", arguments},
+                                    {"results", fs::absolute(results).string()},
+                                    {"keep_going", options.keep_going},
+                                    {"resume", options.resume}};
+  return nlohmann::ordered_json{{"batch", head}}.dump(
+      -1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 std::string manifest_line(const BatchJob& job, const std::string& key) {

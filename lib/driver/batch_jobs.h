@@ -21,6 +21,8 @@ struct BatchJob {
 // for two graphs of one name.
 std::vector<BatchJob> collect_jobs(const BatchOptions& options);
 
+// The first line of a plan, which a manifest may have and which means nothing there.
+std::string plan_head(const BatchOptions& options, const Path& results);
 // One line of a manifest, without its end.
 std::string manifest_line(const BatchJob& job, const std::string& key);
 

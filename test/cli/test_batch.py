@@ -281,7 +281,8 @@ def test_manifest(tmp_path):
     assert json.loads(gcomp_ok("inspect", out / "affine.so", "--json"))["options"]["level"] == "o3"
     # What is left to do is a manifest, too.
     plan = gcomp_ok("batch", "--manifest", manifest, "-o", out, "-k", "-O", "o3", "--resume", "--plan")
-    (left,) = map(json.loads, plan.splitlines())
+    head, left = map(json.loads, plan.splitlines())
+    assert head == {"batch": {"arguments": ["-o", str(out), "-O", "o3"], "results": str(out / "results.jsonl"), "keep_going": True, "resume": True}}
     assert left["name"] == "missing" and Path(left["graph"]).resolve() == tmp_path / "missing.json"
     (tmp_path / "missing.json").write_text(json.dumps(AFFINE))
     line = gcomp_ok("batch", "--manifest", "-", "-o", out, "-O", "o3", "--results", "-", input=plan)

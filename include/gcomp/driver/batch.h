@@ -33,7 +33,8 @@ struct BatchOptions {
 // recorded. A second batch with the same `results` at the same time is refused.
 void batch(const BatchOptions& options);
 
-// Compiles nothing: writes what is left to do as a manifest. Lines of equal graphs have an equal "key".
+// Compiles nothing: writes what is left to do as a manifest, for other engines. Lines of equal graphs have an
+// equal "key". The first line, {"batch": {"arguments", "results", "keep_going", "resume"}}, holds the rest.
 void plan_batch(const BatchOptions& options, std::ostream& out);
 
 // The summary of files of results, of graphs named in several lines the last one. False: one failed.

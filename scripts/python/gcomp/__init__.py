@@ -4,6 +4,7 @@
     gcomp.compile("model.json", "model.so")
     logp = gcomp.load("model.so")
     logp(mu, tau_log__=0.3)                          # NumPy arrays by position or name
+    gcomp.batch("models/", "out", keep_going=True)   # many graphs, client= for a Dask cluster
 
 Importing this package needs NumPy only; the exporters import PyTensor and PyMC when they are called.
 """
@@ -22,6 +23,7 @@ __all__ = [
     "ModelError",
     "UnsupportedOps",
     "ValueInfo",
+    "batch",
     "compile",
     "export_pymc",
     "export_pytensor",
@@ -33,6 +35,14 @@ __all__ = [
     "save_npz",
     "save_safetensors",
 ]
+
+
+def batch(inputs=(), out=None, **options):
+    """Compiles many graphs, here or on a Dask cluster (client=). Options are those of gcomp._batch.batch: client,
+    manifest, results, jobs, keep_going, resume, fallback, options, retries, gcomp."""
+    from ._batch import batch as f
+
+    return f(inputs, out, **options)
 
 
 def export_pytensor(inputs, outputs, path, updates=None, **options):
