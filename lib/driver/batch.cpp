@@ -249,7 +249,7 @@ class Batch {
                             ? -1
                             : static_cast<int>(std::ceil(1e3 * std::clamp(seconds, 0.0, 3600.0)));
     if (::poll(all.data(), all.size(), timeout) < 0 && errno != EINTR) {
-      throw UserError(ExitCode::kFiles, {std::strerror(errno), "gcomp batch", ""});
+      file_error(Code::kNoWorker, std::strerror(errno), "");
     }
     if (const int number = interruption_.number()) end_interrupted(number);
   }
@@ -319,7 +319,8 @@ class Batch {
       result.artifact_bytes = stat_file(path).bytes;
     } catch (const UserError& error) {
       result.attempts.back().ending = Ending::kFiles;
-      result.attempts.back().errors = error.diagnostics();
+      const Diagnostic& d = error.diagnostics().front();
+      result.attempts.back().errors = {batch_error(d.code, d.message, d.file)};
     }
   }
 
@@ -412,8 +413,7 @@ void make_folder(const Path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    throw UserError(ExitCode::kFiles,
-                    {"cannot create the folder: " + error.message(), folder.string(), ""});
+    file_error(Code::kCannotWrite, "cannot create the folder: " + error.message(), folder);
   }
 }
 
@@ -428,11 +428,12 @@ void batch(const BatchOptions& options) {
   summary.print(out, batch.seconds(), batch.left());
   if (summary.failures() != 0) {
     const bool stopped = batch.left() != 0;
-    throw UserError(
-        ExitCode::kBatch,
-        {std::to_string(summary.failures()) + " of " +
-             std::to_string(summary.graphs() + batch.left()) + " graphs failed",
-         results_path(options).string(), stopped ? "--keep-going goes on after a failure" : ""});
+    const std::string message = std::to_string(summary.failures()) + " of " +
+                                std::to_string(summary.graphs() + batch.left()) + " graphs failed";
+    throw UserError(ExitCode::kBatch,
+                    Diagnostic{.message = message,
+                               .hint = stopped ? "--keep-going goes on after a failure" : "",
+                               .file = results_path(options)});
   }
 }
 

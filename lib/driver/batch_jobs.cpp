@@ -40,7 +40,11 @@ const Kind* kind_of(const Path& path) {
 
 [[noreturn]] void refuse(const std::string& what, const std::string& place,
                          const std::string& hint) {
-  throw UserError(ExitCode::kGraph, {what, place, hint});
+  graph_error(Code::kManifest, what, place, hint);
+}
+
+Diagnostic missing(const std::string& what, const Path& file, const std::string& hint = "") {
+  return {.message = what, .hint = hint, .code = Code::kCannotRead, .file = file};
 }
 
 bool is_utf8(const std::string& text) {
@@ -58,8 +62,7 @@ void check_name(const std::string& name, const std::string& place) {
            "a path below the output folder");
   }
   if (!is_utf8(name)) {
-    throw UserError(ExitCode::kFiles,
-                    {"the name is not UTF-8", place, "name it in a manifest, or rename the file"});
+    refuse("the name is not UTF-8", place, "name it in a manifest, or rename the file");
   }
 }
 
@@ -114,10 +117,10 @@ class Collector {
         }
       }
     } catch (const fs::filesystem_error& error) {
-      missing_.error({"cannot read: " + error.code().message(), error.path1().string(), ""});
+      missing_.error(missing("cannot read: " + error.code().message(), error.path1()));
     }
     if (jobs_.size() == before) {
-      missing_.error({"no graph in this folder", folder.string(), "*.json, *.gcb or *.onnx"});
+      missing_.error(missing("no graph in this folder", folder, "*.json, *.gcb or *.onnx"));
     }
   }
 
@@ -138,7 +141,7 @@ class Collector {
       }
     }
     ::globfree(&found);
-    if (error != 0) missing_.error({"no file is named so", pattern, ""});
+    if (error != 0) missing_.error(missing("no file is named so", pattern));
   }
 
   void add_input(const std::string& input) {
@@ -150,7 +153,7 @@ class Collector {
     } else if (input.find_first_of("*?[") != std::string::npos) {
       add_pattern(input);
     } else {
-      missing_.error({"no such file or folder", input, ""});
+      missing_.error(missing("no such file or folder", input));
     }
   }
 
@@ -171,7 +174,8 @@ class Collector {
       try {
         add_line(line, folder, place);
       } catch (const nlohmann::json::exception& error) {
-        wrong.error({error.what(), place, R"(as in {"graph": "a.onnx", "options": ["-O", "o3"]})"});
+        wrong.error({error.what(), place, R"(as in {"graph": "a.onnx", "options": ["-O", "o3"]})",
+                     Code::kManifest});
       } catch (const UserError& error) {
         for (const Diagnostic& d : error.diagnostics()) wrong.error(d);
       }
@@ -213,10 +217,11 @@ class Collector {
     for (const BatchJob& job : jobs_) {
       const auto [other, is_new] = jobs.emplace(job.name, &job);
       if (is_new || equal.errors().size() == 10) continue;
-      equal.error({"both " + other->second->graph.string() + " and " + job.graph.string() +
-                       " would become this file",
-                   (options_.output / (job.name + options_.suffix)).string(),
-                   "give their common folder, or names in a manifest"});
+      equal.error({.message = "both " + other->second->graph.string() + " and " +
+                              job.graph.string() + " would become this file",
+                   .hint = "give their common folder, or names in a manifest",
+                   .code = Code::kEqualNames,
+                   .file = options_.output / (job.name + options_.suffix)});
     }
     equal.checkpoint(ExitCode::kUsage);
   }
@@ -261,8 +266,8 @@ std::string plan_head(const BatchOptions& options, const Path& results) {
                                     {"results", fs::absolute(results).string()},
                                     {"keep_going", options.keep_going},
                                     {"resume", options.resume}};
-  return nlohmann::ordered_json{{"batch", head}}.dump(
-      -1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return nlohmann::ordered_json{{"batch", head}}.dump(-1, ' ', false,
+                                                      nlohmann::json::error_handler_t::replace);
 }
 
 std::string manifest_line(const BatchJob& job, const std::string& key) {

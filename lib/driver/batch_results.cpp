@@ -31,31 +31,37 @@ Ending ending_of(const std::string& name) {
   return static_cast<Ending>(found - std::begin(kEndingNames));
 }
 
-ordered_json errors_json(const std::vector<Diagnostic>& errors) {
+void add_text(ordered_json& to, const char* key, const std::string& text) {
+  if (!text.empty()) to[key] = text;
+}
+
+ordered_json errors_json(const std::vector<BatchError>& errors) {
   ordered_json all = ordered_json::array();
-  for (const Diagnostic& d : errors) {
+  for (const BatchError& error : errors) {
     if (all.size() == kMostErrors) {
       all.push_back({{"message", "and " + std::to_string(errors.size() - kMostErrors) + " more"}});
       break;
     }
-    ordered_json one{{"message", d.message}};
-    if (!d.place.empty()) one["place"] = d.place;
-    if (!d.hint.empty()) one["hint"] = d.hint;
+    ordered_json one;
+    add_text(one, "code", error.code);
+    one["message"] = error.message;
+    add_text(one, "file", error.file);
+    add_text(one, "place", error.place);
+    add_text(one, "pass", error.pass);
+    add_text(one, "hint", error.hint);
     all.push_back(std::move(one));
   }
   return all;
 }
 
-std::vector<Diagnostic> errors_of(const json& all) {
-  std::vector<Diagnostic> errors;
+std::vector<BatchError> errors_of(const json& all) {
+  std::vector<BatchError> errors;
   for (const json& one : all) {
-    errors.push_back({one.value("message", ""), one.value("place", ""), one.value("hint", "")});
+    const auto text = [&](const char* key) { return one.value(key, std::string()); };
+    errors.push_back(
+        {text("code"), text("message"), text("file"), text("place"), text("pass"), text("hint")});
   }
   return errors;
-}
-
-void add_text(ordered_json& to, const char* key, const std::string& text) {
-  if (!text.empty()) to[key] = text;
 }
 
 double rounded(double seconds) { return std::round(seconds * 1e6) / 1e6; }
@@ -105,12 +111,16 @@ BatchResult result_of(const json& from) {
 }
 
 [[noreturn]] void fail(const char* what, const Path& path) {
-  throw UserError(ExitCode::kFiles, {std::string(what) + ": " + std::strerror(errno), path, ""});
+  file_error(Code::kFile, std::string(what) + ": " + std::strerror(errno), path);
 }
 
 uint64_t hash_of(const std::string& text) { return hash_bytes(std::as_bytes(std::span(text))); }
 
 }  // namespace
+
+BatchError batch_error(Code code, const std::string& message, const std::string& file) {
+  return {gcomp::to_string(code), message, file, ""};
+}
 
 const char* to_string(Ending ending) { return kEndingNames[static_cast<int>(ending)]; }
 
@@ -203,8 +213,8 @@ ResultsFile::ResultsFile(const Path& path, bool resume) : path_(path) {
     const bool busy = errno == EWOULDBLOCK;
     ::close(descriptor_);
     if (!busy) fail("cannot lock", path_);
-    throw UserError(ExitCode::kFiles, {"another batch is writing these results", path_,
-                                       "wait for it, or give --results another file"});
+    file_error(Code::kBatchRuns, "another batch is writing these results", path_,
+               "wait for it, or give --results another file");
   }
   if (resume) {
     read_places();

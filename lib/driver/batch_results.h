@@ -27,6 +27,15 @@ enum class Ending {
 constexpr int kEndings = 9;
 const char* to_string(Ending ending);
 
+// A line of --diagnostics=json; each may be empty but the message.
+struct BatchError {
+  std::string code;  // "GC1006"
+  std::string message, file, place;
+  std::string pass = {};  // what gcomp was doing
+  std::string hint = {};
+};
+BatchError batch_error(Code code, const std::string& message, const std::string& file);
+
 // What one process took and said.
 struct Attempt {
   std::string level;  // empty: as the options say
@@ -34,7 +43,7 @@ struct Attempt {
   double seconds = 0;      // on the clock
   double cpu_seconds = 0;  // of both modes, all threads
   uint64_t peak_bytes = 0;
-  std::vector<Diagnostic> errors = {};
+  std::vector<BatchError> errors = {};
   std::string reproducer = {};  // a folder; empty: none
 };
 

@@ -27,9 +27,15 @@ std::string size_text(uint64_t bytes) {
 }  // namespace
 
 std::string failure_text(const BatchResult& result) {
-  const std::vector<Diagnostic>& errors = result.attempts.back().errors;
+  const std::vector<BatchError>& errors = result.attempts.back().errors;
   std::string line = result.name + ": " + to_string(result.ending());
-  if (!errors.empty()) line += ": " + format(errors.front());
+  if (!errors.empty()) {
+    const BatchError& e = errors.front();
+    const std::string hint =
+        e.pass.empty() ? e.hint : "while: " + e.pass + (e.hint.empty() ? "" : "; ") + e.hint;
+    line += ": " + format(Diagnostic{
+                       .message = e.message, .place = e.place, .hint = hint, .file = e.file});
+  }
   if (errors.size() > 1) line += " (and " + std::to_string(errors.size() - 1) + " more)";
   return line;
 }

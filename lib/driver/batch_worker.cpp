@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "gcomp/driver/batch.h"
 #include "gcomp/driver/crash.h"
@@ -29,8 +30,8 @@ constexpr int kReportDescriptor = 3;           // of the worker
 constexpr size_t kMostText = size_t{1} << 20;  // kept of what a worker writes
 
 [[noreturn]] void fail(const char* what, int error) {
-  throw UserError(ExitCode::kFiles, {std::string(what) + ": " + std::strerror(error), "gcomp batch",
-                                     "give -j a smaller number"});
+  file_error(Code::kNoWorker, std::string(what) + ": " + std::strerror(error), "",
+             "give -j a smaller number");
 }
 
 // A file named like an option or a subcommand is still a file.
@@ -126,35 +127,38 @@ std::vector<std::string> files_of_rule(const std::string& rule, const std::strin
   return files;
 }
 
-// The worker's messages, one a line: "gcomp: ...".
-std::vector<Diagnostic> errors_of_text(const std::string& text) {
-  constexpr std::string_view kMark = "gcomp: ";
-  std::vector<Diagnostic> errors;
+// What a worker says with --diagnostics=json, an object a line; notes are left out. Other lines are of a library that
+// ends the process.
+std::vector<BatchError> errors_of_text(const std::string& text) {
+  std::vector<BatchError> errors;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
     const std::string line = text.substr(at, end - at);
     at = end + 1;
-    if (line.starts_with(kMark)) {
-      if (line.find("a reproducer is in") == std::string::npos) {
-        errors.push_back({line.substr(kMark.size()), "", ""});
-      }
-    } else if (!errors.empty()) {
-      errors.back().message += "\n" + line;
-    } else if (!line.empty()) {
-      errors.push_back({line, "", ""});
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object()) {
+      if (!line.empty()) errors.push_back({"", line, "", ""});
+    } else if (json.value("severity", "") == "error") {
+      const auto part = [&](const char* key) { return json.value(key, std::string()); };
+      errors.push_back(
+          {part("code"), part("message"), part("file"), part("place"), part("pass"), part("hint")});
     }
   }
   return errors;
 }
 
-Ending ending_of(int exit_code, const std::string& text) {
+bool has_code(const std::vector<BatchError>& errors, Code code) {
+  return std::ranges::find(errors, gcomp::to_string(code), &BatchError::code) != errors.end();
+}
+
+Ending ending_of(int exit_code, const std::vector<BatchError>& errors) {
   switch (static_cast<ExitCode>(exit_code)) {
     case ExitCode::kDone: return Ending::kOk;
     case ExitCode::kGraph: return Ending::kGraph;
     case ExitCode::kUsage: return Ending::kUsage;
     case ExitCode::kFiles: return Ending::kFiles;
     case ExitCode::kLimit:
-      return text.find("the time limit") != std::string::npos ? Ending::kTime : Ending::kMemory;
+      return has_code(errors, Code::kTimeLimit) ? Ending::kTime : Ending::kMemory;
     default: return Ending::kCrash;
   }
 }
@@ -178,10 +182,15 @@ BatchWorker::BatchWorker(const Path& graph, const Path& output, std::vector<std:
       output_(output),
       command_(compile_command_line(graph, output, arguments)),
       kill_after_(kill_after) {
-  std::vector<std::string> words{"gcomp",     "--parent=" + std::to_string(::getpid()),
-                                 "compile",   as_file(graph),
-                                 "-o",        output.string(),
-                                 "--depfile", "/dev/fd/" + std::to_string(kReportDescriptor)};
+  std::vector<std::string> words{"gcomp",
+                                 "--parent=" + std::to_string(::getpid()),
+                                 "compile",
+                                 as_file(graph),
+                                 "-o",
+                                 output.string(),
+                                 "--depfile",
+                                 "/dev/fd/" + std::to_string(kReportDescriptor),
+                                 "--diagnostics=json"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   Pipe errors, report;
   pid_ = SpawnSettings(errors.write, report.write).spawn(words);
@@ -252,28 +261,31 @@ void BatchWorker::reap() {
 
 void BatchWorker::describe_end(int status) {
   attempt_.errors = errors_of_text(error_text_);
-  if (WIFSIGNALED(status)) {
-    attempt_.ending = killed_ ? Ending::kHang : Ending::kKilled;
-    const char* name = ::sigabbrev_np(WTERMSIG(status));
-    char text[128];
-    if (killed_) {
-      std::snprintf(text, sizeof text, "did not end at its time limit; killed after %.3g s",
-                    attempt_.seconds);
-    } else {
-      std::snprintf(text, sizeof text, "the worker was ended by SIG%s, not by gcomp",
-                    name == nullptr ? "?" : name);
+  const auto add = [&](Code code, const std::string& message) {
+    attempt_.errors.insert(attempt_.errors.begin(), batch_error(code, message, graph_.string()));
+  };
+  char text[128];
+  if (!WIFSIGNALED(status)) {
+    attempt_.ending = ending_of(WEXITSTATUS(status), attempt_.errors);
+    if (attempt_.ending == Ending::kOk) {
+      attempt_.errors.clear();
+      files_ = files_of_rule(report_text_, output_.string());
+    } else if (attempt_.errors.empty()) {
+      std::snprintf(text, sizeof text, "a worker ended with exit code %d and said nothing",
+                    WEXITSTATUS(status));
+      add(Code::kWorkerEnded, text);
     }
-    attempt_.errors.insert(attempt_.errors.begin(), {text, graph_.string(), ""});
+  } else if (killed_) {
+    attempt_.ending = Ending::kHang;
+    std::snprintf(text, sizeof text, "did not end at its time limit; killed after %.3g s",
+                  attempt_.seconds);
+    add(Code::kHang, text);
   } else {
-    attempt_.ending = ending_of(WEXITSTATUS(status), error_text_);
-  }
-  if (attempt_.ending == Ending::kOk) {
-    attempt_.errors.clear();
-    files_ = files_of_rule(report_text_, output_.string());
-  } else if (attempt_.errors.empty()) {
-    attempt_.errors.push_back({"the worker ended with exit code " +
-                                   std::to_string(WEXITSTATUS(status)) + " and said nothing",
-                               graph_.string(), ""});
+    attempt_.ending = Ending::kKilled;
+    const char* name = ::sigabbrev_np(WTERMSIG(status));
+    std::snprintf(text, sizeof text, "the worker was ended by SIG%s, not by gcomp",
+                  name == nullptr ? "?" : name);
+    add(Code::kWorkerEnded, text);
   }
 }
 

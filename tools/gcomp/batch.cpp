@@ -12,11 +12,6 @@
 namespace gcomp::cli {
 namespace {
 
-[[noreturn]] void usage_error(const std::string& message, const std::string& option,
-                              const std::string& hint) {
-  throw UserError(ExitCode::kUsage, {message, option, hint});
-}
-
 int processors() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -29,7 +24,8 @@ constexpr const char* kOfOneGraph[] = {"--html",    "--memory-map",    "--profil
 void refuse_options_of_one_graph(const CLI::App& parser) {
   for (const char* name : kOfOneGraph) {
     if (parser.get_option(name)->count() != 0) {
-      usage_error("is for one graph, not for a batch", name, "compile that graph alone with it");
+      usage_error(Code::kOptionValue, "is for one graph, not for a batch", name,
+                  "compile that graph alone with it");
     }
   }
 }
@@ -79,7 +75,8 @@ void parse_shard(const std::string& text, driver::BatchOptions& o) {
     const auto [rest, error] = std::from_chars(slash + 1, end, o.shards);
     if (error == std::errc() && rest == end && o.shard >= 1 && o.shard <= o.shards) return;
   }
-  usage_error("'" + text + "' is not PART/PARTS, as in 1/8", "--shard", "the first part is 1");
+  usage_error(Code::kOptionValue, "'" + text + "' is not PART/PARTS, as in 1/8", "--shard",
+              "the first part is 1");
 }
 
 const char* suffix_of(driver::Emit emit) {
@@ -141,18 +138,20 @@ void add_batch_options(CLI::App& parser, BatchCommand& command) {
 void check(const BatchCommand& command) {
   const driver::BatchOptions& o = command.options;
   if (o.inputs.empty() && o.manifest.empty()) {
-    usage_error("there is nothing to compile", "gcomp batch",
+    usage_error(Code::kUsage, "there is nothing to compile", "gcomp batch",
                 "name graphs, folders, or --manifest");
   }
-  if (o.output.empty()) usage_error("is missing", "-o", "the folder of the artifacts");
-  if (o.resume && o.results == "-") usage_error("needs a file of --results", "--resume", "");
+  if (o.output.empty())
+    usage_error(Code::kUsage, "is missing", "-o", "the folder of the artifacts");
+  if (o.resume && o.results == "-")
+    usage_error(Code::kOptionValue, "needs a file of --results", "--resume", "");
   driver::check_compile_options(command.compile);
   for (const std::string& level : o.fallback) pass::find_level(level);
 }
 
 }  // namespace
 
-void batch_command(const Arguments& arguments) {
+void batch_command(const Arguments& arguments, driver::DiagnosticPrinter&) {
   const auto parser = make_parser(
       "gcomp batch",
       "Compiles many graphs, each in a process of its own, the largest first; equal graphs once.\n"
@@ -168,7 +167,8 @@ void batch_command(const Arguments& arguments) {
   if (!parse(*parser, arguments)) return;
   if (!command.summary.empty()) {
     if (!driver::summarize_results(command.summary, std::cout)) {
-      throw UserError(ExitCode::kBatch, {"graphs failed", command.summary.front(), ""});
+      throw UserError(ExitCode::kBatch,
+                      Diagnostic{.message = "graphs failed", .file = command.summary.front()});
     }
     return;
   }

@@ -42,6 +42,8 @@
       "they must have the same dtype and shape")                                                \
   ROW(1018, kNotStraight, "`--code=straight` is impossible for the graph",                      \
       "fix extents with `--dim`, or use `--code=plan`")                                         \
+  ROW(1019, kManifest, "a line of a batch's manifest is wrong",                                 \
+      "`lib/driver/README.md` shows what it may hold")                                          \
   ROW(2000, kUsage, "the command line is wrong", "`gcomp COMMAND --help` shows what there is")  \
   ROW(2001, kUnknownOption, "there is no such option, or an argument too many",                 \
       "`gcomp COMMAND --help` shows all")                                                       \
@@ -55,6 +57,8 @@
       "`--dump-after` shows nodes and places")                                                  \
   ROW(2006, kOutputName, "the name of the output does not fit what is to be written",           \
       "give the extension that the hint names")                                                 \
+  ROW(2007, kEqualNames, "two graphs of a batch would become one file",                         \
+      "give their common folder, or names in a manifest")                                       \
   ROW(3000, kFile, "a file cannot be used", "see the system's reason in the message")           \
   ROW(3001, kCannotRead, "a file cannot be opened or read", "check its path and permissions")   \
   ROW(3002, kCannotWrite, "a file cannot be created, written or replaced",                      \
@@ -65,12 +69,20 @@
       "give the graph that it was compiled from")                                               \
   ROW(3006, kCannotLoad, "an artifact cannot be loaded here", "compile it with this gcomp")     \
   ROW(3007, kNotNpz, "the arrays cannot be read", "write them with numpy.savez")                \
+  ROW(3008, kBatchRuns, "another batch is writing these results",                               \
+      "wait for it, or give `--results` another file")                                          \
+  ROW(3009, kNoWorker, "a process to compile a graph in cannot be started",                     \
+      "give `-j` a smaller number")                                                             \
   ROW(4000, kInternal, "a bug in gcomp", "report it with the reproducer that was written")      \
   ROW(4001, kCrash, "gcomp crashed", "report it with the reproducer that was written")          \
+  ROW(4002, kWorkerEnded, "a worker of a batch was ended by the system",                        \
+      "give `--max-memory`, or `-j` a smaller number")                                          \
   ROW(5000, kLimit, "a limit was reached", "see the message")                                   \
   ROW(5001, kTimeLimit, "the time limit is reached", "give more with `--time-limit`")           \
   ROW(5002, kMemory, "memory has run out, or its limit is reached",                             \
       "give more with `--max-memory`")                                                          \
+  ROW(5003, kHang, "a worker of a batch did not end at its time limit and was killed",          \
+      "report it with the reproducer that was written")                                         \
   ROW(6000, kRun, "the compiled graph failed when it ran", "see the message")                   \
   ROW(6001, kInput, "an input or state is missing, or has another dtype or shape",              \
       "`gcomp inspect` shows what the graph takes")                                             \
@@ -86,7 +98,8 @@
   ROW(8004, kCacheUnusable, "the cache cannot be read or written; gcomp went on without it",    \
       "check its folder, permissions and the space left")                                       \
   ROW(8005, kCacheCorrupt, "a damaged entry of the cache was found and removed",                \
-      "look for faults of the disk if it comes again")
+      "look for faults of the disk if it comes again")                                          \
+  ROW(9000, kBatch, "graphs of `gcomp batch` failed", "the results tell which, and why")
 
 namespace gcomp {
 

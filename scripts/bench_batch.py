@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Measures `gcomp batch` on a corpus of a thousand graphs (scripts/batch_corpus.py), and checks that it does its work.
+
+    scripts/bench_batch.py [--graphs 1000] [--folder DIR]
+
+One graph at a time against two; what the scheduler costs; a batch that is killed ten times; a second run that finds all in
+the cache; plans and summaries of 100,000 graphs. Exits with 1 when a goal is missed or a graph is not as it should be.
+"""
+
+import argparse
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import batch_corpus
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+GCOMP = ROOT / "build" / "gcomp"
+LIMITS = ["--time-limit=6", "--max-memory=700M"]
+sys.path.insert(0, str(ROOT / "test"))
+
+from gcomp_cli import random_inputs, run  # noqa: E402
+
+
+def results(out):
+    told = {}
+    with open(out / "results.jsonl") as file:
+        for line in file:
+            result = json.loads(line)
+            told[result["name"]] = result
+    return told
+
+
+def batch(corpus, out, *options):
+    """Seconds on the clock, and seconds of processors of all processes."""
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [GCOMP, "batch", corpus, "-o", out, "--keep-going", *LIMITS, *options]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode in (0, 9), done.returncode
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def killed_batch(corpus, out, kills, seconds):
+    """The same, killed again and again, then left to end; how often it was killed."""
+    rng, times = random.Random(3), 0
+    command = [GCOMP, "batch", corpus, "-o", out, "--keep-going", "-j", "2", *LIMITS, "--resume"]
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(0.05, seconds / kills) if times < kills else None)
+            return times
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            times += 1
+
+
+class Report:
+    def __init__(self):
+        self.missed = False
+        print("| what | figure | goal |\n|---|---|---|")
+
+    def row(self, what, figure, goal="", met=True):
+        self.missed |= not met
+        print(f"| {what} | {figure}{'' if met else ' (missed)'} | {goal} |", flush=True)
+
+
+def wrong(told, expected):
+    """Names whose status is not the expected one. What meets a limit on one machine meets the other on another."""
+    limits = {"time", "memory"}
+    return [n for n, s in expected.items() if n not in told or told[n]["status"] != s and not {told[n]["status"], s} <= limits]
+
+
+def differing(a, b, told):
+    return [n for n, r in told.items() if r["status"] == "ok" and (a / r["artifact"]).read_bytes() != (b / r["artifact"]).read_bytes()]
+
+
+def check_values(corpus, out, told, count):
+    """Of so many small graphs: the artifact's outputs against the reference evaluator's; names of those that differ."""
+    small = sorted(n for n, r in told.items() if r["status"] == "ok" and r["graph_bytes"] < 30_000)
+    bad = []
+    for name in random.Random(1).sample(small, min(count, len(small))):
+        graph, artifact = told[name]["graph"], out / told[name]["artifact"]
+        inputs = random_inputs(graph)
+        ours, truth = run(artifact, inputs), run(graph, inputs, "--interpret")
+        for key, value in truth.items():
+            scale = np.nanmean(np.abs(np.where(np.isfinite(value), value, 0))) if value.size else 0
+            if not np.allclose(ours[key], value, rtol=1e-5, atol=1e-5 * scale, equal_nan=True):
+                bad.append(name)
+                break
+    return bad
+
+
+def peak_of(command):
+    """Seconds and MiB of a process."""
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    begin = time.monotonic()
+    said = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=True).stdout
+    return time.monotonic() - begin, int(said) / 1024
+
+
+def large_numbers(report, folder, example):
+    sums = {}
+    for count in (1_000, 100_000):
+        with open(folder / f"{count}.jsonl", "w") as file:
+            for i in range(count):
+                file.write(json.dumps({**example, "name": f"folder{i % 100}/graph{i}"}) + "\n")
+        sums[count] = peak_of([GCOMP, "batch", "--summary", folder / f"{count}.jsonl"])
+    seconds, peak = sums[100_000]
+    more = peak - sums[1_000][1]
+    size = (folder / "100000.jsonl").stat().st_size / 2**20
+    report.row("summary of 100,000 results", f"{seconds:.1f} s, {more:.0f} MiB more than of 1,000 (the file: {size:.0f} MiB)", "16 MiB", more < 16)
+    text = (ROOT / "graphs" / "user" / "chain.json").read_text()
+    (folder / "many").mkdir()
+    for i in range(100_000):
+        if i % 1000 == 0:
+            (folder / "many" / str(i // 1000)).mkdir()
+        (folder / "many" / str(i // 1000) / f"{i}.json").write_text(text + f" {i}")
+    seconds, peak = peak_of([GCOMP, "batch", folder / "many", "-o", folder / "none", "--plan"])
+    report.row("plan of 100,000 graphs", f"{seconds:.1f} s, {peak:.0f} MiB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--graphs", type=int, default=1000, metavar="N")
+    parser.add_argument("--folder", type=Path, help="where the corpus stays for the next time")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        corpus = args.folder or folder / "corpus"
+        expected = batch_corpus.make(corpus, args.graphs)
+        measure(corpus, expected, folder, report := Report())
+    return report.missed
+
+
+def measure(corpus, expected, folder, report):
+    bad = sum(status != "ok" for status in expected.values())
+    one, cpu_one = batch(corpus, folder / "one", "-j", "1")
+    told = results(folder / "one")
+    wrongs = wrong(told, expected)
+    report.row("graphs as expected", f"{len(expected) - len(wrongs)} of {len(expected)}, {bad} of them broken", "all", not wrongs)
+    two, cpu_two = batch(corpus, folder / "two", "-j", "2")
+    report.row("one at a time", f"{one:.1f} s ({cpu_one:.1f} s of processors)")
+    report.row("two at a time", f"{two:.1f} s ({cpu_two:.1f} s of processors)")
+    report.row("two at a time, times as fast", f"{one / two:.2f}", "1.7", one / two >= 1.7)
+    workers = sum(r["seconds"] + sum(a["seconds"] for a in r.get("attempts", [])) for r in told.values())
+    workers_cpu = sum(r["cpu_seconds"] + sum(a["cpu_seconds"] for a in r.get("attempts", [])) for r in told.values())
+    for what, all_seconds, theirs in (("on the clock", one, workers), ("of a processor", cpu_one, workers_cpu)):
+        overhead = 1e3 * (all_seconds - theirs) / len(expected)
+        report.row(f"the scheduler's own time a graph, {what}", f"{overhead:.2f} ms", "2 ms", overhead < 2)
+    kills = killed_batch(corpus, folder / "killed", 10, two)
+    again = results(folder / "killed")
+    lost = wrong(again, expected) + differing(folder / "one", folder / "killed", told) + differing(folder / "one", folder / "two", told)
+    lines = sum(1 for _ in open(folder / "killed" / "results.jsonl"))
+    report.row("killed and resumed", f"{kills} times; lost, done twice or other bytes: {len(lost) + lines - len(again)} graphs", "0", not lost and lines == len(again))
+    bad_values = check_values(corpus, folder / "one", told, 200)
+    report.row("outputs of 200 artifacts against the reference evaluator", f"{len(bad_values)} differ", "0", not bad_values)
+    for name in wrongs + lost + bad_values:
+        print(f"bench_batch: {name}: expected {expected[name]}, {json.dumps(told.get(name))[:500]}", file=sys.stderr)
+    shutil.rmtree(folder / "two")
+    shutil.rmtree(folder / "killed")
+    large_numbers(report, folder, next(r for r in told.values() if r["status"] == "ok"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
