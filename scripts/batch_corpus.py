@@ -23,7 +23,7 @@ from graph_builder.files import write  # noqa: E402
 from user_graphs import GRAPHS  # noqa: E402
 
 LARGEST = 1_500  # nodes of a graph of the user groups
-TIME_BOMB, MEMORY_BOMB = ("mixture", 1_500_000), ("readers", 3_000_000)  # graph, nodes
+DEEP, WIDE = 3_000_000, 80_000_000  # nodes of a bomb of time, numbers of one of memory
 PYMC = ("bayesian_nn", "eight_schools", "hsgp", "logistic", "mixture", "radon", "weibull")
 
 
@@ -82,10 +82,28 @@ class Corpus:
                 graph = json.loads(text)
                 self.rng.choice(graph["nodes"])["op"] = "teleport"
                 self.path(f"broken/unsupported_{i}", ".json", "graph").write_text(json.dumps(graph))
-        for status, (name, nodes) in (("time", TIME_BOMB), ("memory", MEMORY_BOMB)):
-            for i in range(bombs):
-                path = self.path(f"broken/{status}_bomb_{i}", ".gcb", status)
-                write(GRAPHS[name].make(name, GRAPHS[name].size_for(name, nodes) + i), path)
+        for status, write_bomb in (("time", write_deep), ("memory", write_wide)):
+            paths = [self.path(f"broken/{status}_bomb_{i}", ".json", status) for i in range(bombs)]
+            write_bomb(paths[0])
+            for path in paths[1:]:
+                path.hardlink_to(paths[0])
+
+
+def write_deep(path):
+    """A chain of functions of which nothing folds."""
+    ops = ("sin", "tanh")
+    with open(path, "w") as file:
+        file.write('{"version": 1, "symbols": [], "inputs": [{"id": 0, "name": "x", "dtype": "float64", "shape": [4]}], "constants": [],')
+        file.write('"nodes": [' + ",".join(f'{{"op":"{ops[i % 2]}","in":[{i}],"out":[{i + 1}]}}' for i in range(DEEP)))
+        file.write(f'], "outputs": [{{"name": "y", "id": {DEEP}}}]}}')
+
+
+def write_wide(path):
+    """A constant of many numbers, written out."""
+    with open(path, "w") as file:
+        file.write(f'{{"version": 1, "symbols": [], "inputs": [], "constants": [{{"id": 0, "dtype": "float64", "shape": [{WIDE}], "data": [')
+        file.write("1.5," * (WIDE - 1))
+        file.write('1.5]}], "nodes": [], "outputs": [{"name": "y", "id": 0}]}')
 
 
 def make(folder, graphs=1000):

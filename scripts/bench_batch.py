@@ -23,7 +23,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 GCOMP = ROOT / "build" / "gcomp"
-LIMITS = ["--time-limit=6", "--max-memory=700M"]
+LIMITS = ["--time-limit=4", "--max-memory=400M"]
 sys.path.insert(0, str(ROOT / "test"))
 
 from gcomp_cli import random_inputs, run  # noqa: E402

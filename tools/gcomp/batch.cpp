@@ -85,6 +85,7 @@ const char* suffix_of(driver::Emit emit) {
     case driver::Emit::kObject: return ".o";
     case driver::Emit::kAssembly: return ".s";
     case driver::Emit::kLlvm: return ".ll";
+    case driver::Emit::kCuda: return ".cu";
     case driver::Emit::kKernels: return ".txt";
     case driver::Emit::kGraph: return ".gcb";
   }
