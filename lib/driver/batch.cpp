@@ -110,7 +110,7 @@ std::vector<size_t> find_leaders(const std::vector<BatchJob>& jobs) {
   };
   std::vector<uint32_t> by_size(jobs.size());
   for (size_t i = 0; i < jobs.size(); ++i) by_size[i] = static_cast<uint32_t>(i);
-  std::ranges::stable_sort(by_size, {}, [&](uint32_t i) { return jobs[i].bytes; });
+  std::ranges::sort(by_size, {}, [&](uint32_t i) { return std::pair(jobs[i].bytes, i); });
   for (size_t begin = 0, end; begin < jobs.size(); begin = end) {
     const uint64_t bytes = jobs[by_size[begin]].bytes;
     for (end = begin + 1; end < jobs.size() && jobs[by_size[end]].bytes == bytes;) ++end;
