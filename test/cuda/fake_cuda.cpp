@@ -241,6 +241,12 @@ struct Entry {
   if (driver().lost) return kLaunchFailed; \
   if (contexts.empty()) return kInvalidContext
 
+// Giving back works on a lost device too, but is an error.
+#define GCOMP_FAKE_RELEASE                                        \
+  const Entry entry;                                              \
+  if (!driver().lost && contexts.empty()) return kInvalidContext; \
+  const Result given_back = driver().lost ? kLaunchFailed : kSuccess
+
 }  // namespace
 
 // NOLINTBEGIN(readability-identifier-naming): the driver's names
@@ -330,10 +336,10 @@ int cuModuleLoadData(void** module, const void* image) {
   return kSuccess;
 }
 int cuModuleUnload(void* module) {
-  GCOMP_FAKE_ENTER;
+  GCOMP_FAKE_RELEASE;
   --driver().live;
   delete static_cast<Module*>(module);
-  return kSuccess;
+  return given_back;
 }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
   GCOMP_FAKE_ENTER;
@@ -359,17 +365,19 @@ int cuMemAlloc_v2(unsigned long long* address, size_t bytes) {
   return result;
 }
 int cuMemFree_v2(unsigned long long address) {
-  GCOMP_FAKE_ENTER;
+  GCOMP_FAKE_RELEASE;
   for (Stream* s : driver().streams) drain(*s);
-  return free_memory(reinterpret_cast<void*>(address), true);
+  const Result result = free_memory(reinterpret_cast<void*>(address), true);
+  return given_back == kSuccess ? result : given_back;
 }
 int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
   GCOMP_FAKE_ENTER;
   return make_memory(bytes, false, memory);
 }
 int cuMemFreeHost(void* memory) {
-  GCOMP_FAKE_ENTER;
-  return free_memory(memory, false);
+  GCOMP_FAKE_RELEASE;
+  const Result result = free_memory(memory, false);
+  return given_back == kSuccess ? result : given_back;
 }
 int cuPointerGetAttribute(void* value, int attribute, unsigned long long address) {
   GCOMP_FAKE_ENTER;
@@ -430,12 +438,12 @@ int cuStreamCreate(void** stream, unsigned flags) {
   return kSuccess;
 }
 int cuStreamDestroy_v2(void* stream) {
-  GCOMP_FAKE_ENTER;
+  GCOMP_FAKE_RELEASE;
   drain(stream_of(stream));
   std::erase(driver().streams, static_cast<Stream*>(stream));
   --driver().live;
   delete static_cast<Stream*>(stream);
-  return kSuccess;
+  return given_back;
 }
 int cuStreamSynchronize(void* stream) {
   GCOMP_FAKE_ENTER;
@@ -451,10 +459,10 @@ int cuEventCreate(void** event, unsigned) {
   return kSuccess;
 }
 int cuEventDestroy_v2(void* event) {
-  GCOMP_FAKE_ENTER;
+  GCOMP_FAKE_RELEASE;
   --driver().live;
   delete static_cast<Event*>(event);
-  return kSuccess;
+  return given_back;
 }
 int cuEventRecord(void* event, void* stream) {
   GCOMP_FAKE_ENTER;
@@ -519,10 +527,10 @@ int cuGraphLaunch(void* exec, void* stream) {
   return kSuccess;
 }
 int cuGraphExecDestroy(void* exec) {
-  GCOMP_FAKE_ENTER;
+  GCOMP_FAKE_RELEASE;
   --driver().live;
   delete static_cast<Graph*>(exec);
-  return kSuccess;
+  return given_back;
 }
 int cuGraphDestroy(void* graph) { return cuGraphExecDestroy(graph); }
 

@@ -171,8 +171,7 @@ TEST_CASE("out of memory at any point is an error, and the next run succeeds") {
 }
 
 TEST_CASE("a lost device is an error of that run and all later ones; new contexts use the CPU") {
-  Gpu gpu;
-  gpu.is_lost();
+  const Gpu gpu;
   const DeviceModel model = checked_model();
   Call call{{1, 4, 9}, {0, 0, 7}};
   {
@@ -195,8 +194,7 @@ TEST_CASE("a lost device is an error of that run and all later ones; new context
 }
 
 TEST_CASE("GCOMP_CUDA_SYNC names the kernel that fails") {
-  Gpu gpu;
-  gpu.is_lost();
+  const Gpu gpu;
   const Setting sync("GCOMP_CUDA_SYNC", "1");
   const DeviceModel model = checked_model();
   Context context(model.descriptor());
@@ -206,7 +204,6 @@ TEST_CASE("GCOMP_CUDA_SYNC names the kernel that fails") {
   CHECK(call.run(context) == GCOMP_ERROR_CUDA);
   CHECK(context.last_error() ==
         "the GPU failed: CUDA_ERROR_LAUNCH_FAILED in cuStreamSynchronize, d_add (nodes of d_add)");
-  gpu.reset();
 }
 
 TEST_CASE("two contexts at once") {

@@ -26,7 +26,7 @@ class Gpu {
   }
   ~Gpu() {
     reset();
-    if (!lost_) CHECK(count("live") == live_);  // everything was given back
+    CHECK(count("live") == live_);  // everything was given back
   }
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
@@ -34,7 +34,6 @@ class Gpu {
   uint64_t count(const char* what) const {
     return function<uint64_t(const char*)>("gcomp_fake_cuda_count")(what);
   }
-  void is_lost() { lost_ = true; }  // then nothing can be given back
   void reset() const { function<void()>("gcomp_fake_cuda_reset")(); }
 
   template <class T>
@@ -49,7 +48,6 @@ class Gpu {
 
  private:
   uint64_t live_ = 0;
-  bool lost_ = false;
 };
 
 // An environment variable while it lives.
