@@ -32,7 +32,9 @@ PlacementReport report_placement(const Graph& graph, const Placement& placement)
   r.num_copies = placement.boundaries.size();
   std::vector<const Boundary*> largest;
   for (const Boundary& b : placement.boundaries) largest.push_back(&b);
-  std::ranges::stable_sort(largest, std::greater(), [](const Boundary* b) { return b->bytes; });
+  std::ranges::sort(largest, {}, [](const Boundary* b) {
+    return std::pair(~b->bytes, b->value.index);  // the largest first
+  });
   if (largest.size() > kMostCopies) largest.resize(kMostCopies);
   NodePrinter printer(graph, PrintOptions{.max_elements = 8, .elide = true});
   for (const Boundary* b : largest) {

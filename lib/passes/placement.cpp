@@ -180,7 +180,7 @@ class Placer {
     for (uint32_t v = 0; v < count; ++v) {
       if (on_device_[v] == side) order.push_back(v);
     }
-    std::ranges::stable_sort(order, {}, [&](uint32_t v) { return find(v); });
+    std::ranges::sort(order, {}, [&](uint32_t v) { return std::pair(find(v), v); });
     for (size_t i = 0; i < order.size();) {
       size_t end = i;
       while (end < order.size() && find(order[end]) == find(order[i])) ++end;
