@@ -37,8 +37,11 @@ std::string failure_text(const BatchResult& result) {
                        .message = e.message, .place = e.place, .hint = hint, .file = e.file});
   }
   constexpr size_t kMost = 250;  // messages of libraries may be long
-  line.resize(std::min(line.size(), line.find('\n')));
-  if (line.size() > kMost) line = line.substr(0, kMost) + "...";
+  line.erase(std::ranges::find(line, '\n'), line.end());
+  if (line.size() > kMost) {
+    line.resize(kMost);
+    line += "...";
+  }
   if (errors.size() > 1) line += " (and " + std::to_string(errors.size() - 1) + " more)";
   return line;
 }
