@@ -93,6 +93,25 @@ Buffer Builder::local(DType dtype, uint32_t size) {
   return Buffer(s_->kernel.buffers.size() - 1);
 }
 
+void Builder::set_block(uint32_t threads) { s_->kernel.block_threads = threads; }
+
+Buffer Builder::shared(DType dtype, uint32_t size) {
+  s_->kernel.buffers.push_back({dtype, Role::kShared, 0, size});
+  return Buffer(s_->kernel.buffers.size() - 1);
+}
+
+Value Builder::thread() { return s_->append_one(Code::kThread, {DType::kInt64, 1}, {}); }
+
+void Builder::barrier() {
+  s_->append(Code::kBarrier, {}, std::span<const Value>(), std::span<const Type>());
+}
+
+Value Builder::warp_xor(Value v, int lanes) {
+  const Value r = s_->append_one(Code::kWarpXor, type(v), {v});
+  s_->kernel.insts.back().imm = static_cast<uint32_t>(lanes);
+  return r;
+}
+
 Buffer Builder::table(DType dtype, std::span<const uint64_t> element_bits) {
   Kernel& k = s_->kernel;
   for (size_t i = 0; i < k.buffers.size(); ++i) {  // equal tables are one

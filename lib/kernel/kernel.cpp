@@ -43,6 +43,7 @@ uint64_t hash(const Kernel& kernel) {
   for (uint32_t v : kernel.operands) h.add(v);
   for (uint8_t lane : kernel.lane_lists) h.add(lane);
   for (uint64_t word : kernel.table_words) h.add(word);
+  if (kernel.block_threads != 0) h.add(kernel.block_threads);
   return h.state;
 }
 

@@ -11,15 +11,15 @@
 namespace gcomp::kernel {
 namespace {
 
-constexpr std::array<std::string_view, 32> kCodeNames = {
-    "op",        "cast",       "bitcast",   "fma",       "mul_add",     "index_div",
-    "index_rem", "libm",       "splat",     "extract",   "insert",      "iota",
-    "reduce",    "shuffle",    "load",      "store",     "masked_load", "masked_store",
-    "gather",    "scatter",    "prefetch",  "set_error", "for",         "end_for",
-    "while",     "while_test", "end_while", "if",        "else",        "end_if"};
+constexpr std::array<std::string_view, 33> kCodeNames = {
+    "op",         "cast",      "bitcast",     "fma",          "mul_add", "index_div", "index_rem",
+    "libm",       "splat",     "extract",     "insert",       "iota",    "reduce",    "shuffle",
+    "load",       "store",     "masked_load", "masked_store", "gather",  "scatter",   "prefetch",
+    "set_error",  "thread",    "barrier",     "warp_xor",     "for",     "end_for",   "while",
+    "while_test", "end_while", "if",          "else",         "end_if"};
 
-constexpr std::array<std::string_view, 7> kRoleNames = {"in",    "out",   "inout", "scratch",
-                                                        "error", "local", "table"};
+constexpr std::array<std::string_view, 8> kRoleNames = {"in",    "out",   "inout", "scratch",
+                                                        "error", "local", "table", "shared"};
 
 constexpr std::array<std::string_view, kNumOps> kOpNames = {
 #define GCOMP_OP_NAME(name) #name,
@@ -65,7 +65,9 @@ void Printer::print_signature() {
     out_ += i == 0 ? "" : ", ";
     out_ += "s" + std::to_string(i) + ": " + std::string(name(k_.scalars[i]));
   }
-  out_ += ") {\n";
+  out_ += ")";
+  if (k_.block_threads != 0) out_ += " block of " + std::to_string(k_.block_threads);
+  out_ += " {\n";
 }
 
 std::string Printer::constant(const ValueInfo& info) const {
@@ -104,6 +106,7 @@ void Printer::print_details(const Inst& inst) {
     case Code::kGather:
     case Code::kScatter:
     case Code::kPrefetch: out_ += " " + buffer(inst.imm); break;
+    case Code::kWarpXor: out_ += " " + std::to_string(inst.imm); break;
     case Code::kExtract:
     case Code::kInsert: out_ += " lane " + std::to_string(inst.imm); break;
     case Code::kShuffle:

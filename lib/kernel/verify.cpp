@@ -14,6 +14,8 @@
 //  6. Memory: the buffer exists, the loaded or stored dtype is the buffer's; kIn and kTable are not
 //     written; kError is touched by set_error alone.
 //  7. Parameter slots are 0, 1, 2, ... in order; tables lie inside table_words.
+//  8. Threads, barriers, exchanges in a warp and shared arrays are in kernels of blocks only. (That all
+//     threads of a block reach a barrier is the builder's promise.)
 
 #include <bit>
 
@@ -56,6 +58,7 @@ class Verifier {
   void check_cast();
   void check_lanes();
   void check_memory();
+  void check_block();
   void check_structure();
   void define_values();
   void open(Code code, std::vector<Type> carried);
@@ -95,10 +98,12 @@ void Verifier::check_buffers() {
       expect(uint64_t{b.slot} + b.size <= k_.table_words.size(), "table outside table_words");
     }
     if (!is_parameter(b.role)) expect(b.size > 0, "empty local array or table");
+    if (b.role == Role::kShared) expect(k_.block_threads != 0, "shared array without blocks");
   }
 }
 
 void Verifier::check_values() {
+  expect(k_.block_threads % 32 == 0 && k_.block_threads <= 1024, "not a size of a block");
   for (const ValueInfo& v : k_.values) {
     expect(v.type.lanes >= 1 && v.type.lanes <= kMaxLanes && std::has_single_bit(v.type.lanes),
            "a value's lanes are not a power of two in range");
@@ -206,6 +211,14 @@ void Verifier::check_memory() {
   }
 }
 
+void Verifier::check_block() {
+  expect(k_.block_threads != 0, "the kernel has no blocks of threads");
+  if (inst_->code == Code::kThread) expect(inst_->type == Type{DType::kInt64, 1}, "wrong type");
+  if (inst_->code != Code::kWarpXor) return;
+  expect(operand_type(0) == inst_->type && inst_->type.lanes == 1, "wrong operand type");
+  expect(std::has_single_bit(inst_->imm) && inst_->imm < 32, "no such thread of the warp");
+}
+
 void Verifier::open(Code code, std::vector<Type> carried) {
   regions_.push_back({code, live_stack_.size(), std::move(carried)});
 }
@@ -288,6 +301,9 @@ void Verifier::check_inst() {
     case Code::kScatter:
     case Code::kPrefetch:
     case Code::kSetError: return check_memory();
+    case Code::kThread:
+    case Code::kBarrier:
+    case Code::kWarpXor: return check_block();
     default: return check_structure();
   }
 }

@@ -22,6 +22,7 @@ struct Target {
   // An iteration of the parallel range is what one thread does: one element of a map, one row of a
   // reduction. Vectors have one lane.
   bool cuda = false;
+  bool cuda_blocks = false;  // an iteration may be done by a block of threads that work together
 };
 
 class KernelSpec {

@@ -209,6 +209,7 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
                     .static_extents = options.static_extents && attempt < 1};
     state.cuda_target = state.target;
     state.cuda_target.cuda = true;
+    state.cuda_target.cuda_blocks = options.cuda_blocks;
     state.cuda_target.vector_bytes = 1;
     write_steps(graph, state);
     module.stats.distinct_kernels = module.kernels.size();

@@ -327,8 +327,15 @@ void NestEmitter::emit_row(int row_lanes) {
   for (const auto& [v, i] : outputs_) {
     const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
     if ((table_.axes(at) & reduced_mask_) != 0) continue;
-    emit_store(at, spec_.output(v), values_[i], row_lanes);
+    store_of_row(at, spec_.output(v), values_[i], row_lanes);
   }
+}
+
+// What all threads of a row have is stored by the first.
+void NestEmitter::store_of_row(const Linear& at, Buffer buffer, Value v, int lanes) {
+  if (threads_ == 0) return emit_store(at, buffer, v, lanes);
+  const Value index = base_of(at);
+  b_.if_then(b_.eq(thread_, b_.index(0)), [&] { b_.store(buffer, index, v); });
 }
 
 // The first pass that writes to the memory of `output`: itself, or an item kept there.
@@ -387,6 +394,10 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
   std::vector<bool> early(items_.size(), false);  // rows' items that need no reduction
   for (uint32_t i = 0; i < items_.size(); ++i) {
     early[i] = !is_deep(items_[i]) && items_[i].stage == 0;
+  }
+  if (threads_ != 0) {
+    b_.set_block(threads_);
+    thread_ = b_.thread();
   }
   open_level(0, early);
   emit_items(0, early, 1);

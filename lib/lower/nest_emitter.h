@@ -103,6 +103,7 @@ class NestEmitter {
   bool lanes_pay_across(uint32_t rows);
   void choose_levels();
   int choose_lanes();
+  uint32_t choose_threads() const;
   void plan_passes();
   uint32_t recompute_weight(uint32_t item) const;
   bool keep(uint32_t item);
@@ -149,6 +150,9 @@ class NestEmitter {
   kernel::Values reduce_join(uint32_t item, std::span<const kernel::Value> a,
                              std::span<const kernel::Value> b);
   kernel::Value reduce_finish(uint32_t item, std::span<const kernel::Value> acc);
+  kernel::Values reduce_threads(uint32_t item, kernel::Values acc);
+  void emit_strided(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
+  void store_of_row(const Linear& at, kernel::Buffer buffer, kernel::Value v, int lanes);
 
   const Graph& graph_;
   const schedule::Groups& groups_;
@@ -191,6 +195,10 @@ class NestEmitter {
   };
   std::map<uint32_t, Kept> kept_;
   int lanes_ = 1;
+  // GPU: threads of a block that do a row together, each its own elements of the innermost reduced loop
+  // (lane_axis_); 0: a thread does a row.
+  uint32_t threads_ = 0;
+  kernel::Value thread_;
 
   std::vector<kernel::Value> axis_value_;
   std::vector<kernel::Value> values_;

@@ -19,6 +19,8 @@ constexpr int64_t kGatherWeight = 3;
 constexpr int64_t kJoinLanesWeight = 6;
 // Bytes of stack a kernel may use for kept rows: half of L1.
 constexpr int64_t kMaxLocalBytes = 16 << 10;
+// Threads of a block that does a row, and the length of a row that is not known.
+constexpr int64_t kLeastThreads = 32, kMostThreads = 512, kGuessedRow = 512;
 
 int value_bytes(DType t) {
   if (t == DType::kBool) return 1;
@@ -39,8 +41,9 @@ int NestEmitter::level_of(AxisMask axes) const {
 // The innermost loop, so that lanes are neighbours in memory; but where that is a short sum (a row of a
 // slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
 int NestEmitter::choose_lane_axis() {
-  if (spec_.target().cuda) return -1;  // neighbouring threads have neighbouring elements
   const int last = static_cast<int>(loops_.size()) - 1;
+  // GPU: neighbouring threads have neighbouring elements, of rows if those are summed along.
+  if (spec_.target().cuda) return threads_ != 0 ? last : -1;
   if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
   int rows = last;
   while (rows >= 0 && reduced_[static_cast<size_t>(rows)]) --rows;
@@ -78,7 +81,18 @@ bool NestEmitter::lanes_pay_across(uint32_t rows) {
   return across < along;
 }
 
+// Of the block that does a row: about four elements a thread. Sums over an outer loop need none: there
+// neighbouring rows are neighbours in memory.
+uint32_t NestEmitter::choose_threads() const {
+  if (!spec_.target().cuda_blocks || loops_.empty() || !reduced_.back()) return 0;
+  const int64_t length = dims_.constant_value(loops_.back()).value_or(kGuessedRow);
+  if (length < kLeastThreads) return 0;
+  const auto threads = std::bit_floor(static_cast<uint64_t>(length) / 4);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(threads, kLeastThreads, kMostThreads));
+}
+
 void NestEmitter::choose_levels() {
+  threads_ = choose_threads();
   const auto n = static_cast<uint32_t>(loops_.size());
   axis_level_.assign(n, 1);
   lane_axis_ = choose_lane_axis();
@@ -108,7 +122,7 @@ uint32_t NestEmitter::total_weight() const {
 // Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
 // of 30 ops) until the live values no longer fit the registers.
 int NestEmitter::choose_lanes() {
-  if (lane_axis_ < 0) return 1;
+  if (lane_axis_ < 0 || threads_ != 0) return 1;
   const AxisMask lane = AxisMask{1} << lane_axis_;
   int widest = 1;
   std::vector<uint32_t> last_use(items_.size(), 0);
@@ -206,7 +220,8 @@ bool NestEmitter::keep(uint32_t id) {
     return false;
   }
   kept_[id] = {.output = {},
-               .buffer = b_.local(item.dtype, static_cast<uint32_t>(*n)),
+               .buffer = threads_ != 0 ? b_.shared(item.dtype, static_cast<uint32_t>(*n))
+                                       : b_.local(item.dtype, static_cast<uint32_t>(*n)),
                .local = true,
                .at = at};
   return true;

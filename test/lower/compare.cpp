@@ -129,6 +129,7 @@ size_t planned_copies(const passes::Placement& placement) {
 std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& inputs,
                            lower::LowerOptions options, const Tolerance& tolerance,
                            const std::vector<interp::Tensor>& want, bool fails) {
+  options.cuda_blocks = false;  // iterations run on this CPU here; blocks in cuda_mode
   std::mt19937 rng(static_cast<uint32_t>(g.num_nodes()) * 7919);
   const bool all = rng() % 2 == 0;
   const passes::Placement everything = passes::place_everything(g);

@@ -37,6 +37,12 @@ class Builder {
   Value argument(Type type);  // for back ends: a value handed in (Value of ValueKind::kArgument)
   Buffer local(DType dtype, uint32_t size);  // small stack array (a few KB); not initialised
   Buffer table(DType dtype, std::span<const uint64_t> element_bits);
+  // --- for GPUs: an iteration of the range is done by a block of so many threads
+  void set_block(uint32_t threads);
+  Buffer shared(DType dtype, uint32_t size);
+  Value thread();                      // in the block, int64
+  void barrier();                      // all threads of the block
+  Value warp_xor(Value v, int lanes);  // v of the thread whose index differs in that bit
 
   // --- constants (interned; usable in any region)
   Value constant_bits(Type type, uint64_t bits);  // every lane has these bits

@@ -45,6 +45,7 @@ enum class Role : uint8_t {
   kError,    // parameter of set_error: one int64, see Builder::set_error; at most one, int64
   kLocal,    // stack array of `size` elements, uninitialised, 64-byte aligned
   kTable,    // read-only data of the kernel itself: `size` elements from Kernel::table_words
+  kShared,   // array of `size` elements of a block of threads, uninitialised
 };
 constexpr bool is_parameter(Role r) { return r <= Role::kError; }
 
@@ -52,7 +53,7 @@ struct BufferInfo {
   DType dtype = DType::kFloat32;
   Role role = Role::kIn;
   uint32_t slot = 0;  // parameters: position in `buffers`; kTable: first word in table_words
-  uint32_t size = 0;  // kLocal and kTable: elements
+  uint32_t size = 0;  // kLocal, kTable, kShared: elements
   friend bool operator==(const BufferInfo&, const BufferInfo&) = default;
 };
 
@@ -83,6 +84,11 @@ enum class Code : uint8_t {
   kScatter,      // operands: int64 index vector, value; lanes are stored in lane order
   kPrefetch,     // operand: index; flags: kForWrite
   kSetError,     // operand: int64 code
+  // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier or a
+  // kWarpXor together: it stands in no branch or loop that some of them do not take.
+  kThread,   // index of the thread in its block, int64
+  kBarrier,  // what was stored before in kShared and other buffers is seen after it by the block
+  kWarpXor,  // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
   // Structure. Each open marker is matched by its end; regions end with the values they yield.
   kFor,        // operands: lo, hi, step, inits...; defines: i, carried... ; step > 0; i < hi
   kEndFor,     // operands: yields...; defines the results (the carried values after the last turn)
@@ -132,6 +138,9 @@ struct Kernel {
   std::vector<uint32_t> operands;     // value indices
   std::vector<uint8_t> lane_lists;    // of shuffles
   std::vector<uint64_t> table_words;  // one element's bits a word
+  // For GPUs: not 0 (a multiple of 32, at most 1024): an iteration of the parallel range is done by a
+  // block of so many threads together. CPU code has none.
+  uint32_t block_threads = 0;
 
   size_t num_parameters() const;  // entries of the `buffers` argument
   Type type(Value v) const { return values[v.index].type; }

@@ -153,6 +153,7 @@ struct LowerOptions {
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;
   std::vector<Device> placement = {};  // per node of the graph; empty: all on the host
+  bool cuda_blocks = true;  // kernels for the GPU may have blocks of threads that work together
 };
 
 struct LoweredModule {

@@ -107,6 +107,7 @@ class Ranges {
       case Code::kSplat:
       case Code::kExtract: return operand(inst, 0);
       case Code::kIota: return {0, inst.type.lanes - 1};
+      case Code::kThread: return {0, int64_t{k_.block_threads} - 1};
       default: return {};
     }
   }
@@ -144,7 +145,8 @@ std::vector<bool> find_positions(const Kernel& k) {
     if (inst.num_values == 0) continue;
     std::vector<bool>::reference made = position[inst.first_value];
     switch (inst.code) {
-      case Code::kFor: made = true; break;
+      case Code::kFor:
+      case Code::kThread: made = true; break;
       case Code::kOp:
       case Code::kIndexDiv:
       case Code::kIndexRem:

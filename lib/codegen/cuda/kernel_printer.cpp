@@ -245,7 +245,9 @@ void KernelPrinter::close_line(std::string_view text) {
 
 void KernelPrinter::print_parameters() {
   const size_t words = k_.num_parameters() + k_.scalars.size() + 1;
-  out_ += "GCOMP_KERNEL(" + name_ + ", " + std::to_string(words) + ") {\n";
+  const uint32_t threads = k_.block_threads;
+  out_ += (threads != 0 ? "GCOMP_BLOCK_KERNEL(" : "GCOMP_KERNEL(") + name_ + ", " +
+          std::to_string(words) + (threads != 0 ? ", " + std::to_string(threads) : "") + ") {\n";
   for (uint32_t i = 0; i < k_.buffers.size(); ++i) {
     const kernel::BufferInfo& b = k_.buffers[i];
     if (!is_parameter(b.role)) continue;
@@ -313,6 +315,25 @@ std::string KernelPrinter::from_memory(const Inst& inst, std::string text) {
   if (inst.type.dtype == DType::kFloat32) return "__uint_as_float(" + text + ")";
   if (inst.type.dtype == DType::kFloat64) return "__longlong_as_double((i64)" + text + ")";
   return text;
+}
+
+// Small integers and bool travel as int.
+std::string KernelPrinter::warp_xor(const Inst& inst) const {
+  const DType t = inst.type.dtype;
+  const bool travels = t == DType::kInt32 || t == DType::kInt64 || t == DType::kUInt32 ||
+                       t == DType::kUInt64 || t == DType::kFloat32 || t == DType::kFloat64;
+  const std::string value = travels ? raw(inst, 0, 0) : "(i32)" + arg(inst, 0, 0);
+  const std::string call =
+      "__shfl_xor_sync(0xffffffffu, " + value + ", " + std::to_string(inst.imm) + ")";
+  return travels ? call : "(" + std::string(cuda_type(t)) + ")" + call;
+}
+
+void KernelPrinter::print_block(const Inst& inst) {
+  switch (inst.code) {
+    case Code::kThread: return define(inst, 0, "(i32)threadIdx.x");
+    case Code::kBarrier: return line("__syncthreads();");
+    default: return define(inst, 0, warp_xor(inst));
+  }
 }
 
 void KernelPrinter::print_memory(const Inst& inst) {
@@ -472,6 +493,7 @@ void KernelPrinter::print_structure(const Inst& inst) {
 void KernelPrinter::print(const Inst& inst) {
   wide_operands_ = false;
   if (inst.code >= Code::kFor) return print_structure(inst);
+  if (inst.code >= Code::kThread) return print_block(inst);
   if (inst.code >= Code::kLoad) return print_memory(inst);
   wide_operands_ = needs_wide_operands(inst);
   print_value(inst);
@@ -479,10 +501,18 @@ void KernelPrinter::print(const Inst& inst) {
 
 std::string KernelPrinter::run() {
   print_parameters();
-  open_line(
-      "for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < iterations; i += "
-      "(i64)gridDim.x "
-      "* blockDim.x) {");
+  bool shares = false;
+  for (uint32_t i = 0; i < k_.buffers.size(); ++i) {
+    const kernel::BufferInfo& b = k_.buffers[i];
+    if (b.role != Role::kShared) continue;
+    shares = true;
+    line("GCOMP_SHARED(" + std::string(cuda_type(b.dtype)) + ", " + buffer_name(i) + ", " +
+         std::to_string(b.size) + ");");
+  }
+  const bool blocks = k_.block_threads != 0;
+  const std::string first = blocks ? "blockIdx.x" : "(i64)blockIdx.x * blockDim.x + threadIdx.x";
+  const std::string stride = blocks ? "gridDim.x" : "(i64)gridDim.x * blockDim.x";
+  open_line("for (i64 i = " + first + "; i < iterations; i += " + stride + ") {");
   bool uses_begin = false;
   for (size_t v = 0; v < k_.values.size() && !uses_begin; ++v) {
     if (k_.values[v].kind != ValueKind::kBegin) continue;
@@ -492,6 +522,7 @@ std::string KernelPrinter::run() {
   }
   print_arrays();
   for (const Inst& inst : k_.insts) print(inst);
+  if (shares) line("__syncthreads();");  // the next turn writes what this one reads
   close_line();
   out_ += "}\n";
   return std::move(out_);

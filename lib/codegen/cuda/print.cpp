@@ -43,6 +43,9 @@ std::vector<CudaModule> print_cuda(std::span<const kernel::Kernel* const> kernel
   return modules;
 }
 
-CudaLaunch cuda_launch(const kernel::Kernel&) { return {}; }
+CudaLaunch cuda_launch(const kernel::Kernel& kernel) {
+  if (kernel.block_threads == 0) return {};
+  return {.threads = kernel.block_threads, .iterations_per_block = 1, .shared_bytes = 0};
+}
 
 }  // namespace gcomp::codegen

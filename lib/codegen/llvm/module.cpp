@@ -86,6 +86,7 @@ llvm::Function* ModuleCompiler::make_function(llvm::Module& module, const std::s
 }
 
 kernel::Kernel ModuleCompiler::expanded(const kernel::Kernel& kernel, bool straight_line) const {
+  GCOMP_CHECK(kernel.block_threads == 0, "a kernel of blocks of threads is none for CPUs");
   kernel::ExpandOptions options;
   options.native_float16 = has_feature(options_.cpu, "f16c");
   options.fma = has_feature(options_.cpu, "fma");

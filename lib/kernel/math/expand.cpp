@@ -117,6 +117,8 @@ void Expander::copy_parameters() {
   for (const BufferInfo& info : k_.buffers) {
     if (is_parameter(info.role)) {
       buffers_.push_back(b_.parameter(info.dtype, info.role));
+    } else if (info.role == Role::kShared) {
+      buffers_.push_back(b_.shared(info.dtype, info.size));
     } else if (info.role == Role::kLocal) {
       buffers_.push_back(b_.local(info.dtype, info.size));
     } else {
@@ -168,6 +170,8 @@ Value Expander::copy_value(const Inst& inst) {
     case Code::kInsert: return b_.insert(a[0], static_cast<int>(inst.imm), a[1]);
     case Code::kIota: return b_.iota(inst.type.dtype, inst.type.lanes);
     case Code::kReduce: return b_.reduce(inst.op, a[0]);
+    case Code::kThread: return b_.thread();
+    case Code::kWarpXor: return b_.warp_xor(a[0], static_cast<int>(inst.imm));
     default: break;
   }
   GCOMP_CHECK(inst.code == Code::kShuffle, "expand: unknown instruction");
@@ -225,6 +229,7 @@ void Expander::copy(const Inst& inst) {
     case Code::kScatter:
     case Code::kPrefetch:
     case Code::kSetError: return copy_memory(inst);
+    case Code::kBarrier: return b_.barrier();
     default: break;
   }
   Value v = copy_value(inst);
@@ -232,6 +237,7 @@ void Expander::copy(const Inst& inst) {
 }
 
 Kernel Expander::run() {
+  b_.set_block(k_.block_threads);
   copy_parameters();
   copy_constants();
   for (const Inst& inst : k_.insts) copy(inst);
