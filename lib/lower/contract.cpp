@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "contract_cuda.h"
 #include "contract_kernel.h"
 #include "contract_pack.h"
 #include "contraction.h"
@@ -533,6 +534,8 @@ bool lower_by_tiles(PlanWriter& w, uint32_t group) {
 }  // namespace
 
 void lower_contraction(PlanWriter& w, uint32_t group) {
+  const Op op = w.graph().node(w.groups().groups[group].nodes[0]).op;
+  if (w.target().cuda_blocks && op == Op::matmul && lower_cuda_matmul(w, group)) return;
   if (w.target().cuda || !lower_by_tiles(w, group)) lower_plain_contraction(w, group);
 }
 

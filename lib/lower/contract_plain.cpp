@@ -195,15 +195,19 @@ class PlainMatmul {
   void finish(Contraction& c, const Sizes& sizes, const Row& from, Value row, Value column,
               int lanes) {
     Builder& b = c.b();
-    const Values sums = b.for_loop(
-        b.index(0), sizes.k, b.index(1), {zero(b, dtype_, lanes)},
-        [&](Value i, std::span<const Value> s) {
-          const Value x = b.load(a_, b.add(from.a_row, b.mul(i, from.a_step)));
-          const Value at =
-              trans_b_ ? b.add(b.mul(column, sizes.k), i) : b.add(b.mul(i, sizes.n), column);
-          const Value y = b.load(b_, b.add(from.b_base, at), lanes);
-          return Values{b.add(s[0], b.mul(b.splat(b.cast(x, sum_), lanes), b.cast(y, sum_)))};
-        });
+    const Values sums = b.for_loop(b.index(0), sizes.k, b.index(1), {zero(b, dtype_, lanes)},
+                                   [&](Value i, std::span<const Value> s) {
+                                     const Value x =
+                                         b.load(a_, b.add(from.a_row, b.mul(i, from.a_step)));
+                                     const Value at = trans_b_ ? b.add(b.mul(column, sizes.k), i)
+                                                               : b.add(b.mul(i, sizes.n), column);
+                                     const Value y = b.load(b_, b.add(from.b_base, at), lanes);
+                                     const Value wide = b.splat(b.cast(x, sum_), lanes);
+                                     // A GPU's fma is one instruction; sums of the CPU's vectors stay as they were.
+                                     if (w_.target().cuda)
+                                       return Values{b.mul_add(wide, b.cast(y, sum_), s[0])};
+                                     return Values{b.add(s[0], b.mul(wide, b.cast(y, sum_)))};
+                                   });
     c.finish_piece(row, column, b.cast(sums[0], dtype_), lanes);
   }
 

@@ -25,7 +25,7 @@ struct gcomp_words {
   u64 w[n];
 };
 #ifndef GCOMP_KERNEL
-#define GCOMP_SHARED(type, name, size) __shared__ type name[size]
+#define GCOMP_SHARED(type, name, size) __shared__ __align__(16) type name[size]
 #define GCOMP_BLOCK_KERNEL(name, n, threads) \
   extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ gcomp_words<n> a)
 #define GCOMP_KERNEL(name, n) GCOMP_BLOCK_KERNEL(name, n, 256)
