@@ -34,6 +34,18 @@ std::vector<std::string> nodes_of_kernels(const lower::LoweredModule& module) {
   return nodes;
 }
 
+// Per kernel, the iterations of its longest call; 0 where an extent is not known.
+std::vector<int64_t> most_iterations(const lower::LoweredModule& module) {
+  std::vector<int64_t> most(module.kernels.size(), 1);
+  for (const lower::Step& s : module.steps) {
+    if (s.kind != lower::Step::Kind::kCall) continue;
+    const auto extent = module.graph->context().dims.constant_value(s.extent);
+    int64_t& of = most[s.kernel];
+    of = of == 0 || !extent ? 0 : std::max(of, *extent);
+  }
+  return most;
+}
+
 // Buffers, scalars and the extent.
 uint32_t parameter_words(const kernel::Kernel& k) {
   return static_cast<uint32_t>(k.num_parameters() + k.scalars.size() + 1);
@@ -43,8 +55,10 @@ uint32_t parameter_words(const kernel::Kernel& k) {
 
 DeviceCode print_device_code(const lower::LoweredModule& both) {
   const std::vector<std::string> nodes = nodes_of_kernels(both);
+  const std::vector<int64_t> most = most_iterations(both);
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names, comments;
+  std::vector<int64_t> iterations;
   DeviceCode code;
   for (uint32_t k = 0; k < both.kernels.size(); ++k) {
     if (both.kernel_devices[k] != Device::kCuda) continue;
@@ -52,6 +66,7 @@ DeviceCode print_device_code(const lower::LoweredModule& both) {
     kernels.push_back(&both.kernels[k]);
     names.push_back(both.names[k]);
     comments.push_back(nodes[k]);
+    iterations.push_back(most[k]);
     code.kernels.push_back({.name = both.names[k],
                             .nodes = nodes[k],
                             .threads = launch.threads,
@@ -59,7 +74,8 @@ DeviceCode print_device_code(const lower::LoweredModule& both) {
                             .shared_bytes = launch.shared_bytes,
                             .words = parameter_words(both.kernels[k])});
   }
-  code.modules = codegen::print_cuda(kernels, names, {.comments = comments});
+  code.modules =
+      codegen::print_cuda(kernels, names, {.comments = comments, .most_iterations = iterations});
   for (uint32_t m = 0; m < code.modules.size(); ++m) {
     for (const uint32_t k : code.modules[m].kernels) code.kernels[k].module = m;
   }

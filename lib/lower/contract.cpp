@@ -535,7 +535,9 @@ bool lower_by_tiles(PlanWriter& w, uint32_t group) {
 
 void lower_contraction(PlanWriter& w, uint32_t group) {
   const Op op = w.graph().node(w.groups().groups[group].nodes[0]).op;
-  if (w.target().cuda_blocks && op == Op::matmul && lower_cuda_matmul(w, group)) return;
+  if (w.target().cuda_blocks) {
+    if (op == Op::matmul ? lower_cuda_matmul(w, group) : lower_cuda_conv(w, group)) return;
+  }
   if (w.target().cuda || !lower_by_tiles(w, group)) lower_plain_contraction(w, group);
 }
 

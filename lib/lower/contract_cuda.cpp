@@ -229,6 +229,42 @@ class Matrix : public Factor {
   bool by_depth_;
 };
 
+// The windows of a channels-last convolution: a row for each position of the result, in depth first along the
+// channels, then through the window.
+class Windows : public Factor {
+ public:
+  Windows(KernelSpec& spec, DimTable& dims, Buffer x, DType dtype, const ConvShape& s)
+      : spec_(spec), dims_(dims), x_(x), dtype_(dtype), s_(s) {}
+
+  Value load(Builder& b, Value, Value at, Value depth, Value inside) override {
+    const Value channels = spec_.dim(s_.channels);
+    const Value channel = b.index_rem(depth, channels);
+    Value window = b.index_div(depth, channels);
+    Value step = channels, offset = channel;
+    for (size_t i = s_.spatial; i-- > 0;) {
+      const Value out = spec_.dim(s_.out[i]), width = spec_.dim(s_.window[i]);
+      const Value moved = b.add(b.mul(b.index_rem(at, out), b.index(s_.strides[i])),
+                                b.mul(b.index_rem(window, width), b.index(s_.dilations[i])));
+      const Value place = b.sub(moved, spec_.dim(s_.low[i]));
+      const Value extent = spec_.dim(dims_.sub(s_.in[i], dims_.add(s_.low[i], s_.high[i])));
+      inside = b.bit_and(inside, b.bit_and(b.ge(place, b.index(0)), b.lt(place, extent)));
+      offset = b.add(offset, b.mul(place, step));
+      step = b.mul(step, extent);
+      at = b.index_div(at, out);
+      window = b.index_div(window, width);
+    }
+    offset = b.add(offset, b.mul(at, step));
+    return b.masked_load(x_, offset, inside, b.constant({dtype_, 1}, 0));
+  }
+
+ private:
+  KernelSpec& spec_;
+  DimTable& dims_;
+  Buffer x_;
+  DType dtype_;
+  const ConvShape& s_;
+};
+
 DType sum_dtype(DType t) { return t == DType::kFloat64 ? t : DType::kFloat32; }
 
 }  // namespace
@@ -261,6 +297,34 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
   Matrix x(left, dtype, c.spec().dim(p.rows), depth, p.left_by_depth);
   Matrix y(right, dtype, c.spec().dim(p.columns), depth, p.right_by_depth);
   TiledProduct(c, dims, p, x, y).emit();
+  return true;
+}
+
+bool lower_cuda_conv(PlanWriter& w, uint32_t group) {
+  const Graph& graph = w.graph();
+  DimTable& dims = w.dims();
+  const Node& node = graph.node(w.groups().groups[group].nodes[0]);
+  const auto operands = graph.operands(node);
+  const ConvShape s = conv_shape(graph, node);
+  if (!s.channels_last || s.groups != 1) return false;
+  const DType dtype = graph.type(node.first_result).dtype;
+  const Product p{.batch = dims.constant(1),
+                  .rows = dims.mul(s.batch, dims.product(s.out)),
+                  .columns = s.features,
+                  .depth = dims.mul(s.channels, dims.product(s.window)),
+                  .dtype = dtype,
+                  .sum = sum_dtype(dtype),
+                  .left_by_depth = true,
+                  .right_by_depth = false};
+  if (!is_worth_tiles(dims, p)) return false;
+  Contraction c(w, group, p.rows, p.columns);
+  const Buffer x = c.spec().input(w.groups().storage[operands[0].index]);
+  const Buffer weights = c.spec().input(w.groups().storage[operands[1].index]);
+  if (operands.size() > 2) c.set_bias(operands[2]);
+  c.begin();
+  Windows windows(c.spec(), dims, x, dtype, s);
+  Matrix matrix(weights, dtype, c.spec().dim(p.columns), c.spec().dim(p.depth), false);
+  TiledProduct(c, dims, p, windows, matrix).emit();
   return true;
 }
 

@@ -125,10 +125,16 @@ size_t planned_copies(const passes::Placement& placement) {
       }));
 }
 
+// Of sums that one thread makes, in order.
+Tolerance in_order(const Tolerance& t) {
+  return {.relative = 4 * t.relative, .relative64 = 4 * t.relative64};
+}
+
 // The graph on two devices: "" when it computes `want` or fails with `want_error`.
 std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& inputs,
                            lower::LowerOptions options, const Tolerance& tolerance,
                            const std::vector<interp::Tensor>& want, bool fails) {
+  const Tolerance looser = in_order(tolerance);
   options.cuda_blocks = false;  // iterations run on this CPU here; blocks in cuda_mode
   std::mt19937 rng(static_cast<uint32_t>(g.num_nodes()) * 7919);
   const bool all = rng() % 2 == 0;
@@ -149,7 +155,7 @@ std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& in
       ModuleRunner(module, codegen::Effort::kFast).run(inputs, 2, &error);
   if (fails != !error.empty()) return "on two devices: fails with '" + error + "'";
   for (size_t i = 0; !fails && i < want.size(); ++i) {
-    const std::string d = difference(want[i], got[i], tolerance);
+    const std::string d = difference(want[i], got[i], looser);
     if (!d.empty()) return "on two devices: output " + std::to_string(i) + ": " + d;
   }
   return "";
@@ -159,8 +165,7 @@ std::string compare_placed(const Graph& g, const std::vector<interp::Tensor>& in
 std::string compare_cuda(CudaMode& cuda, const Graph& g, const std::vector<interp::Tensor>& inputs,
                          const lower::LowerOptions& options, const Tolerance& tolerance,
                          lower::Stats* stats, const Graph& truth) {
-  const Tolerance looser{.relative = 4 * tolerance.relative,  // a thread sums in order
-                         .relative64 = 4 * tolerance.relative64};
+  const Tolerance looser = in_order(tolerance);
   lower::LoweredModule module = cuda.lower(g, options);
   lower::arrange(module, {});
   if (stats != nullptr) {  // what the tests know are the CPU's

@@ -100,6 +100,16 @@ TEST_CASE("matmul of every shape of tile, operand layout and dtype") {
   }
 }
 
+TEST_CASE("a GPU's tiles, large and small, with edges in every direction") {
+  CHECK(check_matmul(DType::kFloat32, {128, 128, 12, 136}, false, false, false) == "");  // large
+  for (const unsigned flags : {0u, 1u, 2u, 3u}) {
+    CAPTURE(flags);
+    CHECK(check_matmul(DType::kFloat32, {2, 70, 35, 65}, flags & 1, flags & 2, false) == "");
+  }
+  CHECK(check_matmul(DType::kFloat64, {1, -1, 33, 129}, false, false, false) == "");
+  CHECK(check_matmul(DType::kFloat16, {1, 64, 16, 64}, false, false, false) == "");
+}
+
 TEST_CASE("bias and activation are computed on the tile") {
   Net n;
   const ValueId x = n.input(DType::kFloat32, {-1, 20}), r = n.input(DType::kFloat32, {-1, 37});

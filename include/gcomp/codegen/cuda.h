@@ -91,9 +91,10 @@ std::string nvrtc_version(const CudaOptions& options);
 // What a kernel takes of a multiprocessor, read from a cubin.
 struct CudaResources {
   std::string kernel;
-  uint32_t registers = 0;     // of a thread
-  uint32_t shared_bytes = 0;  // of a block, static
-  uint32_t local_bytes = 0;   // of a thread: arrays and what did not fit into registers
+  uint32_t registers = 0;  // of a thread
+  uint32_t shared_bytes =
+      0;  // of a block, static; with what GPUs from 9.0 on keep for themselves, 1024
+  uint32_t local_bytes = 0;  // of a thread: arrays and what did not fit into registers
 };
 // In the order of the cubin's symbols' names. UserError if it is no cubin.
 std::vector<CudaResources> cubin_resources(std::string_view cubin);

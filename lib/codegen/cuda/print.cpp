@@ -7,6 +7,14 @@
 namespace gcomp::codegen {
 namespace {
 
+// Names come from files: none ends the line, or goes on to the next.
+std::string comment(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\\') c = '?';
+  }
+  return "// " + text + "\n";
+}
+
 CudaModule print_module(std::span<const kernel::Kernel* const> kernels,
                         std::span<const std::string> names, const CudaPrintOptions& options,
                         uint32_t first, uint32_t count) {
@@ -21,7 +29,7 @@ CudaModule print_module(std::span<const kernel::Kernel* const> kernels,
     const std::string body = printer.run();
     used |= printer.used_helpers();
     bodies += "\n";
-    if (!options.comments.empty()) bodies += "// " + options.comments[i] + "\n";
+    if (!options.comments.empty()) bodies += comment(options.comments[i]);
     bodies += printer.tables() + body;
   }
   module.text = cuda_preamble() + cuda_helpers(used) + bodies;

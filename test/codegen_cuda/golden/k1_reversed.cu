@@ -1,0 +1,41 @@
+typedef signed char i8;
+typedef short i16;
+typedef int i32;
+typedef long long i64;
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef float f32;
+typedef double f64;
+typedef u16 f16;   // bits
+typedef u16 bf16;  // bits
+template <int n>
+struct gcomp_words {
+  u64 w[n];
+};
+#ifndef GCOMP_KERNEL
+#define GCOMP_SHARED(type, name, size) __shared__ __align__(16) type name[size]
+#define GCOMP_BLOCK_KERNEL(name, n, threads) \
+  extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ gcomp_words<n> a)
+#define GCOMP_KERNEL(name, n) GCOMP_BLOCK_KERNEL(name, n, 256)
+#endif
+
+// reverse_2
+GCOMP_BLOCK_KERNEL(k1_reversed, 3, 64) {
+  const i32* const b0 = (const i32*)a.w[0];
+  i32* const b1 = (i32*)a.w[1];
+  const i64 iterations = (i64)a.w[2];
+  GCOMP_SHARED(i32, b2, 64);
+  for (i64 i = blockIdx.x; i < iterations; i += gridDim.x) {
+    const i64 begin = i;
+    const i32 v4 = (i32)threadIdx.x;
+    const i64 v7 = (begin * 64) + (i64)v4;
+    const i32 v8 = b0[v7];
+    b2[v4] = v8;
+    __syncthreads();
+    const i32 v11 = b2[63 - v4];
+    b1[v7] = v11;
+    __syncthreads();
+  }
+}
