@@ -7,6 +7,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "compile_cache.h"
 #include "expected_work.h"
 #include "gcomp/artifact/link.h"
 #include "gcomp/codegen/llvm.h"
@@ -173,7 +174,7 @@ std::vector<std::string> required_features(codegen::CpuLevel level) {
   return features;
 }
 
-void write_linked(const lower::LoweredModule& module, const GeneratedCode& code,
+void write_linked(const Path& path, const lower::LoweredModule& module, const GeneratedCode& code,
                   const CompileOptions& o) {
   artifact::LinkInput input;
   input.name = o.name;
@@ -194,22 +195,22 @@ void write_linked(const lower::LoweredModule& module, const GeneratedCode& code,
   input.json = manifest_json(module, code, o);
   input.cpu_features = required_features(cpu_level(o.mcpu));
   if (o.emit == Emit::kObject) {
-    artifact::write_object(input, o.output.string());
+    artifact::write_object(input, path.string());
   } else {
-    artifact::write_shared_object(input, o.output.string());
+    artifact::write_shared_object(input, path.string());
   }
 }
 
-void write_header(const Graph& graph, const CompileOptions& o) {
-  if (o.header.empty()) return;
-  const std::string text = interface_header(graph, o.name);
+void write_header(const std::string& text, const CompileOptions& o) {
   const auto write = [&](const Path& path) { write_file(path, text); };
   o.if_changed ? write_if_changed(o.header, write) : write(o.header);
 }
 
 // make's rule "out header: everything read". Spaces, $ and # as make wants them.
-void write_depfile(const CompileOptions& o, const Context& context) {
+void write_depfile(const CompileOptions& o, std::vector<std::string> files) {
   if (o.depfile.empty()) return;
+  std::sort(files.begin() + 1, files.end());  // the graph comes first
+  files.erase(std::unique(files.begin() + 1, files.end()), files.end());
   const auto escaped = [](const std::string& path) {
     std::string text;
     for (char c : path) {
@@ -223,27 +224,50 @@ void write_depfile(const CompileOptions& o, const Context& context) {
   std::string rule = escaped((given ? o.depfile_target : o.output).string());
   if (!given && !o.header.empty()) rule += " " + escaped(o.header.string());
   rule += ":";
-  for (const std::string& file : context.files) rule += " " + escaped(file);
+  for (const std::string& file : files) rule += " " + escaped(file);
   write_file(o.depfile, rule + "\n");
 }
 
+bool restore(CompileCache& cache, const CompileOptions& o) {
+  const auto found = cache.restore();
+  if (!found) return false;
+  if (!o.header.empty()) write_header(found->header, o);
+  write_depfile(o, found->files);
+  return true;
+}
+
 // The output, and last what else tells of it.
-void compile_to(const Path& output, const CompileOptions& asked) {
-  CompileOptions o = asked;
-  o.output = output;
+void compile_to(const Path& output, const CompileOptions& o) {
   Progress progress(stderr_is_terminal());
   Phases phases(progress);
   Report report(o, phases);
   Context context;
+
+  // Perhaps it was all done before.
+  if (!o.cache.folder.empty()) phases.begin("cache");
+  CompileCache cache(o, output);
+  const bool hit = restore(cache, o);
+  phases.cache = cache.report();
+  if (hit) {
+    phases.end();
+    return report.write(nullptr);
+  }
   const auto finish = [&](const lower::LoweredModule* module) {
-    write_depfile(asked, context);
+    cache.finish();
+    phases.cache = cache.report();
+    write_depfile(o, context.files);
     phases.end();
     report.write(module);
+  };
+
+  const auto write = [&](const std::function<void(const Path&)>& to) {
+    write_as(cache.target(), output, to);
   };
 
   // The graph, node for node as the file says.
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
+  cache.loaded(context);
   expect_work(progress, *graph, o, o.emit == Emit::kGraph);
   // Beyond this point no file is read.
 
@@ -253,7 +277,7 @@ void compile_to(const Path& output, const CompileOptions& asked) {
   if (o.emit == Emit::kGraph) {
     report.explain(*graph, nullptr);
     phases.begin("write");
-    formats::write_graph(*graph, o.output);
+    write([&](const Path& to) { formats::write_graph(*graph, to); });
     return finish(nullptr);
   }
   // Beyond this point no node is added, changed or removed.
@@ -267,32 +291,36 @@ void compile_to(const Path& output, const CompileOptions& asked) {
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {
     phases.begin("write");
-    write_cuda(o.output, both);
+    write([&](const Path& to) { write_cuda(to, both); });
     return finish(&module);
   }
   if (o.emit == Emit::kKernels) {
     phases.begin("write");
-    write_kernels(o.output, module);
+    write([&](const Path& to) { write_kernels(to, module); });
     return finish(&module);
   }
   expect_kernels(progress, module.kernels.size());
   // Beyond this point the set of kernels is final.
 
   phases.begin("generate code");
-  GeneratedCode code = generate_code(module, o);
+  GeneratedCode code = generate_code(module, o, cache.code());
   const bool needs_device_code = o.emit == Emit::kSharedObject || o.emit == Emit::kObject;
-  if (both && needs_device_code) generate_device_code(code, module, *both, o);
+  if (both && needs_device_code) generate_device_code(code, module, *both, o, cache.code());
   phases.modules = code.modules;
   if (o.emit == Emit::kAssembly || o.emit == Emit::kLlvm) {
     phases.begin("write");
-    write_texts(o.output, code.objects);
+    write([&](const Path& to) { write_texts(to, code.objects); });
     return finish(&module);
   }
 
   // Code, plan, constants and description become one file.
   phases.begin("link");
-  write_linked(module, code, o);
-  write_header(*module.graph, o);
+  write([&](const Path& to) { write_linked(to, module, code, o); });
+  if (!o.header.empty()) {
+    const std::string header = interface_header(*module.graph, o.name);
+    write_header(header, o);
+    cache.keep_header(header);
+  }
   finish(&module);
 }
 
@@ -302,6 +330,20 @@ void compile(const CompileOptions& o) {
   check_options(o);
   const auto write = [&](const Path& output) { compile_to(output, o); };
   o.if_changed ? write_if_changed(o.output, write) : write(o.output);
+}
+
+bool restore_from_cache(const CompileOptions& o) {
+  struct Miss {};
+  const auto write = [&](const Path& output) {
+    CompileCache cache(o, output);
+    if (!restore(cache, o)) throw Miss();
+  };
+  try {
+    o.if_changed ? write_if_changed(o.output, write) : write(o.output);
+    return true;
+  } catch (const Miss&) {
+    return false;
+  }
 }
 
 void optimize_to_file(const CompileOptions& o) {

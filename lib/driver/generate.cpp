@@ -49,8 +49,9 @@ std::vector<std::string> compile_some(const lower::LoweredModule& module,
   return codegen::compile_kernels(kernels, names, options, times);
 }
 
-codegen::CompileOptions code_options(const CompileOptions& o) {
+codegen::CompileOptions code_options(const CompileOptions& o, codegen::CodeCache* cache) {
   codegen::CompileOptions options;
+  options.cache = cache;
   options.cpu = cpu_level(o.mcpu);
   options.threads = o.threads;
   options.jobs = o.jobs.get();
@@ -79,8 +80,9 @@ codegen::CpuLevel cpu_level(const std::string& text) {
       near.empty() ? "x86-64-v2, x86-64-v3, x86-64-v4 or native" : "did you mean '" + near + "'?");
 }
 
-GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& o) {
-  const codegen::CompileOptions options = code_options(o);
+GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& o,
+                            codegen::CodeCache* cache) {
+  const codegen::CompileOptions options = code_options(o, cache);
   const bool optimize_cold = selects(o, passes::kOptimizeColdCode);
   PlanOptions plan;
   if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;  // no file to append to
@@ -112,16 +114,17 @@ GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOpt
 }
 
 void generate_device_code(GeneratedCode& code, const lower::LoweredModule& host,
-                          lower::LoweredModule& both, const CompileOptions& o) {
+                          lower::LoweredModule& both, const CompileOptions& o,
+                          codegen::CodeCache* cache) {
   const std::vector<uint32_t> own = share_kernels(host, !code.straight_line, both);
   if (!own.empty()) {
-    for (std::string& object : compile_some(both, own, code_options(o),
+    for (std::string& object : compile_some(both, own, code_options(o, cache),
                                             selects(o, passes::kOptimizeColdCode), &code.modules)) {
       code.objects.push_back(std::move(object));
     }
   }
   code.device = print_device_code(both);
-  compile_device_code(code.device, o);
+  compile_device_code(code.device, o, cache);
   PlanOptions plan;
   if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;
   plan.shared = &code.plan;

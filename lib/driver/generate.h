@@ -25,12 +25,14 @@ struct GeneratedCode {
   std::vector<codegen::ModuleTime> modules;
 };
 
-// Constants' bytes stay in the module's context. UserError when straight-line code is asked for and the
+// `cache` may be null. Constants' bytes stay in the module's context. UserError when straight-line code is asked for and the
 // graph cannot have it.
-GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& options);
+GeneratedCode generate_code(const lower::LoweredModule& module, const CompileOptions& options,
+                            codegen::CodeCache* cache = nullptr);
 
 // Adds what `both`, the same graph lowered for host and GPU, needs; its kernels may be renamed.
 void generate_device_code(GeneratedCode& code, const lower::LoweredModule& host,
-                          lower::LoweredModule& both, const CompileOptions& options);
+                          lower::LoweredModule& both, const CompileOptions& options,
+                          codegen::CodeCache* cache = nullptr);
 
 }  // namespace gcomp::driver

@@ -84,8 +84,9 @@ DeviceCode print_device_code(const lower::LoweredModule& both) {
 
 void check_cuda_archs(const CompileOptions& o) { archs(o); }
 
-void compile_device_code(DeviceCode& code, const CompileOptions& o) {
+void compile_device_code(DeviceCode& code, const CompileOptions& o, codegen::CodeCache* cache) {
   codegen::CudaOptions options;
+  options.cache = cache;
   options.archs = archs(o);
   options.threads = o.threads;
   code.nvrtc = codegen::nvrtc_version(options);

@@ -26,7 +26,9 @@ DeviceCode print_device_code(const lower::LoweredModule& both);
 void check_cuda_archs(const CompileOptions& options);
 
 // Machine code for the options' architectures, and PTX of the lowest unless the options have any.
-void compile_device_code(DeviceCode& code, const CompileOptions& options);
+// `cache` may be null.
+void compile_device_code(DeviceCode& code, const CompileOptions& options,
+                         codegen::CodeCache* cache);
 
 // Host kernels of `both` get the names of the equal ones in `host` (if those are symbols of their own), else names
 // that `host` has not. The kernels that have to be compiled for `both`.

@@ -38,7 +38,8 @@ bool same_bytes(const Path& a, const Path& b) {
   return !error && std::ranges::equal(map_file(a).bytes, map_file(b).bytes);
 }
 
-// Errors tell of the output, not of the file beside it.
+}  // namespace
+
 void write_as(const Path& path, const Path& output, const std::function<void(const Path&)>& write) {
   try {
     write(path);
@@ -50,8 +51,6 @@ void write_as(const Path& path, const Path& output, const std::function<void(con
     throw UserError(error.code(), std::move(all));
   }
 }
-
-}  // namespace
 
 void write_if_changed(const Path& output, const std::function<void(const Path&)>& write) {
   std::error_code error;

@@ -13,4 +13,8 @@ namespace gcomp::driver {
 void write_if_changed(const std::filesystem::path& output,
                       const std::function<void(const std::filesystem::path&)>& write);
 
+// `write` makes `path`, which will be `output`: its errors name that.
+void write_as(const std::filesystem::path& path, const std::filesystem::path& output,
+              const std::function<void(const std::filesystem::path&)>& write);
+
 }  // namespace gcomp::driver

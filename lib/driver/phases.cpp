@@ -119,6 +119,26 @@ Json lowering_json(const lower::Stats& s) {
           {"peak_bytes_in_group_order", s.peak.before}};
 }
 
+// ---- The cache
+
+std::string cache_line(const CacheReport& c) {
+  std::string text = "cache: " + c.result + (c.why.empty() ? "" : ", because of " + c.why) + "\n";
+  if (c.code_hits + c.code_misses > 0) {
+    text +=
+        line("       %zu of %zu modules of machine code were in it\n",
+             static_cast<size_t>(c.code_hits), static_cast<size_t>(c.code_hits + c.code_misses));
+  }
+  return text + "\n";
+}
+
+Json cache_json(const CacheReport& c) {
+  return {{"result", c.result},
+          {"why", c.why},
+          {"key", c.key},
+          {"code_hits", c.code_hits},
+          {"code_misses", c.code_misses}};
+}
+
 // ---- Code generation
 
 std::string modules_table(const std::vector<ModuleTime>& modules) {
@@ -190,7 +210,8 @@ std::string Phases::table() const {
     total += phase.seconds;
   }
   text += line("%-14s %8.2f\n\n", "all", total * 1e3);
-  text += pass::to_table(passes) + "\n";
+  if (cache) text += cache_line(*cache);
+  if (!cache || cache->result != "hit") text += pass::to_table(passes) + "\n";
   if (lowering) text += lowering_table(*lowering) + inplace_table(*lowering);
   if (placement) text += to_table(*placement);
   if (memory) text += to_table(*memory);
@@ -208,6 +229,7 @@ Json Phases::json() const {
                              {"resident_bytes", phase.memory.resident},
                              {"peak_bytes", phase.memory.peak}});
   }
+  if (cache) all["cache"] = cache_json(*cache);
   all["passes"] = Json::parse(pass::to_json(passes));
   if (lowering) all["lowering"] = lowering_json(*lowering);
   if (placement) all["placement"] = to_json(*placement);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "compile_cache.h"
 #include "gcomp/codegen/llvm.h"
 #include "gcomp/driver/progress.h"
 #include "gcomp/lower/lower.h"
@@ -32,6 +33,7 @@ class Phases {
   std::optional<lower::Stats> lowering;
   std::optional<PlacementReport> placement;
   std::optional<MemoryReport> memory;
+  std::optional<CacheReport> cache;
   std::vector<codegen::ModuleTime> modules;
 
  private:

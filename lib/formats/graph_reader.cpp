@@ -239,6 +239,7 @@ Constant GraphReader::tensor(const json& j, const std::string& place) {
       found = source_.weights.emplace(full.string(), SafetensorsFile(full)).first;
       source_.context.files.push_back(full.string());
     }
+    source_.context.weights.emplace(path.get<std::string>(), found->second.stamp());
     Constant c = found->second.tensor(name.get<std::string>());
     if (c.dtype != t || c.shape != shape) {
       fail("dtype or shape differs from tensor '" + name.get<std::string>() + "' in the file",

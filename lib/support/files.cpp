@@ -33,13 +33,25 @@ struct Descriptor {
       file_error(Code::kNotAFile, what, path.string(), "give a file");
     }
     size = static_cast<size_t>(info.st_size);
+    stamp = file_stamp(info);
   }
   ~Descriptor() { ::close(fd); }
   int fd;
   size_t size = 0;
+  FileStamp stamp = {};
 };
 
 }  // namespace
+
+FileStamp file_stamp(const struct stat& info) {
+  return {static_cast<int64_t>(info.st_dev),
+          static_cast<int64_t>(info.st_ino),
+          info.st_size,
+          info.st_mtim.tv_sec,
+          info.st_mtim.tv_nsec,
+          info.st_ctim.tv_sec,
+          info.st_ctim.tv_nsec};
+}
 
 std::string read_file(const std::filesystem::path& path) {
   const Descriptor file(path);
@@ -61,6 +73,7 @@ std::string read_file(const std::filesystem::path& path) {
 MappedFile map_file(const std::filesystem::path& path) {
   const Descriptor file(path);
   MappedFile mapped;
+  mapped.stamp = file.stamp;
   if (file.size == 0) {
     auto text = std::make_shared<std::string>(read_file(path));
     mapped.bytes = std::as_bytes(std::span(*text));
@@ -77,7 +90,7 @@ MappedFile map_file(const std::filesystem::path& path) {
 }
 
 // A device or a pipe (/dev/null, a shell's >(...)) is written to, never replaced.
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode) : path_(std::move(path)) {
   struct stat info{};
   if (::stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
@@ -87,7 +100,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ = path_;
   temporary_ += ".tmp" + std::to_string(::getpid());
   registered_ = Temporary(temporary_);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (descriptor_ < 0) system_error(Code::kCannotWrite, "cannot create", path_);
 }
 

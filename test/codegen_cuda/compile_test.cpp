@@ -55,7 +55,7 @@ std::vector<CudaModule> some_modules() {
   return codegen::print_cuda(pointers, names, {.kernels_per_module = 2});
 }
 
-struct MemoryCache : codegen::CudaCache {
+struct MemoryCache : codegen::CodeCache {
   std::optional<std::string> get(const std::string& key) override {
     const std::lock_guard lock(mutex);
     const auto found = entries.find(key);

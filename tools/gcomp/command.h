@@ -20,6 +20,7 @@ void opt_command(const Arguments& arguments, driver::DiagnosticPrinter& printer)
 void list_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void inspect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void convert_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
+void cache_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void bisect_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 void batch_command(const Arguments& arguments, driver::DiagnosticPrinter& printer);
 
@@ -39,6 +40,9 @@ void add_pipeline_options(CLI::App& parser, pass::Options& options);
 void add_compile_options(CLI::App& parser, driver::CompileOptions& options);
 // Every subcommand that reads a graph; the limits hold as soon as the line is parsed.
 void add_limit_options(CLI::App& parser);
+// --cache-dir and its limits, and -v, which tells what came of it.
+void add_cache_options(CLI::App& parser, driver::CompileOptions& options,
+                       driver::DiagnosticPrinter& printer);
 void add_dims_option(CLI::App& parser, std::map<std::string, int64_t>& dims);
 
 }  // namespace gcomp::cli

@@ -24,6 +24,7 @@ void compile_command(const Arguments& arguments, driver::DiagnosticPrinter& prin
   parser->add_flag("--if-changed", o.if_changed,
                    "Leave an output alone, its time too, that would get the bytes it has");
   add_compile_options(*parser, o);
+  add_cache_options(*parser, o, printer);
   if (!parse(*parser, arguments)) return;
   driver::set_crash_graph(o.input, o.output);
   driver::compile(o);

@@ -33,6 +33,7 @@ constexpr Command kCommands[] = {
     {"bisect", "Find the first rewrite, or the code, that changes a graph's results",
      cli::bisect_command},
     {"batch", "Compile many graphs, each in a process of its own", cli::batch_command},
+    {"cache", "Show, check or empty a cache of artifacts", cli::cache_command},
 };
 
 void print_help() {

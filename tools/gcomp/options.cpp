@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "command.h"
+#include "gcomp/driver/crash.h"
 #include "gcomp/driver/limits.h"
 #include "gcomp/support/error.h"
 
@@ -66,7 +67,7 @@ bool parse_target(const std::string& text) {
   usage_error(Code::kOptionValue, "'" + text + "' is no target", "--target", "cpu or cpu,cuda");
 }
 
-uint64_t parse_size(const std::string& text) {
+uint64_t parse_size(const std::string& text, const char* option) {
   uint64_t size = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, size);
@@ -76,7 +77,7 @@ uint64_t parse_size(const std::string& text) {
       return size << shift;
     }
   }
-  usage_error(Code::kOptionValue, "'" + text + "' is not a size, as in 800M or 2G", "--max-memory");
+  usage_error(Code::kOptionValue, "'" + text + "' is not a size, as in 800M or 2G", option);
 }
 
 double parse_seconds(const std::string& text) {
@@ -86,6 +87,18 @@ double parse_seconds(const std::string& text) {
   if (error == std::errc() && rest == end && seconds > 0) return seconds;
   usage_error(Code::kOptionValue, "'" + text + "' is not a number of seconds, as in 0.5 or 60",
               "--time-limit");
+}
+
+// "30d", "12h", "90m", "5s": seconds.
+double parse_age(const std::string& text) {
+  double number = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  const std::string unit(rest, end);
+  for (const auto& [name, seconds] : {std::pair{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}) {
+    if (error == std::errc() && unit == name && number > 0) return number * seconds;
+  }
+  usage_error(Code::kOptionValue, "'" + text + "' is not an age, as in 30d or 12h", "--cache-age");
 }
 
 driver::CodeMode parse_code(const std::string& text) {
@@ -199,7 +212,8 @@ void add_limit_options(CLI::App& parser) {
       ->type_name("SECONDS");
   parser
       .add_option_function<std::string>(
-          "--max-memory", [limits](const std::string& s) { limits->memory = parse_size(s); },
+          "--max-memory",
+          [limits](const std::string& s) { limits->memory = parse_size(s, "--max-memory"); },
           "The same when this is not enough: 800M, 2G")
       ->type_name("SIZE");
   parser.callback([limits] { driver::set_limits(*limits); });
@@ -219,6 +233,36 @@ void add_pipeline_options(CLI::App& parser, pass::Options& o) {
   parser.add_flag("--fast-math", o.fast_math, "Allow rules that assume finite numbers");
   parser.add_flag("--verify-each", o.verify_each, "Check the graph after every pass");
   add_tags(parser, "--dump-after", o.dump_after, "Print the graph after a pass, or after \"all\"");
+}
+
+void add_cache_options(CLI::App& parser, driver::CompileOptions& o,
+                       driver::DiagnosticPrinter& printer) {
+  parser
+      .add_option("--cache-dir", o.cache.folder,
+                  "Keep artifacts in this folder and take them from it (GCOMP_CACHE_DIR)")
+      ->envname("GCOMP_CACHE_DIR")
+      ->type_name("DIR");
+  const auto set_size = [&o](const std::string& s) {
+    o.cache.size = parse_size(s, "--cache-size");
+  };
+  parser
+      .add_option_function<std::string>("--cache-size", set_size,
+                                        "What the cache may hold: 5G (GCOMP_CACHE_SIZE)")
+      ->envname("GCOMP_CACHE_SIZE")
+      ->type_name("SIZE");
+  const auto set_age = [&o](const std::string& s) { o.cache.age = parse_age(s); };
+  parser
+      .add_option_function<std::string>(
+          "--cache-age", set_age,
+          "Use nothing that was not used for so long: 30d, 12h (GCOMP_CACHE_AGE)")
+      ->envname("GCOMP_CACHE_AGE")
+      ->type_name("AGE");
+  const auto verbose = std::make_shared<bool>(false);
+  parser.add_flag("-v,--verbose", *verbose, "Tell whether the artifact came from the cache");
+  o.tell = [verbose, &printer](driver::Severity severity, const Diagnostic& d) {
+    if (severity == driver::Severity::kNote && !*verbose) return;
+    printer.print(severity, d, driver::crash_stage());
+  };
 }
 
 void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {

@@ -36,6 +36,7 @@ void run_command(const Arguments& arguments, driver::DiagnosticPrinter& printer)
       ->type_name("DEVICE");
   parser->add_flag("--interpret", o.interpret, "Use the reference evaluator; nothing is compiled");
   add_compile_options(*parser, o.compile);
+  add_cache_options(*parser, o.compile, printer);
   if (!parse(*parser, arguments)) return;
   driver::set_crash_graph(o.compile.input, o.outputs);
   std::cout << driver::run(o);

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gcomp/codegen/code_cache.h"
 #include "gcomp/kernel/kernel.h"
 
 namespace gcomp::codegen {
@@ -56,22 +57,13 @@ struct CudaArch {
 std::vector<CudaArch> parse_cuda_archs(std::string_view list);
 std::string name(CudaArch arch);
 
-// Results of earlier compilations by key (a hex digest of text, options and NVRTC version). Called from
-// several threads at once.
-class CudaCache {
- public:
-  virtual ~CudaCache() = default;
-  virtual std::optional<std::string> get(const std::string& key) = 0;
-  virtual void put(const std::string& key, const std::string& bytes) = 0;
-};
-
 struct CudaOptions {
   std::vector<CudaArch> archs;
   int threads = 1;
   bool line_info = false;  // for profilers: maps machine code to lines of the text
   std::string nvrtc =
       {};  // path of the library, or empty: see load order in lib/codegen/cuda/README.md
-  CudaCache* cache = nullptr;  // may be null
+  CodeCache* cache = nullptr;  // may be null
 };
 
 struct CudaImage {

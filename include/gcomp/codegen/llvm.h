@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gcomp/codegen/code_cache.h"
 #include "gcomp/kernel/kernel.h"
 #include "gcomp/support/jobserver.h"
 
@@ -46,7 +47,8 @@ struct CompileOptions {
   // What each kernel takes of a run. If given, those that together take little are compiled with
   // Effort::kFast: a third of the time for code that takes about twice as long.
   std::span<const double> work = {};
-  double other_work = 0;  // of a run, in the same unit
+  double other_work = 0;       // of a run, in the same unit
+  CodeCache* cache = nullptr;  // of modules' objects; may be null
 };
 
 // What it took to compile one module.

@@ -9,6 +9,11 @@ namespace gcomp::driver {
 // behind unless the whole was written.
 void compile(const CompileOptions& options);
 
+// Whether options.output, header and depfile could be written from options.cache: neither is a graph loaded nor
+// anything compiled. False also for what only a compilation can tell to be wrong. UserError (kFiles) if the output
+// cannot be written. compile() asks by itself.
+bool restore_from_cache(const CompileOptions& options);
+
 // `gcomp opt`: the graph as the pipeline leaves it, written as .json or .gcb.
 void optimize_to_file(const CompileOptions& options);
 

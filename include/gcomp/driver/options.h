@@ -3,12 +3,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "gcomp/driver/cache.h"
+#include "gcomp/driver/diagnose.h"
 #include "gcomp/pass/pass.h"
 #include "gcomp/schedule/inplace.h"
 #include "gcomp/support/jobserver.h"
@@ -52,6 +55,8 @@ struct CompileOptions {
   Path html;                         // a page that shows the whole compilation; empty: none
   Path memory_map;                   // an SVG picture of the planned memory; empty: none
   pass::Options pipeline;
+  CacheOptions cache;                                     // without a folder: none
+  std::function<void(Severity, const Diagnostic&)> tell;  // remarks and warnings; null: not told
 };
 
 }  // namespace gcomp::driver

@@ -18,6 +18,7 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);  // maps; UserError if malformed
   // The tensor, mapped where its alignment allows, else copied; UserError if there is none.
   Constant tensor(const std::string& name) const;
+  const FileStamp& stamp() const { return file_.stamp; }
 
  private:
   struct Entry;

@@ -3,6 +3,7 @@
 // and constants too). Read-only once built; phases make a new graph (ARCHITECTURE: Graph = Theano's
 // FunctionGraph, Node = Apply, Value = Variable). Nothing here recurses over the graph.
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "gcomp/ir/constant.h"
 #include "gcomp/ir/op.h"
 #include "gcomp/ir/type.h"
+#include "gcomp/support/files.h"
 
 namespace gcomp {
 
@@ -48,6 +50,8 @@ struct Context {
   ConstantPool constants;
   LocTable locs;
   std::vector<std::string> files;  // that readers have read, in order: for dependency files
+  // Of them those that the graph names, as it names them, and their state when they were opened.
+  std::map<std::string, FileStamp> weights;
 
   GraphId add_graph(std::unique_ptr<Graph> body);  // a closed nested graph
   const Graph& graph(GraphId id) const { return *bodies_[id.index]; }

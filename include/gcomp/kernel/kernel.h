@@ -147,7 +147,8 @@ struct Kernel {
   friend bool operator==(const Kernel&, const Kernel&) = default;  // structural: there are no names
 };
 
-uint64_t hash(const Kernel& kernel);  // structural; stable across processes
+uint64_t hash(const Kernel& kernel);         // structural; stable across processes
+std::string to_bytes(const Kernel& kernel);  // equal for equal kernels, and for no others
 std::string print(const Kernel& kernel);
 // The invariants broken, one message each; empty when the kernel is well formed
 // (lib/kernel/verify.cpp states them in prose).

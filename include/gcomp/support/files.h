@@ -2,7 +2,9 @@
 // Files: read, map, write so that a reader sees the old file or the whole new one. Failures are
 // UserError(kFiles) naming the path and the system's reason.
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -11,14 +13,21 @@
 
 #include "gcomp/support/temporaries.h"
 
+struct stat;
+
 namespace gcomp {
 
 std::string read_file(const std::filesystem::path& path);
+
+// Device, inode, size, and the times of the last changes: what tells one state of a file from another.
+using FileStamp = std::array<int64_t, 7>;
+FileStamp file_stamp(const struct stat& info);
 
 // A file mapped read-only. `bytes` lives as long as `owner`.
 struct MappedFile {
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
+  FileStamp stamp = {};
 };
 MappedFile map_file(const std::filesystem::path& path);
 
@@ -26,7 +35,7 @@ MappedFile map_file(const std::filesystem::path& path);
 // the object dies unfinished) nothing is left behind.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  explicit AtomicFile(std::filesystem::path path, unsigned mode = 0666);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

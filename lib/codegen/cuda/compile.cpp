@@ -1,29 +1,21 @@
 // Texts to images, one job for each module and architecture, on several threads.
 
 #include <atomic>
-#include <cstdio>
 #include <exception>
 #include <thread>
 
 #include "gcomp/support/error.h"
-#include "gcomp/support/hash.h"
 #include "nvrtc.h"
 
 namespace gcomp::codegen {
 namespace {
 
-// 128 bits of all that decides the image.
-std::string cache_key(const std::string& text, CudaArch arch, const CudaOptions& options,
-                      const std::string& version) {
+// All that decides the image.
+std::string recipe(const std::string& text, CudaArch arch, const CudaOptions& options,
+                   const std::string& version) {
   std::string all = "nvrtc " + version;
   for (const std::string& o : nvrtc_options(arch, options.line_info)) all += "\n" + o;
-  all += "\n" + text;
-  const std::span<const std::byte> bytes = std::as_bytes(std::span(all));
-  char digest[40];
-  std::snprintf(digest, sizeof digest, "%016llx%016llx",
-                static_cast<unsigned long long>(hash_bytes(bytes, 1)),
-                static_cast<unsigned long long>(hash_bytes(bytes, 2)));
-  return digest;
+  return all + "\n" + text;
 }
 
 class Compiler {
@@ -65,7 +57,7 @@ class Compiler {
     const std::string& text = modules_[image.module].text;
     std::string key;
     if (options_.cache != nullptr) {
-      key = cache_key(text, image.arch, options_, nvrtc_->version());
+      key = recipe(text, image.arch, options_, nvrtc_->version());
       if (std::optional<std::string> found = options_.cache->get(key)) {
         image.bytes = std::move(*found);
         return;

@@ -185,6 +185,38 @@ ModuleTime module_time(const Part& part, const ModuleContents& contents, double 
   return time;
 }
 
+void add_text(std::string& recipe, const std::string& text) {
+  recipe += std::to_string(text.size()) + ":" + text;
+}
+
+// All that a module's object depends on.
+std::string recipe_of(const ModuleContents& contents, const CompileOptions& options) {
+  std::string recipe = "object of LLVM\n";
+  for (const std::string& feature : cpu_features(options.cpu)) add_text(recipe, feature);
+  for (const int number : {static_cast<int>(options.cpu), static_cast<int>(contents.effort),
+                           static_cast<int>(options.emit), options.verify ? 1 : 0}) {
+    add_text(recipe, std::to_string(number));
+  }
+  for (size_t i = 0; i < contents.kernels.size(); ++i) {
+    add_text(recipe, contents.names[i]);
+    add_text(recipe, kernel::to_bytes(*contents.kernels[i]));
+  }
+  for (const MathFunction& f : contents.functions) add_text(recipe, std::to_string(f.key()));
+  add_text(recipe, "called");
+  for (const MathFunction& f : contents.called) add_text(recipe, std::to_string(f.key()));
+  return recipe;
+}
+
+std::string compile_module(ModuleCompiler& compiler, const ModuleContents& contents,
+                           const CompileOptions& options) {
+  if (options.cache == nullptr) return compiler.compile(contents);
+  const std::string recipe = recipe_of(contents, options);
+  if (auto found = options.cache->get(recipe)) return std::move(*found);
+  std::string object = compiler.compile(contents);
+  options.cache->put(recipe, object);
+  return object;
+}
+
 class Partition {
  public:
   Partition(std::span<const kernel::Kernel* const> kernels, const CompileOptions& options)
@@ -273,7 +305,7 @@ std::vector<std::string> compile_kernels(std::span<const kernel::Kernel* const> 
       }
     }
     const Clock::time_point begin = Clock::now();
-    objects[order[i]] = compiler.compile(contents);
+    objects[order[i]] = compile_module(compiler, contents, options);
     if (times == nullptr) return;
     const std::chrono::duration<double> waited = begin - start, taken = Clock::now() - begin;
     ModuleTime& time = (*times)[order[i]];

@@ -598,8 +598,9 @@ std::unique_ptr<Graph> read_onnx(Context& context, std::span<const std::byte> by
                                  Diagnostics& diagnostics) {
   try {
     auto files = std::make_shared<std::map<std::string, MappedFile>>();
-    onnx::Importer importer(context, {std::move(owner), options.weights_folder, files}, options,
-                            diagnostics);
+    onnx::Importer importer(context,
+                            {std::move(owner), options.weights_folder, files, &context.weights},
+                            options, diagnostics);
     auto graph = importer.import_model(onnx::read_model(bytes));
     for (const auto& [path, file] : *files) context.files.push_back(path);
     return graph;

@@ -109,6 +109,7 @@ MappedFile external_data(const TensorProto& tensor, size_t wanted, const TensorS
   auto found = source.files->find(path);
   if (found == source.files->end()) found = source.files->emplace(path, map_file(path)).first;
   MappedFile file = found->second;
+  if (source.names) source.names->emplace(location, file.stamp);
   if (offset > file.bytes.size() || wanted > file.bytes.size() - offset) {
     refuse(tensor, "external data file " + location + " is too short");
   }

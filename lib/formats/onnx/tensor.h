@@ -16,6 +16,7 @@ struct TensorSource {
   std::filesystem::path folder;       // of external data; empty: the current folder
   // The files of external data read so far, each mapped once. Null: external data is refused.
   std::shared_ptr<std::map<std::string, MappedFile>> files;
+  std::map<std::string, FileStamp>* names = nullptr;  // of those files, as the model has them
 };
 
 // Errors are UserErrors whose place is the tensor's name. No memory is taken that the bytes of the
