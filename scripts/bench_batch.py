@@ -107,6 +107,25 @@ def peak_of(command):
     return time.monotonic() - begin, int(said) / 1024
 
 
+def second_run(report, folder, good):
+    """The good graphs compiled into an empty cache, and all of them once more."""
+    manifest, seconds = folder / "good.jsonl", []
+    manifest.write_text("".join(json.dumps({"graph": r["graph"], "name": r["name"]}) + "\n" for r in good))
+    for name in ("cold", "warm"):
+        command = [GCOMP, "batch", "--manifest", manifest, "-o", folder / name, "-j", "2", "--cache-dir", folder / "cache"]
+        begin = time.monotonic()
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        seconds.append(time.monotonic() - begin)
+    told = results(folder / "warm")
+    missed = [n for n, r in told.items() if not (r.get("cached") or r.get("same_as"))]
+    other = differing(folder / "cold", folder / "warm", told)
+    figure = f"{seconds[0]:.1f} s, then {seconds[1]:.2f} s: {seconds[0] / seconds[1]:.0f} times as fast"
+    report.row(f"{len(good)} good graphs with a cache, two at a time", figure, "20", seconds[0] >= 20 * seconds[1])
+    report.row("not taken from the cache, or of other bytes", f"{len(missed) + len(other)}", "0", not missed and not other)
+    for name in ("cold", "warm", "cache"):
+        shutil.rmtree(folder / name)
+
+
 def large_numbers(report, folder, example):
     sums = {}
     for count in (1_000, 100_000):
@@ -163,6 +182,7 @@ def measure(corpus, expected, folder, report):
     report.row("killed and resumed", f"{kills} times; lost, done twice or other bytes: {len(lost) + lines - len(again)} graphs", "0", not lost and lines == len(again))
     bad_values = check_values(corpus, folder / "one", told, 200)
     report.row("outputs of 200 artifacts against the reference evaluator", f"{len(bad_values)} differ", "0", not bad_values)
+    second_run(report, folder, [r for r in told.values() if r["status"] == "ok"])
     for name in wrongs + lost + bad_values:
         print(f"bench_batch: {name}: expected {expected[name]}, {json.dumps(told.get(name))[:500]}", file=sys.stderr)
     shutil.rmtree(folder / "two")

@@ -14,6 +14,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <tuple>
 
@@ -36,6 +37,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kGrace = 2;     // seconds beyond --time-limit in which a worker may end itself
 constexpr int kFarewell = 2000;  // milliseconds that workers have when the batch is interrupted
+constexpr size_t kUniqueDigits = 24;    // of unique_name()
 constexpr int kProgressInterval = 200;  // milliseconds
 
 double seconds_since(Clock::time_point begin) {
@@ -176,14 +178,20 @@ class Batch {
     return options_.output / (job.name + options_.suffix);
   }
 
-  // Temporary files of workers that were killed with the batch before.
+  // Temporary files of workers that were killed with the batch before. Other shards may be at work in this folder:
+  // what may be theirs stays.
   void remove_leftovers() const {
+    const auto is_new = [this](const std::string& file) {  // of a worker with a cache
+      return options_.shards == 1 && file.starts_with(".new") && file.ends_with(options_.suffix) &&
+             file.size() == 4 + kUniqueDigits + options_.suffix.size();
+    };
     std::set<std::string> ours;
     for (const BatchJob& job : jobs_) ours.insert(artifact(job).string());
     std::error_code error;
     for (fs::recursive_directory_iterator at(options_.output, error), end; at != end && !error;
          at.increment(error)) {
       const std::string path = at->path().string();
+      if (is_new(at->path().filename().string())) fs::remove(path, error);
       const size_t mark = path.rfind(".tmp");
       if (mark == std::string::npos ||
           path.find_first_not_of("0123456789", mark + 4) != std::string::npos)
@@ -197,6 +205,7 @@ class Batch {
     ready_.pop_front();
     BatchResult result = blank_result(job);
     if (keep_recorded(job, result.key)) return;
+    if (take_from_cache(job, result)) return;
     estimate_.begin(jobs_[job].expected);
     running_.push_back({job, std::move(result)});
     start(running_.back(), "");
@@ -219,6 +228,41 @@ class Batch {
     summary_.add(*recorded, BatchSummary::From::kKept);
     settle_followers(job, *recorded);
     return true;
+  }
+
+  // Without a process. What the cache cannot do is the worker's to do, or to tell.
+  bool take_from_cache(size_t job, BatchResult& result) {
+    const Clock::time_point begin = Clock::now();
+    CompileOptions o = parsed(jobs_[job]);
+    if (o.cache.folder.empty()) return false;
+    o.input = jobs_[job].graph;
+    o.output = artifact(jobs_[job]);
+    o.tell = nullptr;
+    try {
+      fs::create_directories(o.output.parent_path());
+      const auto files = restore_from_cache(o);
+      if (!files) return false;
+      result.cached = true;
+      Attempt& attempt = result.attempts.emplace_back();
+      attempt.seconds = seconds_since(begin);
+      describe_artifact(result, *files);
+    } catch (const UserError&) {
+      return false;
+    } catch (const fs::filesystem_error&) {
+      return false;
+    }
+    estimate_.skip(jobs_[job].expected);
+    settle(result);
+    settle_followers(job, result);
+    return true;
+  }
+
+  // Most jobs have the options of the one before.
+  const CompileOptions& parsed(const BatchJob& job) {
+    if (!parsed_ || parsed_->first != job.options) {
+      parsed_.emplace(job.options, options_.parse(arguments(job, "")));
+    }
+    return parsed_->second;
   }
 
   std::vector<std::string> arguments(const BatchJob& job, const std::string& level) const {
@@ -406,6 +450,7 @@ class Batch {
   std::deque<size_t> ready_;                         // in the order of their begin
   std::map<size_t, std::vector<size_t>> followers_;  // of a job, those equal to it
   std::vector<Running> running_;
+  std::optional<std::pair<std::vector<std::string>, CompileOptions>> parsed_;
   bool stopped_ = false;  // by a failure
 };
 

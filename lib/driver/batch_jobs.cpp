@@ -13,9 +13,10 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "compile_cache.h"
+#include "gcomp/artifact/content_hash.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
-#include "gcomp/support/hash.h"
 
 namespace gcomp::driver {
 namespace {
@@ -243,8 +244,9 @@ void keep_shard(const BatchOptions& options, std::vector<BatchJob>& jobs) {
   jobs.resize(kept);
 }
 
-size_t hash_text(size_t seed, const std::string& text) {
-  return hash_combine(seed, hash_bytes(std::as_bytes(std::span(text))));
+// Such an option changes no result.
+bool is_about_cache(const std::string& word) {
+  return word.starts_with("--cache-") || word.starts_with("--verbose") || word == "-v";
 }
 
 }  // namespace
@@ -278,18 +280,19 @@ std::string manifest_line(const BatchJob& job, const std::string& key) {
 }
 
 std::string job_key(const BatchOptions& options, const BatchJob& job) {
-  size_t hash = hash_text(0, GCOMP_VERSION);
+  artifact::ContentHasher hasher;
+  hasher.field(build_identity());
   for (const auto* words : {&options.arguments, &job.options, &options.fallback}) {
-    hash = hash_combine(hash, words->size());
-    for (const std::string& word : *words) hash = hash_text(hash, word);
+    std::vector<std::string> counted = *words;
+    std::erase_if(counted, is_about_cache);
+    hasher.field(counted.size());
+    for (const std::string& word : counted) hasher.field(word);
   }
   try {
-    hash = hash_combine(hash, hash_bytes(map_file(job.graph).bytes));
+    hasher.bytes(map_file(job.graph).bytes);
   } catch (const UserError&) {  // the worker will say so
   }
-  char text[17];
-  std::snprintf(text, sizeof text, "%016zx", hash);
-  return text;
+  return hasher.finish().hex();
 }
 
 }  // namespace gcomp::driver

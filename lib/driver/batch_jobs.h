@@ -26,7 +26,7 @@ std::string plan_head(const BatchOptions& options, const Path& results);
 // One line of a manifest, without its end.
 std::string manifest_line(const BatchJob& job, const std::string& key);
 
-// Which result a job would have: of this program, the options, and the bytes of the graph; 16 hex digits.
+// Which result a job would have: of this program, the options, and the bytes of the graph; 64 hex digits.
 std::string job_key(const BatchOptions& options, const BatchJob& job);
 
 }  // namespace gcomp::driver

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "gcomp/artifact/content_hash.h"
 #include "gcomp/support/files.h"
 #include "gcomp/support/hash.h"
 
@@ -95,6 +96,7 @@ BatchResult result_of(const json& from) {
   result.key = from.value("key", "");
   result.artifact = from.value("artifact", "");
   result.hash = from.value("hash", "");
+  result.cached = from.value("cached", false);
   result.same_as = from.value("same_as", "");
   result.command = from.value("command", "");
   result.graph_bytes = from.value("graph_bytes", uint64_t{0});
@@ -151,6 +153,7 @@ std::string to_line(const BatchResult& result) {
   add_text(line, "artifact", result.artifact);
   if (result.artifact_bytes != 0) line["artifact_bytes"] = result.artifact_bytes;
   add_text(line, "hash", result.hash);
+  if (result.cached) line["cached"] = true;
   add_text(line, "same_as", result.same_as);
   for (size_t i = 0; i + 1 < result.attempts.size(); ++i) {
     ordered_json attempt{{"status", to_string(result.attempts[i].ending)}};
@@ -175,9 +178,7 @@ std::optional<BatchResult> parse_result(const std::string& line) {
 }
 
 std::string hash_file(const Path& path) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016zx", size_t{hash_bytes(map_file(path).bytes)});
-  return text;
+  return artifact::hash_content(map_file(path).bytes).hex();
 }
 
 ReadFile stat_file(const std::string& path) {

@@ -60,6 +60,7 @@ struct BatchResult {
   std::string key;       // job_key
   std::string artifact;  // below the output folder
   std::string hash;      // of the artifact
+  bool cached = false;   // the cache had it
   std::string same_as;   // the name of the equal graph that was compiled
   std::string command;   // to do it again by hand, of a failure
   uint64_t graph_bytes = 0;
@@ -77,7 +78,7 @@ std::string to_line(const BatchResult& result);  // without its end
 // Nothing for a line that is no result.
 std::optional<BatchResult> parse_result(const std::string& line);
 
-// 16 hex digits over the bytes. UserError (kFiles).
+// BLAKE3 of the bytes: 64 hex digits. UserError (kFiles).
 std::string hash_file(const Path& path);
 ReadFile stat_file(const std::string& path);  // zeros when it is not there
 // The artifact in `folder` and the files it was made of are still those of the result.

@@ -59,7 +59,7 @@ void BatchSummary::add(const BatchResult& result, From from) {
     ++same_;
   } else {
     if (from == From::kKept) ++kept_;
-    if (from == From::kCache) ++cached_;
+    if (from == From::kCompiled && result.cached) ++cached_;
     if (!result.attempts.back().level.empty()) ++lower_;
   }
   const Row row{result.seconds(), result.peak_bytes(), result.name};

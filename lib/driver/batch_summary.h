@@ -12,7 +12,7 @@ namespace gcomp::driver {
 
 class BatchSummary {
  public:
-  enum class From { kCompiled, kKept, kCache };  // kept: by --resume
+  enum class From { kCompiled, kKept };  // kept: by --resume
 
   void add(const BatchResult& result, From from = From::kCompiled);
   size_t failures() const { return failures_; }

@@ -228,12 +228,13 @@ void write_depfile(const CompileOptions& o, std::vector<std::string> files) {
   write_file(o.depfile, rule + "\n");
 }
 
-bool restore(CompileCache& cache, const CompileOptions& o) {
-  const auto found = cache.restore();
-  if (!found) return false;
+// The files that the output was made from.
+std::optional<std::vector<std::string>> restore(CompileCache& cache, const CompileOptions& o) {
+  auto found = cache.restore();
+  if (!found) return std::nullopt;
   if (!o.header.empty()) write_header(found->header, o);
   write_depfile(o, found->files);
-  return true;
+  return std::move(found->files);
 }
 
 // The output, and last what else tells of it.
@@ -246,7 +247,7 @@ void compile_to(const Path& output, const CompileOptions& o) {
   // Perhaps it was all done before.
   if (!o.cache.folder.empty()) phases.begin("cache");
   CompileCache cache(o, output);
-  const bool hit = restore(cache, o);
+  const bool hit = restore(cache, o).has_value();
   phases.cache = cache.report();
   if (hit) {
     phases.end();
@@ -332,18 +333,19 @@ void compile(const CompileOptions& o) {
   o.if_changed ? write_if_changed(o.output, write) : write(o.output);
 }
 
-bool restore_from_cache(const CompileOptions& o) {
+std::optional<std::vector<std::string>> restore_from_cache(const CompileOptions& o) {
   struct Miss {};
+  std::optional<std::vector<std::string>> files;
   const auto write = [&](const Path& output) {
     CompileCache cache(o, output);
-    if (!restore(cache, o)) throw Miss();
+    files = restore(cache, o);
+    if (!files) throw Miss();
   };
   try {
     o.if_changed ? write_if_changed(o.output, write) : write(o.output);
-    return true;
   } catch (const Miss&) {
-    return false;
   }
+  return files;
 }
 
 void optimize_to_file(const CompileOptions& o) {

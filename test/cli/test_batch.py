@@ -109,7 +109,7 @@ def test_a_corpus(corpus, tmp_path):
     for name in told.keys() - bad.keys():
         line, artifact = told[name], out / f"{name}.so"
         assert line["artifact"] == f"{name}.so" and line["artifact_bytes"] == artifact.stat().st_size
-        assert line["graph_bytes"] == graphs[name].stat().st_size and re.fullmatch("[0-9a-f]{16}", line["hash"])
+        assert line["graph_bytes"] == graphs[name].stat().st_size and re.fullmatch("[0-9a-f]{64}", line["hash"])
         assert line.get("same_as") or (0 < line["cpu_seconds"] and 1 << 20 < line["peak_bytes"] < 1 << 30)
         alone = tmp_path / "alone.so"
         gcomp_ok(graphs[name], "-o", alone)
@@ -126,6 +126,25 @@ def test_a_corpus(corpus, tmp_path):
     for text in (done.stdout, summary.stdout):
         assert f"{len(graphs):8}  graphs" in text and f"{len(graphs) - 5:8}  compiled\n" in text
         assert "       4  failed" in text and "bad/time_bomb: time: " in text
+
+
+def test_the_cache_is_asked_before_a_worker_is_started(corpus, tmp_path):
+    """The second of two batches takes every good graph from the cache, and resumes what the first has recorded."""
+    shared = ["--cache-dir", tmp_path / "cache", "--keep-going", "-j", 2]
+    made, again = (tmp_path / name for name in ("made", "again"))
+    assert gcomp("batch", corpus / "chains", corpus / "bad" / "unsupported.json", "-o", made, *shared).returncode == 9
+    assert gcomp("batch", corpus / "chains", corpus / "bad" / "unsupported.json", "-o", again, *shared).returncode == 9
+    first, second = results(made / "results.jsonl"), results(again / "results.jsonl")
+    assert first.keys() == second.keys() and len(first) == 19
+    for name, line in second.items():
+        if name == "unsupported":
+            assert line["status"] == first[name]["status"] == "graph" and "cached" not in line
+            continue
+        assert "cached" not in first[name] and line["cached"] and line["hash"] == first[name]["hash"]
+        assert (again / line["artifact"]).read_bytes() == (made / line["artifact"]).read_bytes()
+        assert "cpu_seconds" not in line or line["cpu_seconds"] == 0  # no process was started
+    resumed = gcomp("batch", corpus / "chains", "-o", made, "-j", 2, "--resume")  # the cache is no part of the key
+    assert resumed.returncode == 0 and "18 by an earlier run" in resumed.stdout, resumed.stdout
 
 
 def test_a_first_failure_stops_and_the_rest_is_resumed(corpus, tmp_path):

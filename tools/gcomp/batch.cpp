@@ -47,9 +47,11 @@ std::vector<std::string> given(const std::vector<CLI::Option*>& options) {
 }
 
 // Adds the options of `gcomp compile` but -j, and gives them back. Limits are for the workers.
-std::vector<CLI::Option*> add_worker_options(CLI::App& parser, driver::CompileOptions& o) {
+std::vector<CLI::Option*> add_worker_options(CLI::App& parser, driver::CompileOptions& o,
+                                             driver::DiagnosticPrinter& printer) {
   const size_t before = parser.get_options().size();
   add_compile_options(parser, o);
+  add_cache_options(parser, o, printer);
   parser.callback(nullptr);
   const std::vector<CLI::Option*> all = parser.get_options();
   std::vector<CLI::Option*> added(all.begin() + static_cast<std::ptrdiff_t>(before), all.end());
@@ -57,10 +59,12 @@ std::vector<CLI::Option*> add_worker_options(CLI::App& parser, driver::CompileOp
   return added;
 }
 
-driver::CompileOptions parse_arguments(const Arguments& arguments) {
+driver::CompileOptions parse_arguments(const Arguments& arguments,
+                                       driver::DiagnosticPrinter& printer) {
   CLI::App parser("", "options");
   driver::CompileOptions o;
   add_compile_options(parser, o);
+  add_cache_options(parser, o, printer);
   parser.callback(nullptr);
   parse(parser, arguments);
   refuse_options_of_one_graph(parser);
@@ -152,7 +156,7 @@ void check(const BatchCommand& command) {
 
 }  // namespace
 
-void batch_command(const Arguments& arguments, driver::DiagnosticPrinter&) {
+void batch_command(const Arguments& arguments, driver::DiagnosticPrinter& printer) {
   const auto parser = make_parser(
       "gcomp batch",
       "Compiles many graphs, each in a process of its own, the largest first; equal graphs once.\n"
@@ -163,7 +167,7 @@ void batch_command(const Arguments& arguments, driver::DiagnosticPrinter&) {
   driver::BatchOptions& o = command.options;
   command.compile.threads = processors();
   add_batch_options(*parser, command);
-  const std::vector<CLI::Option*> options = add_worker_options(*parser, command.compile);
+  const std::vector<CLI::Option*> options = add_worker_options(*parser, command.compile, printer);
   parser->get_option("-j")->description("Graphs compiled at a time (all processors)");
   if (!parse(*parser, arguments)) return;
   if (!command.summary.empty()) {
@@ -178,7 +182,7 @@ void batch_command(const Arguments& arguments, driver::DiagnosticPrinter&) {
   o.workers = command.compile.threads;
   o.arguments = given(options);
   o.suffix = suffix_of(command.compile.emit);
-  o.parse = parse_arguments;
+  o.parse = [&printer](const Arguments& words) { return parse_arguments(words, printer); };
   if (parser->get_option("--time-limit")->count() != 0) {
     o.time_limit = parser->get_option("--time-limit")->as<double>();
   }

@@ -9,10 +9,10 @@ namespace gcomp::driver {
 // behind unless the whole was written.
 void compile(const CompileOptions& options);
 
-// Whether options.output, header and depfile could be written from options.cache: neither is a graph loaded nor
-// anything compiled. False also for what only a compilation can tell to be wrong. UserError (kFiles) if the output
-// cannot be written. compile() asks by itself.
-bool restore_from_cache(const CompileOptions& options);
+// Writes options.output, header and depfile from options.cache, if they are there, and gives the files that they were
+// made from, the graph first: neither is a graph loaded nor anything compiled. Nothing also for what only a
+// compilation can tell to be wrong. UserError (kFiles) if the output cannot be written. compile() asks by itself.
+std::optional<std::vector<std::string>> restore_from_cache(const CompileOptions& options);
 
 // `gcomp opt`: the graph as the pipeline leaves it, written as .json or .gcb.
 void optimize_to_file(const CompileOptions& options);
