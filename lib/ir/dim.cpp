@@ -1,6 +1,7 @@
 #include "gcomp/ir/dim.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "gcomp/support/error.h"
@@ -71,8 +72,18 @@ DimId DimTable::intern(DimExpr e) {
 }
 
 DimId DimTable::constant(int64_t value) {
-  return intern(
-      {.kind = DimKind::kConst, .value = value, .symbol = {}, .operands = {}, .coefficients = {}});
+  const auto intern_constant = [&] {
+    return intern({.kind = DimKind::kConst,
+                   .value = value,
+                   .symbol = {},
+                   .operands = {},
+                   .coefficients = {}});
+  };
+  if (value < 0 || value >= kMaxDirect) return intern_constant();
+  const auto i = static_cast<size_t>(value);
+  if (i >= direct_.size()) direct_.resize(std::bit_ceil(i + 1));
+  if (!direct_[i].valid()) direct_[i] = intern_constant();
+  return direct_[i];
 }
 
 DimId DimTable::symbol(std::string_view name) {

@@ -95,6 +95,10 @@ class DimTable {
   Bounds compute_bounds(const DimExpr& e) const;
   std::vector<DimId> postorder(DimId d) const;
 
+  // Constants below are found by their value alone: most of what is asked for, and shapes of large graphs ask often.
+  static constexpr int64_t kMaxDirect = 1 << 20;
+  std::vector<DimId> direct_;  // by value
+
   StableVector<DimExpr> exprs_{"extents"};
   std::vector<Bounds> bounds_;
   InternTable interned_;

@@ -56,6 +56,8 @@ void infer_transpose(TypeInference& t) {
 
 // Whether index `at` is outside [0, extent) whatever the symbols are.
 bool surely_outside(DimTable& dims, DimId at, DimId extent) {
+  const auto index = dims.constant_value(at), length = dims.constant_value(extent);
+  if (index && length) return *index < 0 || *index >= *length;
   const auto upper = dims.upper_bound(at);
   const auto beyond = dims.lower_bound(dims.sub(at, extent));
   return (upper && *upper < 0) || (beyond && *beyond >= 0);
