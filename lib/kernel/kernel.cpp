@@ -65,7 +65,8 @@ size_t Kernel::num_parameters() const {
 
 std::string to_bytes(const Kernel& kernel) {
   // All fields by name, so that a new one does not compile before somebody thought of it here.
-  const auto& [buffers, scalars, values, insts, operands, lane_lists, table_words] = kernel;
+  const auto& [buffers, scalars, values, insts, operands, lane_lists, table_words, block_threads] =
+      kernel;
   Bytes bytes;
   bytes.add_list(buffers);
   bytes.add_list(scalars);
@@ -74,6 +75,7 @@ std::string to_bytes(const Kernel& kernel) {
   bytes.add_list(operands);
   bytes.add_list(lane_lists);
   bytes.add_list(table_words);
+  bytes.add(uint64_t{block_threads});
   return bytes.take();
 }
 
