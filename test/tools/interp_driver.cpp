@@ -99,7 +99,7 @@ void answer(const Case& c) {
     std::vector<Attr> attrs;
     for (const Case::Setting& s : c.settings) attrs.push_back(make_attr(context, s));
     Op op;
-    if (!parse_op(c.op, &op)) graph_error("no such op: " + c.op);
+    if (!parse_op(c.op, &op)) graph_error(Code::kUnknownOp, "no such op: " + c.op);
     const NodeId n = b.node(op, operands, std::move(attrs));
     for (int i = 0; i < b.graph().node(n).num_results; ++i) {
       b.output("y" + std::to_string(i), b.result(n, i));
