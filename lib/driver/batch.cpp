@@ -204,8 +204,14 @@ class Batch {
     const size_t job = ready_.front();
     ready_.pop_front();
     BatchResult result = blank_result(job);
-    if (keep_recorded(job, result.key)) return;
-    if (take_from_cache(job, result)) return;
+    if (const auto recorded = keep_recorded(job, result.key)) {
+      estimate_.skip(jobs_[job].expected);
+      return settle_followers(job, *recorded);
+    }
+    if (take_from_cache(job, result)) {
+      estimate_.skip(jobs_[job].expected);
+      return settle_followers(job, result);
+    }
     estimate_.begin(jobs_[job].expected);
     running_.push_back({job, std::move(result)});
     start(running_.back(), "");
@@ -220,14 +226,13 @@ class Batch {
     return result;
   }
 
-  bool keep_recorded(size_t job, const std::string& key) {
-    if (!options_.resume) return false;
-    const auto recorded = results_.recorded(jobs_[job].name);
-    if (!recorded || !is_settled(*recorded, key, options_)) return false;
-    estimate_.skip(jobs_[job].expected);
+  // What an earlier run found out of it, if that still holds.
+  std::optional<BatchResult> keep_recorded(size_t job, const std::string& key) {
+    if (!options_.resume) return std::nullopt;
+    auto recorded = results_.recorded(jobs_[job].name);
+    if (!recorded || !is_settled(*recorded, key, options_)) return std::nullopt;
     summary_.add(*recorded, BatchSummary::From::kKept);
-    settle_followers(job, *recorded);
-    return true;
+    return recorded;
   }
 
   // Without a process. What the cache cannot do is the worker's to do, or to tell.
@@ -251,9 +256,7 @@ class Batch {
     } catch (const fs::filesystem_error&) {
       return false;
     }
-    estimate_.skip(jobs_[job].expected);
     settle(result);
-    settle_followers(job, result);
     return true;
   }
 

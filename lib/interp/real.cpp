@@ -1,6 +1,7 @@
 // Functions of one real number. float is computed in double and double in long double, so that one
 // rounding (nearly) remains.
 
+#include <algorithm>
 #include <boost/math/special_functions/digamma.hpp>
 #include <boost/math/special_functions/erf.hpp>
 #include <boost/math/special_functions/trigamma.hpp>
@@ -66,6 +67,11 @@ long double trigamma(long double x) {
   if (x == kInf) return 0;
   if (x == 0 || is_negative_integer(x)) return kInf;
   if (std::fabs(x) < 1e-30L) return 1 / x / x;
+  if (x < -1e9L) {  // by reflection: boost's sin_pi takes such numbers for an int
+    const long double beyond = x - std::floor(x);
+    const long double pi = std::acos(-1.0L), s = std::sin(pi * std::min(beyond, 1 - beyond));
+    return pi / s * (pi / s) - boost::math::trigamma(1 - x, NoThrow());
+  }
   return boost::math::trigamma(x, NoThrow());
 }
 

@@ -62,7 +62,8 @@ Kernel warp_sum(DType t) {
   const Buffer x = b.parameter(t, Role::kIn), y = b.parameter(t, Role::kOut);
   b.set_block(kThreads);
   b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value block) {
-    const Value at = b.add(b.mul(block, b.index(kThreads)), b.thread());
+    const Value thread = b.thread();  // first: the order of a call's operands is the compiler's
+    const Value at = b.add(b.mul(block, b.index(kThreads)), thread);
     Value v = b.load(x, at);
     for (int other = 16; other >= 1; other /= 2) v = b.add(v, b.warp_xor(v, other));
     b.store(y, at, v);

@@ -13,7 +13,7 @@
 
 #include "gcomp/support/temporaries.h"
 
-struct stat;
+struct stat;  // NOLINT(readability-identifier-naming): the system's
 
 namespace gcomp {
 

@@ -110,7 +110,8 @@ struct Nvrtc::Functions {
 };
 
 Nvrtc::Loaded Nvrtc::open(const std::string& path, std::string* why_not) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // It stays: its own C++ library takes memory when it is loaded and gives none back.
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (library == nullptr) {
     *why_not = dlerror();
     return nullptr;
