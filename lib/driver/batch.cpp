@@ -28,6 +28,7 @@
 #include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
 #include "gcomp/support/hash.h"
+#include "if_changed.h"
 
 namespace gcomp::driver {
 namespace {
@@ -42,15 +43,6 @@ constexpr int kProgressInterval = 200;  // milliseconds
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-bool same_bytes(const Path& a, const Path& b) {
-  try {
-    const MappedFile first = map_file(a), second = map_file(b);
-    return std::ranges::equal(first.bytes, second.bytes);
-  } catch (const UserError&) {
-    return false;
-  }
 }
 
 // What an earlier run found out is still so: of failures, too, that would only happen again.
@@ -398,9 +390,9 @@ class Batch {
 
   bool copy_result(const BatchResult& done, size_t leader, size_t job, BatchResult& result) const {
     const Path &graph = jobs_[leader].graph, other = jobs_[job].graph;
-    if (done.ending() != Ending::kOk || done.key != result.key || !same_inputs(done, graph, other))
-      return false;
+    if (done.ending() != Ending::kOk || done.key != result.key) return false;
     try {
+      if (!same_inputs(done, graph, other)) return false;
       const Path to = artifact(jobs_[job]);
       fs::create_directories(to.parent_path());
       AtomicFile file(to);

@@ -32,13 +32,13 @@ class NewFile {
   Temporary registered_;
 };
 
+}  // namespace
+
 bool same_bytes(const Path& a, const Path& b) {
   std::error_code error;
   if (std::filesystem::file_size(a, error) != std::filesystem::file_size(b, error)) return false;
   return !error && std::ranges::equal(map_file(a).bytes, map_file(b).bytes);
 }
-
-}  // namespace
 
 void write_as(const Path& path, const Path& output, const std::function<void(const Path&)>& write) {
   try {

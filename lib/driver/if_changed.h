@@ -17,4 +17,7 @@ void write_if_changed(const std::filesystem::path& output,
 void write_as(const std::filesystem::path& path, const std::filesystem::path& output,
               const std::function<void(const std::filesystem::path&)>& write);
 
+// False also where one of them is not there. UserError (kFiles) where one cannot be read.
+bool same_bytes(const std::filesystem::path& a, const std::filesystem::path& b);
+
 }  // namespace gcomp::driver
