@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "gcomp/support/error.h"
@@ -154,6 +155,7 @@ std::vector<std::byte> run_lld(const std::vector<std::string>& options,
   const bool done = call_lld(arguments, messages);
   write_end.close();
   reader.join();
+  if (!done && messages.find(std::strerror(ENOMEM)) != std::string::npos) throw std::bad_alloc();
   GCOMP_CHECK(done && !image.empty(), "lld failed: " + with_names(messages, files, inputs));
   return image;
 }

@@ -14,8 +14,8 @@ struct LldFile {
 };
 
 // Runs ld.lld with `options`, then the files in order. A file named "--version-script" is given as that option. Throws
-// InternalError with lld's messages when it fails, UserError (kFiles) when the system lacks what this needs
-// (/proc, memory). One link at a time in a process: lld keeps global state.
+// InternalError with lld's messages when it fails, std::bad_alloc when lld says that memory has run out, UserError
+// (kFiles) when the system lacks what this needs (/proc, memory). One link at a time in a process: lld keeps global state.
 std::vector<std::byte> run_lld(const std::vector<std::string>& options,
                                const std::vector<LldFile>& files);
 

@@ -19,6 +19,7 @@
 
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/states.h"
+#include "gcomp/ir/symbols.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
 #include "gcomp/support/intern.h"
@@ -291,6 +292,7 @@ class Reader {
       if (last && has_interface_marks(*last)) fail("a nested graph has states or donated inputs");
       if (last) bodies_.push_back(context_.add_graph(std::move(last)));
       last = graph();
+      require_symbols(*last, name_);
     }
     require_states(*last, name_);
     // Also what tells a truncated file: the data section is found from the end.

@@ -4,6 +4,7 @@
 
 #include "gcomp/ir/element_text.h"
 #include "gcomp/ir/states.h"
+#include "gcomp/ir/symbols.h"
 #include "gcomp/support/base64.h"
 
 namespace gcomp::formats {
@@ -422,6 +423,7 @@ GraphId GraphReader::finish_body(const json& j) {
   if (!source_.unknown_ops.any()) {
     for (size_t i = 0; i < j["outputs"].size(); ++i) output(j["outputs"][i], i);
   }
+  require_symbols(builder_.graph(), source_.file_name, path());
   return source_.context.add_graph(builder_.finish());
 }
 
@@ -506,6 +508,7 @@ uint32_t GraphReader::port(const json& j, size_t end, const std::string& place) 
 std::unique_ptr<Graph> GraphReader::finish() {
   source_.unknown_ops.checkpoint(ExitCode::kGraph);
   require_states(builder_.graph(), source_.file_name);
+  require_symbols(builder_.graph(), source_.file_name);
   return builder_.finish();
 }
 

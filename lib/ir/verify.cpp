@@ -18,6 +18,7 @@
 
 #include "gcomp/ir/infer.h"
 #include "gcomp/ir/states.h"
+#include "gcomp/ir/symbols.h"
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
 
@@ -41,7 +42,6 @@ class Verifier {
       next_value += n.num_results;
       if (!operands_exist(n)) continue;
       types(n);
-      symbols(n);
       if (interned_) duplicates(id, n);
       for (GraphId body : g_.attrs(n).graphs(AttrKey::bodies)) {
         if (body.index >= c_.num_graphs()) {
@@ -50,6 +50,11 @@ class Verifier {
           bodies->push_back(&c_.graph(body));
         }
       }
+    }
+    if (!errors_->empty()) return;  // what follows looks at operands
+    for (const SymbolProblem& p : check_symbols(g_)) {
+      current_ = p.node;
+      report(p.what);
     }
   }
 
@@ -74,9 +79,7 @@ class Verifier {
       if (v.index >= g_.num_values() || g_.producer_node(v).op != Op::input ||
           g_.attrs(g_.producer(v)).integer_or(AttrKey::index, -1) != static_cast<int64_t>(i)) {
         report("input " + std::to_string(i) + " is not made by its input node");
-        continue;
       }
-      for (DimId d : g_.type(v).dims) add_symbols(d, &input_symbols_);
     }
     for (const Port& p : g_.outputs()) {
       if (p.value.index >= g_.num_values()) report("output '" + p.name + "' does not exist");
@@ -118,57 +121,6 @@ class Verifier {
     }
   }
 
-  void add_symbols(DimId d, std::unordered_set<uint32_t>* out) const {
-    std::vector<SymbolId> found;
-    c_.dims.collect_symbols(d, &found);
-    for (SymbolId s : found) out->insert(s.index);
-  }
-
-  // Symbols an operand brings: those of its type, and those a bind_dims gives.
-  void brought_by(ValueId v, std::unordered_set<uint32_t>* out) const {
-    for (DimId d : g_.type(v).dims) add_symbols(d, out);
-    const Node& n = g_.producer_node(v);
-    for (DimId d : g_.attrs(n).dims(AttrKey::symbols)) add_symbols(d, out);
-    for (DimId d : g_.attrs(n).dims(AttrKey::values)) add_symbols(d, out);
-  }
-
-  void symbols(const Node& n) {
-    const Attrs attrs = g_.attrs(n);
-    std::unordered_set<uint32_t> own;
-    for (DimId d : attrs.dims(AttrKey::symbols)) {
-      const auto s = c_.dims.as_symbol(d);
-      if (!s && has_trait(n.op, kHasBody) && c_.dims.is_constant(d, -1)) continue;  // not named
-      if (!s) {
-        report("attribute 'symbols' holds more than a plain symbol");
-        continue;
-      }
-      own.insert(s->index);
-      if (input_symbols_.contains(s->index) || !defined_.insert(s->index).second) {
-        report("symbol " + c_.dims.symbol_name(*s) + " is defined twice");
-      }
-    }
-    if (n.op == Op::input) return;
-    std::unordered_set<uint32_t> needed;
-    for (const Attr& a : attrs) {
-      if (const auto* list = std::get_if<std::vector<DimId>>(&a.value)) {
-        for (DimId d : *list) add_symbols(d, &needed);
-      }
-    }
-    for (int r = 0; r < n.num_results; ++r) {
-      for (DimId d : g_.type(ValueId(n.first_result.index + r)).dims) add_symbols(d, &needed);
-    }
-    std::erase_if(needed,
-                  [&](uint32_t s) { return input_symbols_.contains(s) || own.contains(s); });
-    if (needed.empty()) return;
-    std::unordered_set<uint32_t> brought;
-    for (ValueId v : g_.operands(n)) brought_by(v, &brought);
-    for (uint32_t s : needed) {
-      if (!brought.contains(s)) {
-        report("no operand brings symbol " + c_.dims.symbol_name(SymbolId(s)));
-      }
-    }
-  }
-
   void duplicates(NodeId id, const Node& n) {
     if (n.op == Op::input || has_trait(n.op, kDefinesDims)) return;
     size_t h = hash_combine(static_cast<size_t>(n.op), n.attrs.index);
@@ -190,8 +142,6 @@ class Verifier {
   const bool interned_;
   std::vector<std::string>* errors_;
   NodeId current_;
-  std::unordered_set<uint32_t> input_symbols_;
-  std::unordered_set<uint32_t> defined_;
   std::unordered_map<size_t, std::vector<NodeId>> by_hash_;
 };
 

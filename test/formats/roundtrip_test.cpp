@@ -3,6 +3,7 @@
 #include "gcomp/formats/binary.h"
 #include "gcomp/formats/json.h"
 #include "gcomp/formats/safetensors.h"
+#include "gcomp/ir/builder.h"
 #include "gcomp/support/error.h"
 
 using namespace gcomp;
@@ -229,6 +230,42 @@ TEST_CASE("what states must fulfil is said with place and advice") {
   fails(with_states(R"("states": [{"input": 1, "initial": {"dtype": "float32", "shape": [2]}}])"),
         "states[0].initial");
   fails(with_states(R"("states": [])", R"("shape": [2], "donate": 1)"), "inputs[1].donate");
+}
+
+TEST_CASE(
+    "a symbol that nothing brings is an error of the graph, in JSON, nested graphs and binary "
+    "files") {
+  const std::string broadcast =
+      R"({"op": "broadcast", "in": [0], "out": [1], "attrs": {"shape": ["K"], "axes": []}, "loc": "wide"})";
+  const std::string head = R"("inputs": [{"id": 0, "name": "x", "dtype": "float32", "shape": []}],
+    "constants": [], )";
+  const std::string whole = R"({"version": 1, "symbols": ["K"], )" + head + R"("nodes": [)" +
+                            broadcast + R"(], "outputs": [{"name": "y", "id": 1}]})";
+  CHECK(error_of(whole).find("wide: no operand brings symbol K") != std::string::npos);
+
+  const std::string body =
+      "{" + head + R"("nodes": [)" + broadcast +
+      R"(, {"op": "reduce_sum", "in": [1], "out": [2], "attrs": {"axes": [0]}}],
+    "outputs": [{"name": "y", "id": 2}]})";
+  const std::string nested =
+      R"({"version": 1, "symbols": ["K"], "inputs": [{"id": 0, "name": "x", "dtype": "float32", "shape": []},
+      {"id": 1, "name": "p", "dtype": "bool", "shape": []}], "constants": [],
+      "nodes": [{"op": "cond", "in": [1, 0], "out": [2], "attrs": {"bodies": [)" +
+      body + ", " + body + R"(]}}], "outputs": [{"name": "y", "id": 2}]})";
+  const std::string error = error_of(nested);
+  CAPTURE(error);
+  CHECK(error.find("nodes[0]") != std::string::npos);
+  CHECK(error.find("wide: no operand brings symbol K") != std::string::npos);
+
+  Context c;
+  GraphBuilder b(c, GraphBuilder::Mode::kRaw);
+  const ValueId x = b.input("x", Type{DType::kFloat32, {}});
+  b.set_loc("wide");
+  b.output("y", b.broadcast(x, {c.dims.symbol("K")}, {}));
+  const std::string bytes = to_binary(*b.finish());
+  Context other;
+  CHECK_THROWS_WITH_AS(formats::read_binary(other, in_memory(bytes), "x.gcb"),
+                       doctest::Contains("wide: no operand brings symbol K"), UserError);
 }
 
 TEST_CASE("the older form of states is read: pairs in JSON, version 1 of the binary form") {
