@@ -95,6 +95,7 @@ std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptio
 }
 
 lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, const Report& report,
+                                 std::function<void(double)> reached,
                                  const std::vector<Device>& placement = {}) {
   const codegen::CpuTraits cpu = codegen::cpu_traits(cpu_level(o.mcpu));
   lower::LowerOptions options;
@@ -106,6 +107,7 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, co
   options.update_carried = pass::selects(pipeline(), o.pipeline, passes::kInplace);
   options.trace = report.wants_trace();
   options.placement = placement;
+  options.reached = std::move(reached);
   try {
     lower::LoweredModule module = lower::lower(graph, options);
     lower::ArrangeOptions arrange;
@@ -266,6 +268,7 @@ void compile_to(const Path& output, const CompileOptions& o) {
   };
 
   // The graph, node for node as the file says.
+  expect_reading(progress, o, o.emit == Emit::kGraph);
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
   cache.loaded(context);
@@ -286,9 +289,13 @@ void compile_to(const Path& output, const CompileOptions& o) {
   // Fusion groups become kernels and the steps that call them: for the host, and for it and a GPU.
   phases.begin("lower");
   const std::optional<passes::Placement> placement = place_graph(*graph, o, report);
-  const lower::LoweredModule module = lower_graph(*graph, o, report);
+  const bool twice = placement && placement->uses_cuda;
+  const lower::LoweredModule module =
+      lower_graph(*graph, o, report, lowering_progress(progress, 0, twice ? 2 : 1));
   std::optional<lower::LoweredModule> both;
-  if (placement && placement->uses_cuda) both = lower_graph(*graph, o, report, placement->devices);
+  if (twice) {
+    both = lower_graph(*graph, o, report, lowering_progress(progress, 1, 2), placement->devices);
+  }
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {
     phases.begin("write");
@@ -354,6 +361,7 @@ void optimize_to_file(const CompileOptions& o) {
   Phases phases(progress);
   Report report(o, phases);
   Context context;
+  expect_reading(progress, o, true);
   phases.begin("read");
   std::unique_ptr<Graph> graph = load_graph(context, o.input, o.dims);
   expect_work(progress, *graph, o, true);

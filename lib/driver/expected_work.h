@@ -2,17 +2,25 @@
 // What the stages of a compilation are expected to take, for the estimate of the time left, and how far the
 // passes are.
 
+#include <functional>
+
 #include "gcomp/driver/options.h"
 #include "gcomp/driver/progress.h"
 #include "gcomp/pass/pass.h"
 
 namespace gcomp::driver {
 
-// When the graph has been read; `writes`: it is to be written again after the passes, nothing is compiled.
+// Before a graph is read: a guess by the size of a JSON file; nothing of others, which read quickly. `writes`: it is
+// to be written again after the passes, nothing is compiled.
+void expect_reading(Progress& progress, const CompileOptions& options, bool writes);
+// When the graph has been read.
 void expect_work(Progress& progress, const Graph& graph, const CompileOptions& options,
                  bool writes);
 // When the number of different kernels is known.
 void expect_kernels(Progress& progress, size_t kernels);
+
+// What lowering number `turn` of `turns` tells of the share it has done.
+std::function<void(double)> lowering_progress(Progress& progress, int turn, int turns);
 
 // Tells the progress how far passes are: how many are over, and the share of the present one's nodes.
 class PassProgress : public pass::Observer {

@@ -331,9 +331,18 @@ bool PlanWriter::is_needed(const schedule::Group& group) const {
   return std::ranges::any_of(group.nodes, [&](NodeId n) { return live_[n.index]; });
 }
 
+// Of the outer graph only: how often nested ones are written is not known beforehand.
+void PlanWriter::report_share(uint32_t group) const {
+  constexpr uint32_t kBetweenReports = 4096;
+  if (!state_.options.reached || group % kBetweenReports != 0 || &graph_ != state_.module->graph)
+    return;
+  state_.options.reached(static_cast<double>(group) / static_cast<double>(groups_.groups.size()));
+}
+
 std::optional<NodeId> PlanWriter::write_groups() {
   while (next_group_ < groups_.groups.size()) {
     const uint32_t g = next_group_++;
+    report_share(g);
     const schedule::Group& group = groups_.groups[g];
     if (!is_needed(group) || (!written_.empty() && written_[g])) continue;
     begin_group(g);

@@ -91,6 +91,7 @@ class PlanWriter {
 
  private:
   void write_group(uint32_t group);
+  void report_share(uint32_t group) const;
   MemoryId own_memory(ValueId root);
   MemoryId memory_abroad(ValueId root, Device device);
   void insert_copy(ValueId root, MemoryId to, MemoryId from);

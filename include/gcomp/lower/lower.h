@@ -3,6 +3,7 @@
 // call them. Extents stay expressions (DimId); artifact::build_plan writes the steps as a call plan.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -154,6 +155,8 @@ struct LowerOptions {
   uint32_t max_kernels = 4000;
   std::vector<Device> placement = {};  // per node of the graph; empty: all on the host
   bool cuda_blocks = true;  // kernels for the GPU may have blocks of threads that work together
+  std::function<void(double)> reached =
+      {};  // told the share of groups that are written, now and then
 };
 
 struct LoweredModule {
