@@ -9,6 +9,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "gcomp/codegen/cuda.h"
+#include "gcomp/support/error.h"
 #include "gcomp/support/files.h"
 #include "generate.h"
 #include "unique_name.h"
@@ -101,8 +103,20 @@ void add(ContentHasher& hasher, const pass::Options& options) {
   hasher.field(uint64_t{fast_math});
 }
 
+// The version of what makes machine code for GPUs, "" if nothing does. No value where it is not found: the
+// compilation will tell, if it needs it.
+std::optional<std::string> find_nvrtc(const CompileOptions& options) {
+  if (!options.cuda) return "";
+  try {
+    return codegen::nvrtc_version({});
+  } catch (const UserError&) {
+    return std::nullopt;
+  }
+}
+
 // What the output's bytes depend on beside the files that are read.
-ContentHash hash_options(const CompileOptions& options, const ContentHash& build) {
+ContentHash hash_options(const CompileOptions& options, const ContentHash& build,
+                         const std::string& nvrtc) {
   const auto& [input, output, emit, name, dims, mcpu, cuda, cuda_everything, cuda_archs, code,
                cycle_detection, threads, jobs, depfile, depfile_target, header, if_changed, profile,
                rewrite_limit, explain, html, memory_map, pipeline, cache, tell] = options;
@@ -121,6 +135,7 @@ ContentHash hash_options(const CompileOptions& options, const ContentHash& build
   hasher.field(uint64_t{cuda});
   hasher.field(uint64_t{cuda_everything});
   add(hasher, cuda_archs);
+  hasher.field(nvrtc);
   hasher.field(static_cast<uint64_t>(code));
   hasher.field(static_cast<uint64_t>(cycle_detection));
   add(hasher, pipeline);
@@ -132,7 +147,6 @@ std::string obstacle(const CompileOptions& o) {
   if (o.emit == Emit::kGraph)
     return "--emit=graph";  // as quick as the cache, and may name other files
   if (o.emit == Emit::kCuda) return "--emit=cuda";
-  if (o.cuda) return "--target";  // depends on a library that is loaded later
   if (!o.explain.empty()) return "--explain";
   if (!o.html.empty()) return "--html";
   if (!o.memory_map.empty()) return "--memory-map";
@@ -183,12 +197,14 @@ CompileCache::CompileCache(const CompileOptions& options, Path output)
   build_ = build_identity();
   cache_.emplace(std::move(own));
   code_.emplace(*cache_, build_);
-  if (const std::string why = obstacle(options); !why.empty()) {
+  const std::optional<std::string> nvrtc = find_nvrtc(options);
+  if (const std::string why = nvrtc ? obstacle(options) : "--target: NVRTC is not found";
+      !why.empty()) {
     report_ = {.result = "bypass", .why = why};
     tell(Code::kCacheBypassed, "the cache is not asked, because of " + why);
     return;
   }
-  chosen_ = hash_options(options, build_);
+  chosen_ = hash_options(options, build_, *nvrtc);
   graph_ = read_input(options.input);
   if (!graph_) return;  // the compilation will tell why
   report_ = {.result = "miss"};

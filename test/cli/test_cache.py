@@ -182,7 +182,7 @@ def test_a_graph_replaced_while_it_is_compiled_is_not_kept(cache, tmp_path):
 
 
 BYPASSES = ["--explain=%0", "--html=page.html", "--memory-map=map.svg", "--rewrite-limit=1", "--verify-each",
-            "--dump-after=all", "--target=cpu,cuda"]  # fmt: skip
+            "--dump-after=all"]  # fmt: skip
 
 
 def test_options_that_want_the_compilation_bypass(affine, cache, tmp_path):
@@ -193,6 +193,27 @@ def test_options_that_want_the_compilation_bypass(affine, cache, tmp_path):
         assert f"b.so: the cache is not asked, because of {option.split('=')[0]}\n" in done.stderr
     assert compiled(cache, affine, tmp_path / "c.json", "--emit=graph") == "bypass"
     assert (tmp_path / "page.html").exists() and (tmp_path / "map.svg").exists()
+
+
+def test_artifacts_with_code_for_gpus(affine, cache, tmp_path):
+    options = ["--target=cpu,cuda", "--cuda-everything", "--cuda-arch=sm_90"]
+    assert compiled(cache, affine, tmp_path / "cpu.so") == "miss"
+    assert compiled(cache, affine, tmp_path / "a.so", *options) == "miss"
+    assert compiled(cache, affine, tmp_path / "b.so", *options) == "hit"
+    assert (tmp_path / "a.so").read_bytes() == (tmp_path / "b.so").read_bytes()
+    assert json.loads(gcomp_ok("inspect", tmp_path / "b.so", "--json"))["targets"] == ["cpu", "cuda"]
+    assert compiled(cache, affine, tmp_path / "d.so", *options[:2], "--cuda-arch=sm_80") == "miss"
+    # The kernels are known under another name, too.
+    report = tmp_path / "p.json"
+    gcomp_ok(affine, "-o", tmp_path / "c.so", f"--cache-dir={cache}", f"--profile={report}", *options, "--name=other")
+    told = json.loads(report.read_text())["cache"]
+    assert told["result"] == "miss" and told["code_hits"] >= 2  # sm_90, and the text for later GPUs
+
+
+def test_without_nvrtc_nothing_is_asked(affine, cache, tmp_path):
+    none = {**os.environ, "GCOMP_NVRTC": "/nowhere/libnvrtc.so"}
+    done = gcomp(affine, "-o", tmp_path / "a.so", f"--cache-dir={cache}", "-v", "--target=cpu,cuda", env=none)
+    assert done.returncode == 0 and "because of --target: NVRTC is not found" in done.stderr
 
 
 def test_headers_come_with_the_artifact_and_unchanged_outputs_keep_their_time(affine, cache, tmp_path):
