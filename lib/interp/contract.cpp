@@ -88,7 +88,7 @@ int64_t weight_at(const Conv& v, bool transposed, int64_t g, int64_t i, int64_t 
 }
 
 // Adds one weight's contribution to a plane of results: y[i * stride + k * dilation - low] += w * x[i]
-// if transposed, else y[i] += w * x[i * stride + k * dilation - low].
+// if transposed, else y[i] += w * x[i * stride + k * dilation - low], with an x that is 0 outside its extents.
 template <class S>
 void add_tap(const Conv& v, bool transposed, const S* x, Accumulator<S> w, const Conv::Three& k,
              std::vector<Accumulator<S>>* plane) {
@@ -100,17 +100,17 @@ void add_tap(const Conv& v, bool transposed, const S* x, Accumulator<S> w, const
   const auto inside = [&](int a, int64_t r) { return r >= 0 && r < reached[a]; };
   for (int64_t i0 = 0; i0 < walked[0]; ++i0) {
     const int64_t r0 = reach(0, i0);
-    if (!inside(0, r0)) continue;
     for (int64_t i1 = 0; i1 < walked[1]; ++i1) {
       const int64_t r1 = reach(1, i1);
-      if (!inside(1, r1)) continue;
       for (int64_t i2 = 0; i2 < walked[2]; ++i2) {
         const int64_t r2 = reach(2, i2);
-        if (!inside(2, r2)) continue;
+        const bool within = inside(0, r0) && inside(1, r1) && inside(2, r2);
+        if (transposed && !within) continue;
         const Conv::Three at_y = transposed ? Conv::Three{r0, r1, r2} : Conv::Three{i0, i1, i2};
         const Conv::Three at_x = transposed ? Conv::Three{i0, i1, i2} : Conv::Three{r0, r1, r2};
         const int64_t to = (at_y[0] * v.out[1] + at_y[1]) * v.out[2] + at_y[2];
-        (*plane)[static_cast<size_t>(to)] += w * widen(x[dot(at_x, v.x_step)]);
+        const Accumulator<S> at = within ? widen(x[dot(at_x, v.x_step)]) : Accumulator<S>(0);
+        (*plane)[static_cast<size_t>(to)] += w * at;
       }
     }
   }

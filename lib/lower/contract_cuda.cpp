@@ -192,7 +192,7 @@ class TiledProduct {
           b_.if_then(b_.lt(column, columns_), [&] {
             const Value sum = b_.load(sums_, b_.add(b_.mul(i, n), j));
             const Value whole_row = b_.add(b_.mul(batch_, rows_), row);
-            c_.finish_piece(whole_row, column, b_.cast(sum, p_.dtype), 1);
+            c_.finish_piece(whole_row, column, sum, 1);
           });
         });
       });

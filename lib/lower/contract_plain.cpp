@@ -141,7 +141,7 @@ class PlainMatmul {
       });
       b.vector_loop(first, last, lanes_, [&](Value column, int l) {
         const Value x = b.load(sums, b.sub(column, first), l);
-        c.finish_piece(row, column, b.cast(x, dtype_), l);
+        c.finish_piece(row, column, x, l);
       });
     });
     c.call(dims_.mul(rows, blocks), 1);
@@ -208,7 +208,7 @@ class PlainMatmul {
                                        return Values{b.mul_add(wide, b.cast(y, sum_), s[0])};
                                      return Values{b.add(s[0], b.mul(wide, b.cast(y, sum_)))};
                                    });
-    c.finish_piece(row, column, b.cast(sums[0], dtype_), lanes);
+    c.finish_piece(row, column, sums[0], lanes);
   }
 
   PlanWriter& w_;
@@ -240,8 +240,7 @@ class PlainConv {
     const auto operands = graph_.operands(node_);
     x_ = spec_.input(w_.groups().storage[operands[0].index]);
     weights_ = spec_.input(w_.groups().storage[operands[1].index]);
-    has_bias_ = operands.size() > 2;
-    if (has_bias_) bias_ = spec_.input(w_.groups().storage[operands[2].index]);
+    if (operands.size() > 2) c_.set_bias(operands[2]);
     c_.begin();
     const DimId columns = graph_.type(node_.first_result).dims.back();
     const Value width = spec_.dim(columns);
@@ -263,11 +262,11 @@ class PlainConv {
       at[i] = i == 0 ? rest : b_.index_rem(rest, spec_.dim(out[i]));
       rest = b_.index_div(rest, spec_.dim(out[i]));
     }
-    c_.finish_piece(row, column, element(at), 1);
+    const Value feature = s_.channels_last ? at.back() : at[1];
+    c_.finish_piece(row, column, feature, sum_at(at, feature), 1);
   }
 
-  Value element(const Values& at) {
-    const Value feature = s_.channels_last ? at.back() : at[1];
+  Value sum_at(const Values& at, Value feature) {
     const Values position(at.begin() + (s_.channels_last ? 1 : 2),
                           s_.channels_last ? at.end() - 1 : at.end());
     const DimId per_group = dims_.floor_div(s_.channels, dims_.constant(s_.groups));
@@ -281,9 +280,7 @@ class PlainConv {
                       return Values{over_window(at[0], position, feature, channel, first_channel,
                                                 &window, s[0])};
                     });
-    Value v = b_.cast(sum[0], dtype_);
-    if (has_bias_) v = b_.add(v, b_.load(bias_, feature));
-    return v;
+    return sum[0];
   }
 
   // Loops over the window's axes, one inside the other (at most three).
@@ -314,8 +311,8 @@ class PlainConv {
                                    b_.constant({dtype_, 1}, 0));
     const Value k = b_.load(weights_, weight_offset(*window, feature, channel));
     const DType t = sum_dtype(dtype_);
-    // Not counted at all where padded: 0 * inf would be NaN.
-    return b_.where(inside, b_.add(sum, b_.mul(b_.cast(x, t), b_.cast(k, t))), sum);
+    if (w_.target().cuda) return b_.mul_add(b_.cast(x, t), b_.cast(k, t), sum);
+    return b_.add(sum, b_.mul(b_.cast(x, t), b_.cast(k, t)));
   }
 
   Value x_offset(Value image, const Values& at, Value channel) {
@@ -347,8 +344,7 @@ class PlainConv {
   Contraction c_;
   Builder& b_;
   KernelSpec& spec_;
-  Buffer x_, weights_, bias_;
-  bool has_bias_ = false;
+  Buffer x_, weights_;
 };
 
 }  // namespace

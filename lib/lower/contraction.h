@@ -26,10 +26,17 @@ class Contraction {
   ContractLoops& loops() { return loops_; }
   void set_bias(ValueId bias) { bias_ = bias; }
 
-  // Adds the bias, runs the epilogue, stores.
+  // Adds the bias of `feature` on, rounds, runs the epilogue, stores `lanes` elements from (row, column) on.
+  // `sum` is of the accumulators' dtype.
+  void finish_piece(kernel::Value row, kernel::Value column, kernel::Value feature,
+                    kernel::Value sum, int lanes) {
+    if (bias_.valid()) {
+      sum = b().add(sum, b().cast(b().load(bias_buffer_, feature, lanes), b().type(sum).dtype));
+    }
+    epilogue_.emit_epilogue(row, column, b().cast(sum, graph_.type(result_).dtype), lanes);
+  }
   void finish_piece(kernel::Value row, kernel::Value column, kernel::Value sum, int lanes) {
-    if (bias_.valid()) sum = b().add(sum, b().load(bias_buffer_, column, lanes));
-    epilogue_.emit_epilogue(row, column, sum, lanes);
+    finish_piece(row, column, column, sum, lanes);
   }
   void begin() {
     if (bias_.valid()) bias_buffer_ = spec_.input(w_.groups().storage[bias_.index]);

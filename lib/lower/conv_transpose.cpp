@@ -50,8 +50,7 @@ class ConvTranspose {
     };
     xs_ = operand(0);
     ks_ = operand(1);
-    has_bias_ = node_.num_operands > 2;
-    if (has_bias_) bias_ = operand(2);
+    if (node_.num_operands > 2) contraction_.set_bias(graph_.operands(node_)[2]);
     contraction_.begin();
     // Rows of the parallel range: everything but the axis walked in vectors, or but one element.
     std::vector<DimId> rows(out_);
@@ -83,10 +82,9 @@ class ConvTranspose {
     std::vector<Value> from(x_.dims.size()), tap(k_.dims.size());
     from[0] = index[0];
     acc = taps(0, index, lanes, &from, &tap, acc);
-    if (has_bias_) acc = b_.add(acc, b_.cast(b_.load(bias_, index[channel_], lanes), accumulator_));
     const std::span<const Value> row = std::span(index).first(index.size() - 1);
     contraction_.finish_piece(flatten(spec_, row, std::span(out_).first(row.size())), index.back(),
-                              b_.cast(acc, x_.dtype), lanes);
+                              index[channel_], acc, lanes);
   }
 
   // Spatial axes from `i` on (at most three deep): kernel elements that reach the position.
@@ -148,13 +146,13 @@ class ConvTranspose {
   Contraction contraction_;
   KernelSpec& spec_;
   Builder& b_;
-  bool last_ = false, has_bias_ = false;
+  bool last_ = false;
   int64_t groups_ = 1;
   std::vector<int64_t> strides_, dilations_;
   std::vector<DimId> low_;
   size_t spatial_ = 0, first_ = 0, channel_ = 0, in_channel_of_w_ = 0, out_channel_of_w_ = 0;
   DType accumulator_ = DType::kFloat32;
-  Buffer xs_, ks_, bias_;
+  Buffer xs_, ks_;
 };
 
 }  // namespace

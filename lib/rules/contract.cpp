@@ -316,16 +316,6 @@ bool all_zero(const DimTable& dims, const std::vector<DimId>& v, size_t at) {
   return dims.is_constant(v[at], 0);
 }
 
-// Padding inside the convolution is skipped, zeros before it are multiplied: 0 * inf is not a number.
-bool finite_kernel(const Match& m) {
-  const Constant* kernel = m.graph().constant(m["w"]);
-  if (kernel == nullptr) return false;
-  for (int64_t i = 0; i < kernel->num_elements(); ++i) {
-    if (!std::isfinite(kernel->as_double(i))) return false;
-  }
-  return true;
-}
-
 // pad(x, 0) before a convolution, on spatial axes only and not cropping.
 Replacement conv_of_pad(const Match& m, Emitter& e) {
   const Attrs pad = m.attrs("p"), conv = m.attrs("conv");
@@ -679,7 +669,6 @@ std::vector<Rule> operand_rules() {
       {
           rule("conv_of_pad", "conv(pad(x, 0), w) -> conv(x, w) with more padding",
                one_of({Op::conv}, "conv", {one_of({Op::pad}, "p", {x, 0}), w}), conv_of_pad)
-              .when(finite_kernel)
               .cases([](CaseMaker& make) { return conv_case(make, true, true).result; }),
           rule("conv_bias", "conv(x, w) + broadcast(b) per channel -> conv(x, w, b)", conv + y,
                conv_bias)

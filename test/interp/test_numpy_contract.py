@@ -189,6 +189,16 @@ def test_conv_edges():
         run("conv", x, w, types=types, **{**plain, "low": ["W-6"]})
 
 
+def test_conv_padding_is_multiplied():
+    attrs = {"strides": [1], "low": [1], "high": [2], "dilations": [1]}
+    x = np.array([[[1.0, np.inf, -2.0]]])
+    for w in ([np.inf, 1.0, 2.0], [1.0, np.nan, 0.0], [3.0, 2.0, -np.inf]):
+        w = np.array([[w]])
+        with np.errstate(invalid="ignore"):
+            want = conv(x, w, None, [1], [1], [2], [1], 1)
+        np.testing.assert_equal(run("conv", x, w, **attrs), want.astype(float))
+
+
 def test_conv_refuses():
     plain = {"strides": [1], "low": [0], "high": [0], "dilations": [1]}
     x, w, bias = sample([1, 4, 5]), sample([6, 4, 2]), sample([6])

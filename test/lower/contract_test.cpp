@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 
 #include "compare.h"
 #include "gcomp/ir/text.h"
@@ -58,23 +60,33 @@ std::string check_matmul(DType t, const MatmulCase& c, bool trans_a, bool trans_
       21);
 }
 
+// Of x and the weights.
+std::pair<std::vector<int64_t>, std::vector<int64_t>> conv_shapes(const ConvCase& c,
+                                                                  bool channels_last) {
+  std::vector<int64_t> x = c.x, w = c.w;
+  if (!channels_last) {  // N..C -> NC.., ..CO -> OC..
+    std::rotate(x.begin() + 1, x.end() - 1, x.end());
+    std::rotate(w.begin(), w.end() - 2, w.end());
+    std::swap(w[0], w[1]);
+  }
+  return {x, w};
+}
+
+std::vector<Attr> conv_attrs(Net& n, const ConvCase& c, bool channels_last) {
+  return {{AttrKey::strides, c.strides},
+          {AttrKey::dilations, c.dilations},
+          {AttrKey::low, n.shape(c.low)},
+          {AttrKey::high, n.shape(c.high)},
+          {AttrKey::group, c.group},
+          {AttrKey::layout, std::string(channels_last ? "nhwc" : "nchw")}};
+}
+
 std::string check_conv(DType t, const ConvCase& c, bool channels_last) {
   Net n;
-  std::vector<int64_t> x_shape = c.x, w_shape = c.w;
-  if (!channels_last) {  // N..C -> NC.., ..CO -> OC..
-    std::rotate(x_shape.begin() + 1, x_shape.end() - 1, x_shape.end());
-    std::rotate(w_shape.begin(), w_shape.end() - 2, w_shape.end());
-    std::swap(w_shape[0], w_shape[1]);
-  }
+  const auto [x_shape, w_shape] = conv_shapes(c, channels_last);
   const ValueId x = n.input(t, x_shape), w = n.weights(t, w_shape);
   const ValueId bias = n.weights(t, {c.w.back()});
-  const ValueId y = n.b.value(Op::conv, {x, w, bias},
-                              {{AttrKey::strides, c.strides},
-                               {AttrKey::dilations, c.dilations},
-                               {AttrKey::low, n.shape(c.low)},
-                               {AttrKey::high, n.shape(c.high)},
-                               {AttrKey::group, c.group},
-                               {AttrKey::layout, std::string(channels_last ? "nhwc" : "nchw")}});
+  const ValueId y = n.b.value(Op::conv, {x, w, bias}, conv_attrs(n, c, channels_last));
   return n.check(n.b.elementwise(Op::max, {y, n.b.scalar(t, 0)}), 13);
 }
 
@@ -162,6 +174,84 @@ TEST_CASE("convolutions: layouts, strides, dilations, padding, groups, ranks") {
         CAPTURE(c.w.size());
         CHECK(check_conv(t, c, channels_last) == "");
       }
+    }
+  }
+}
+
+namespace {
+
+// Infinities and NaN here and there. NaN has the bits that inf - inf gives on this CPU: which NaN an operation
+// gives is unspecified, but runs of one kernel are compared bit by bit.
+void spoil(interp::Tensor* t, std::mt19937& rng) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const float values[] = {inf, -inf, std::bit_cast<float>(0xffc00000u)};
+  for (int i = 0; i < 3; ++i) {
+    const size_t at = rng() % static_cast<size_t>(t->num_elements());
+    switch (t->dtype) {
+      case DType::kFloat16: t->data<uint16_t>()[at] = double_to_half(values[i]); break;
+      case DType::kFloat32: t->data<float>()[at] = values[i]; break;
+      default: t->data<double>()[at] = values[i]; break;
+    }
+  }
+}
+
+std::string check_special_conv(DType t, const ConvCase& c, bool channels_last, uint32_t seed) {
+  Net n;
+  const auto [x_shape, w_shape] = conv_shapes(c, channels_last);
+  const ValueId x = n.input(t, x_shape), w = n.input(t, w_shape);
+  n.b.output("y", n.b.value(Op::conv, {x, w}, conv_attrs(n, c, channels_last)));
+  const auto g = n.b.finish();
+  std::vector<interp::Tensor> inputs = random_inputs(*g, 7, seed);
+  std::mt19937 rng(seed);
+  for (interp::Tensor& input : inputs) spoil(&input, rng);
+  return compare(*g, inputs);
+}
+
+}  // namespace
+
+TEST_CASE("padding is zeros that are multiplied: what is not finite, at padded places too") {
+  const ConvCase cases[] = {{{1, 6, 7, 16}, {3, 3, 16, 16}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},
+                            {{2, 5, 6, 32}, {3, 2, 16, 32}, {1, 2}, {2, 1}, {2, 1}, {1, 0}, 2},
+                            {{1, 9, 17}, {3, 17, 20}, {1}, {1}, {2}, {2}, 1},
+                            {{1, 6, 5, 8}, {3, 3, 1, 8}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 8}};
+  uint32_t seed = 1;
+  for (const ConvCase& c : cases) {
+    for (const DType t : {DType::kFloat32, DType::kFloat64, DType::kFloat16}) {
+      for (const bool channels_last : {true, false}) {
+        CAPTURE(name(t));
+        CAPTURE(channels_last);
+        CAPTURE(c.group);
+        CHECK(check_special_conv(t, c, channels_last, seed++) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a half format's sum is rounded once, after its bias") {
+  for (const Op op : {Op::conv, Op::conv_transpose}) {
+    for (const bool channels_last : {true, false}) {
+      Net n;
+      const ConvCase c = {{1, 4, 5, 16}, {1, 1, 16, 16}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, 1};
+      const auto [x_shape, w_shape] = conv_shapes(c, channels_last);
+      const DType t = DType::kFloat16;
+      const ValueId x = n.input(t, x_shape), w = n.input(t, w_shape), bias = n.input(t, {16});
+      auto attrs = conv_attrs(n, c, channels_last);
+      if (op == Op::conv_transpose) attrs.push_back({AttrKey::output_padding, n.shape({0, 0})});
+      const ValueId y = n.b.value(op, {x, w, bias}, attrs);
+      n.b.output("y", n.b.elementwise(Op::sub, {y, n.b.scalar(t, 2048)}));
+      const auto g = n.b.finish();
+      std::vector<interp::Tensor> inputs = random_inputs(*g, 1, 1);
+      // 683 * 3 = 2049, which would be 2048, and 1.
+      for (interp::Tensor& input : inputs) {
+        std::fill_n(input.data<uint16_t>(), input.num_elements(), double_to_half(0));
+      }
+      std::fill_n(inputs[0].data<uint16_t>(), inputs[0].num_elements(), double_to_half(683));
+      for (size_t o = 0; o < 16; ++o) {
+        inputs[1].data<uint16_t>()[o * 16 + o] = double_to_half(3);
+        inputs[2].data<uint16_t>()[o] = double_to_half(1);
+      }
+      CAPTURE(channels_last);
+      CHECK(compare(*g, inputs) == "");
     }
   }
 }

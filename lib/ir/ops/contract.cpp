@@ -264,7 +264,8 @@ std::vector<OpInfo> contract_rows() {
           "nchw: x [N, C, spatial...], w [O, C/group, spatial...]; nhwc: x [N, spatial..., C], "
           "w [spatial..., C/group, O]; the result has x's layout with O channels. result[n, o, "
           "p] = bias[o] + sum over c, k of x[n, c + the group's first channel, p * stride + k * "
-          "dilation - low] * w[o, c, k], zero outside x; output channel o belongs to group o // "
+          "dilation - low] * w[o, c, k], where x is 0 outside its extents and multiplied like any "
+          "element; output channel o belongs to group o // "
           "(O / group). Extents: (in + low + high - dilation * (kernel - 1) - 1) // stride + 1; "
           "a negative one is a run-time error. Precision as matmul; bias is added before the "
           "rounding.",
