@@ -1,0 +1,31 @@
+"""Every kernel of every sample graph becomes machine code for three generations of GPUs. None is needed for that."""
+
+import json
+
+import fetch_models
+import pytest
+from gcomp_cli import ROOT, gcomp_ok
+
+ARCHS = ["sm_80", "sm_90", "sm_100"]
+GRAPHS = sorted(p for folder in ("graphs", "graphs/user") for p in (ROOT / folder).glob("*.json"))
+
+
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: path.relative_to(ROOT / "graphs").with_suffix("").as_posix())
+def test_graphs(graph, tmp_path):
+    check(graph, tmp_path)
+
+
+@pytest.mark.parametrize("name", fetch_models.MODELS)
+def test_onnx_models(name, tmp_path):
+    check(fetch_models.fetch([name])[name], tmp_path)
+
+
+def check(graph, tmp_path):
+    artifact = tmp_path / "graph.so"
+    gcomp_ok(graph, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", ",".join(ARCHS), "-o", artifact)
+    cuda = json.loads(gcomp_ok("inspect", artifact, "--json"))["cuda"]
+    assert cuda["archs"] == [*ARCHS, "compute_80"]
+    assert len(cuda["kernels"]) == cuda["num_kernels"] > 0
+    for kernel in cuda["kernels"]:
+        for arch in ARCHS:
+            assert 0 < kernel[arch]["registers"] <= 255, (kernel["name"], arch)
