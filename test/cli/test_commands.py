@@ -72,6 +72,16 @@ def test_same_bytes_from_any_folder_and_thread_count(affine, tmp_path):
     assert (tmp_path / "one.so").read_bytes() == (other / "two.so").read_bytes()
 
 
+def test_texts_on_standard_output(affine, tmp_path):
+    for emit in ("asm", "llvm", "kernels"):
+        gcomp_ok(affine, "-o", tmp_path / "file", f"--emit={emit}")
+        assert gcomp_ok(affine, "-o", "-", f"--emit={emit}", cwd=tmp_path) == (tmp_path / "file").read_text()
+    for emit in ("so", "obj", "graph"):
+        done = gcomp(affine, "-o", "-", f"--emit={emit}", cwd=tmp_path)
+        assert done.returncode == 2 and "only texts go to standard output" in done.stderr
+    assert not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize("emit", ["obj", "asm", "llvm", "kernels"])
 def test_other_outputs(affine, tmp_path, emit):
     gcomp_ok(affine, f"--emit={emit}", "-o", tmp_path / "out")
