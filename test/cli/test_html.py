@@ -123,6 +123,19 @@ def test_rules_sort_and_the_timeline_has_all_phases(browser, tmp_path):
     assert browser.errors() == []
 
 
+def test_what_is_copied_between_host_and_gpu(browser, tmp_path):
+    options = ["--target", "cpu,cuda", "--cuda-everything", "--emit", "cuda", f"--profile={tmp_path / 'p.json'}"]
+    browser.open(page_of(ROOT / "graphs" / "mixture.json", tmp_path, *options, output="x.cu"))
+    browser.click("#tabs button[data-tab=kernels]")
+    told = json.loads((tmp_path / "p.json").read_text())["placement"]
+    said = browser.js("document.querySelector('#placement').textContent")
+    assert said.startswith(f"{told['cuda_nodes']} nodes run on the GPU:") and f" {told['copies']} values are copied" in said
+    cells = browser.js("[...document.querySelectorAll('#copy-table tbody tr')].map(r => [...r.children].map(c => c.textContent))")
+    copies = told["largest_copies"]
+    assert copies and {(c[0], c[2], c[3]) for c in cells} == {(c["value"], str(c["bytes"]), c["cause"]) for c in copies}
+    assert browser.errors() == []
+
+
 def test_opt_has_a_page_without_kernels(browser, tmp_path):
     browser.open(page_of(ROOT / "graphs" / "radon.json", tmp_path, command=["opt"], output="o.json"))
     names = browser.js("[...document.querySelectorAll('.column .head b')].map(b => b.textContent)")
