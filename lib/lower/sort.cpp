@@ -1,8 +1,9 @@
 // Sorting, top-k and nonzero. A row is sorted by merging runs of positions, bottom up between two buffers:
-// stable, no recursion, n log n for any data.
+// stable, no recursion, n log n for any data. On a GPU a block of threads sorts a row that is not too long.
 
 #include "dense.h"
 #include "plan_writer.h"
+#include "sort_cuda.h"
 
 namespace gcomp::lower {
 
@@ -17,34 +18,26 @@ enum Key { kRuns, kOtherRuns, kCount };
 
 struct RowSort {
   Builder& b;
-  Buffer x;
-  DType dtype;
-  bool descending;
-  Value base, stride, n;  // the row: x[base + i * stride], i < n
+  const SortedLines& lines;
+  Value base;  // of the row
 
-  Value key(Value position) const { return b.load(x, b.add(base, b.mul(position, stride))); }
-
-  // Whether u comes strictly before v; NaN counts as larger than all else.
-  Value before(Value u, Value v) const {
-    const Value less = descending ? b.gt(u, v) : b.lt(u, v);
-    if (!is_float(dtype)) return less;
-    const Value nan_u = b.ne(u, u), nan_v = b.ne(v, v);
-    return b.bit_or(
-        less, descending ? b.bit_and(nan_u, b.bit_not(nan_v)) : b.bit_and(nan_v, b.bit_not(nan_u)));
+  Value key(Value position) const {
+    return b.load(lines.x, b.add(base, b.mul(position, lines.stride)));
   }
 
   // Runs of `width` in `from`, merged by pairs into `to`; both begin at `at`.
   void merge(Buffer from, Buffer to, Value at, Value width) const {
     const Value two = b.mul(width, b.index(2));
-    b.for_loop(b.index(0), n, two, [&](Value lo) {
-      const Value middle = b.min(b.add(lo, width), n), hi = b.min(b.add(lo, two), n);
+    b.for_loop(b.index(0), lines.length, two, [&](Value lo) {
+      const Value middle = b.min(b.add(lo, width), lines.length),
+                  hi = b.min(b.add(lo, two), lines.length);
       const Values init = {lo, middle};
       b.for_loop(lo, hi, b.index(1), init, [&](Value k, std::span<const Value> c) -> Values {
         const Value i = c[0], j = c[1];
         const Value one = b.index(1);
         const Value left = b.load(from, b.add(at, b.min(i, b.sub(middle, one))));
         const Value right = b.load(from, b.add(at, b.min(j, b.sub(hi, one))));
-        const Value right_first = before(key(right), key(left));
+        const Value right_first = comes_before(b, lines, key(right), key(left));
         const Value left_done = b.ge(i, middle), right_open = b.lt(j, hi);
         const Value take_right = b.bit_and(right_open, b.bit_or(left_done, right_first));
         b.store(to, b.add(at, k), b.where(take_right, right, left));
@@ -55,9 +48,10 @@ struct RowSort {
 
   // The sorted positions end up in `runs`.
   void sort(Buffer runs, Buffer other, Value at) const {
-    b.for_loop(b.index(0), n, b.index(1), [&](Value i) { b.store(runs, b.add(at, i), i); });
+    b.for_loop(b.index(0), lines.length, b.index(1),
+               [&](Value i) { b.store(runs, b.add(at, i), i); });
     b.while_loop(
-        {b.index(1)}, [&](std::span<const Value> c) { return b.lt(c[0], n); },
+        {b.index(1)}, [&](std::span<const Value> c) { return b.lt(c[0], lines.length); },
         [&](std::span<const Value> c) -> Values {
           merge(runs, other, at, c[0]);
           merge(other, runs, at, b.mul(c[0], b.index(2)));
@@ -89,33 +83,45 @@ void lower_sort(PlanWriter& w, uint32_t group) {
   const Buffer xs = spec.input(w.groups().storage[x.index]);
   const Buffer values = spec.output(graph.result(id, 0));
   const Buffer places = spec.output(graph.result(id, 1));
-  const Buffer runs = spec.temporary(kRuns, DType::kInt64, total, kernel::Role::kOut);
-  const Buffer other = spec.temporary(kOtherRuns, DType::kInt64, total, kernel::Role::kOut);
   const Value n = spec.dim(shape[axis]), stride = spec.dim(inner), k = spec.dim(kept);
   if (top && kept != shape[axis]) {
     spec.fail_if(b.gt(k, n), failure(graph, node, "k is larger than the axis"));
   }
-  const Value shown = b.min(k, n);
-  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
-    const Value o = b.index_div(p, stride), i = b.index_rem(p, stride);
-    const RowSort row{.b = b,
-                      .x = xs,
-                      .dtype = type.dtype,
-                      .descending = attrs.integer_or(AttrKey::descending, top ? 1 : 0) != 0,
-                      .base = b.add(b.mul(o, b.mul(n, stride)), i),
-                      .stride = stride,
-                      .n = n};
+  const SortedLines lines{.x = xs,
+                          .values = values,
+                          .places = places,
+                          .dtype = type.dtype,
+                          .descending = attrs.integer_or(AttrKey::descending, top ? 1 : 0) != 0,
+                          .length = n,
+                          .shown = b.min(k, n),
+                          .stride = stride};
+  const auto for_lines = [&](const std::function<void(Value p, Value base, Value results)>& body) {
+    b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value p) {
+      const Value o = b.index_div(p, stride), i = b.index_rem(p, stride);
+      const Value base = b.add(b.mul(o, b.mul(n, stride)), i);
+      body(p, base, b.add(b.mul(o, b.mul(k, stride)), i));
+    });
+  };
+  const std::optional<int64_t> known = dims.constant_value(shape[axis]);
+  if (w.target().cuda_blocks && BlockSort::takes(known)) {
+    BlockSort block(b, lines, *known);
+    for_lines([&](Value, Value base, Value results) { block.line(base, results); });
+    return w.call(spec.finish(dims.mul(outer, inner), 1));
+  }
+  const Buffer runs = spec.temporary(kRuns, DType::kInt64, total, kernel::Role::kOut);
+  const Buffer other = spec.temporary(kOtherRuns, DType::kInt64, total, kernel::Role::kOut);
+  for_lines([&](Value p, Value base, Value results) {
+    const RowSort row{.b = b, .lines = lines, .base = base};
     const Value at = b.mul(p, n);
     row.sort(runs, other, at);
-    b.for_loop(b.index(0), shown, b.index(1), [&](Value j) {
+    b.for_loop(b.index(0), lines.shown, b.index(1), [&](Value j) {
       const Value from = b.load(runs, b.add(at, j));
-      const Value to = b.add(b.mul(b.add(b.mul(o, k), j), stride), i);
+      const Value to = b.add(results, b.mul(j, stride));
       b.store(values, to, row.key(from));
       b.store(places, to, from);
     });
   });
-  const int64_t length = dims.constant_value(shape[axis]).value_or(256);
-  w.call(spec.finish(dims.mul(outer, inner), grain_for(60 * length)));
+  w.call(spec.finish(dims.mul(outer, inner), grain_for(60 * known.value_or(256))));
 }
 
 // Counts, binds the count, then writes the coordinates. Both kernels walk in order on one thread.

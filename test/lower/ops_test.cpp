@@ -36,6 +36,25 @@ TEST_CASE("cumsum and cumprod") {
   }
 }
 
+// Lines of a few elements more or less than what a block of threads takes at once, and of unknown length. (Long
+// sums of float32 differ by their order.)
+TEST_CASE("cumsum and cumprod along long lines") {
+  int64_t flags = 0;
+  for (const int64_t length : {63, 64, 129, 1024, 1025, 2500}) {
+    for (const DType t : {DType::kFloat64, DType::kInt64, DType::kFloat16}) {
+      Net n;
+      const ValueId x = n.input(t, {n.dim("N"), n.dim(length)});
+      const ValueId y = n.input(t, {n.dim(2), n.dim("M")});
+      const std::vector<Attr> attrs = {{AttrKey::axis, int64_t{1}},
+                                       {AttrKey::exclusive, flags & 1},
+                                       {AttrKey::reverse, flags >> 1 & 1}};
+      ++flags;
+      CHECK(n.check({n.b.value(Op::cumsum, {x}, attrs), n.b.value(Op::cumprod, {y}, attrs)},
+                    nullptr, 6) == "");
+    }
+  }
+}
+
 TEST_CASE("gather and scatter of elements and slices") {
   for (const char* reduction : {"none", "add", "mul", "min", "max"}) {
     Net n;
@@ -56,6 +75,31 @@ TEST_CASE("gather and scatter of elements and slices") {
     const ValueId d =
         n.b.value(Op::scatter_nd, {x, i, u3}, {{AttrKey::reduction, std::string(reduction)}});
     CHECK(n.check({e, g, s, d}, nullptr, 5) == "");
+  }
+}
+
+// Lines that a block of threads sorts, with many equal elements and NaN.
+TEST_CASE("sort and top_k of long lines") {
+  int64_t flags = 0;
+  for (const int64_t length : {33, 64, 100, 700, 2048, 2049}) {
+    for (const DType t : {DType::kFloat32, DType::kInt8, DType::kFloat16}) {
+      for (const int64_t axis : {0, 1}) {
+        Net n;
+        const DimId lines = n.dim("N"), line = n.dim(length);
+        const ValueId x =
+            n.input(t, axis == 0 ? std::vector{line, lines} : std::vector{lines, line});
+        const ValueId zero = n.b.broadcast(n.b.scalar(t, 0), n.b.type(x).dims, {});
+        const ValueId some = is_float(t) ? n.b.value(Op::div, {x, n.b.value(Op::floor, {x})}) : x;
+        const ValueId y = n.b.value(Op::where, {n.b.value(Op::lt, {x, zero}), some, zero});
+        const std::vector<Attr> attrs = {{AttrKey::axis, axis}, {AttrKey::descending, ++flags & 1}};
+        const NodeId s = n.b.node(Op::sort, std::vector<ValueId>{y}, attrs);
+        std::vector<Attr> top = attrs;
+        top.push_back({AttrKey::shape, std::vector<DimId>{n.dim(5)}});
+        const NodeId k = n.b.node(Op::top_k, std::vector<ValueId>{y}, top);
+        CHECK(n.check({n.b.result(s, 0), n.b.result(s, 1), n.b.result(k, 0), n.b.result(k, 1)},
+                      nullptr, 3) == "");
+      }
+    }
   }
 }
 
