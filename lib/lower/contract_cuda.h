@@ -6,6 +6,6 @@
 namespace gcomp::lower {
 
 bool lower_cuda_matmul(PlanWriter& w, uint32_t group);
-bool lower_cuda_conv(PlanWriter& w, uint32_t group);  // channels last, one group
+bool lower_cuda_conv(PlanWriter& w, uint32_t group);
 
 }  // namespace gcomp::lower

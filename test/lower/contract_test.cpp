@@ -122,6 +122,73 @@ TEST_CASE("a GPU's tiles, large and small, with edges in every direction") {
   CHECK(check_matmul(DType::kFloat16, {1, 64, 16, 64}, false, false, false) == "");
 }
 
+TEST_CASE(
+    "convolutions by a GPU's tiles: layouts, groups, ranks, strides, padding, edges of tiles") {
+  const ConvCase cases[] = {
+      {{2, 9, 8, 17}, {3, 3, 17, 33}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},
+      {{3, 11, 9, 36}, {2, 3, 18, 40}, {2, 1}, {1, 2}, {0, 2}, {1, 1}, 2},  // two groups
+      {{1, 7, 6, 64}, {1, 1, 16, 68}, {1, 2}, {1, 1}, {0, 0}, {0, 0}, 4},
+      {{2, -1, 9, 16}, {3, 3, 16, 70}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 1},  // a symbolic extent
+      {{2, 70, 20}, {3, 20, 24}, {2}, {2}, {1}, {3}, 1},
+      {{1, 40, 48}, {5, 16, 51}, {1}, {1}, {2}, {2}, 3},
+      {{1, 4, 5, 4, 18}, {2, 3, 2, 18, 17}, {1, 2, 1}, {1, 1, 2}, {1, 0, 1}, {0, 1, 1}, 1},
+      {{2, 3, 4, 3, 32}, {2, 2, 1, 16, 34}, {1, 1, 1}, {1, 2, 1}, {1, 1, 0}, {1, 1, 0}, 2}};
+  for (const ConvCase& c : cases) {
+    for (const bool channels_last : {true, false}) {
+      CAPTURE(channels_last);
+      CAPTURE(c.group);
+      CAPTURE(c.w.size());
+      CHECK(check_conv(DType::kFloat32, c, channels_last) == "");
+    }
+  }
+  for (const bool channels_last : {true, false}) {
+    CHECK(check_conv(DType::kFloat64, cases[1], channels_last) == "");
+    CHECK(check_conv(DType::kBFloat16, cases[1], channels_last) == "");
+  }
+}
+
+namespace {
+
+// Whether a GPU computes the graph's only node by blocks of threads.
+bool has_blocks(Net& n, ValueId y) {
+  n.b.output("y", y);
+  const auto g = n.b.finish();
+  lower::LowerOptions options;
+  options.placement.assign(g->num_nodes(), Device::kCuda);
+  const lower::LoweredModule m = lower::lower(*g, options);
+  REQUIRE(m.kernels.size() == 1);
+  return m.kernels[0].block_threads != 0;
+}
+
+bool conv_has_blocks(const ConvCase& c, bool channels_last) {
+  Net n;
+  const auto [x_shape, w_shape] = conv_shapes(c, channels_last);
+  const ValueId x = n.input(DType::kFloat32, x_shape), w = n.input(DType::kFloat32, w_shape);
+  return has_blocks(n, n.b.value(Op::conv, {x, w}, conv_attrs(n, c, channels_last)));
+}
+
+}  // namespace
+
+TEST_CASE("a GPU's tiles are for convolutions of either layout with enough channels a group") {
+  for (const bool channels_last : {true, false}) {
+    const auto blocks = [&](int64_t channels, int64_t features, int64_t group) {
+      const ConvCase c = {{1, 6, 7, channels},
+                          {3, 3, channels / group, features},
+                          {1, 1},
+                          {1, 1},
+                          {1, 1},
+                          {1, 1},
+                          group};
+      return conv_has_blocks(c, channels_last);
+    };
+    CHECK(blocks(16, 16, 1));
+    CHECK(blocks(4, 32, 2));  // a sum of 18
+    CHECK_FALSE(blocks(16, 8, 1));
+    CHECK_FALSE(blocks(32, 32, 4));   // 8 features a group
+    CHECK_FALSE(blocks(32, 32, 32));  // depthwise
+  }
+}
+
 TEST_CASE("bias and activation are computed on the tile") {
   Net n;
   const ValueId x = n.input(DType::kFloat32, {-1, 20}), r = n.input(DType::kFloat32, {-1, 37});
