@@ -1,5 +1,4 @@
-// Groups of elementwise nodes and reductions: one nest, or two kernels when one reduction is so large that
-// it is done in blocks.
+// Groups of elementwise nodes and reductions: one nest, or two kernels where several blocks of a GPU share a row.
 
 #include "nest_emitter.h"
 #include "plan_writer.h"
@@ -15,11 +14,19 @@ void lower_nest(PlanWriter& w, uint32_t group) {
     NestEmitter nest(w.graph(), w.groups(), group, probe, loops, reduced);
     std::tie(loops, reduced) = nest.merged_loops();
   }
+  const auto call = [&](NestEmitter& nest, KernelSpec& spec) {
+    const auto [extent, grain] = nest.emit();
+    for (const auto& [output, input] : nest.overwrites()) spec.may_overwrite(output, input);
+    w.call(spec.finish(extent, grain));
+  };
   KernelSpec spec(w.graph(), w.target());
   NestEmitter nest(w.graph(), w.groups(), group, spec, loops, reduced);
-  const auto [extent, grain] = nest.emit();
-  for (const auto& [output, input] : nest.overwrites()) spec.may_overwrite(output, input);
-  w.call(spec.finish(extent, grain));
+  if (!nest.rows_are_split()) return call(nest, spec);
+  for (const NestPhase phase : {NestPhase::kParts, NestPhase::kJoin}) {
+    KernelSpec part(w.graph(), w.target());
+    NestEmitter of_part(w.graph(), w.groups(), group, part, loops, reduced, phase);
+    call(of_part, part);
+  }
 }
 
 }  // namespace gcomp::lower

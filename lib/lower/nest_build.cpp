@@ -25,7 +25,8 @@ size_t hash_linear(size_t h, const Linear& l) {
 }  // namespace
 
 NestEmitter::NestEmitter(const Graph& graph, const schedule::Groups& groups, uint32_t group,
-                         KernelSpec& spec, std::vector<DimId> loops, std::vector<bool> reduced)
+                         KernelSpec& spec, std::vector<DimId> loops, std::vector<bool> reduced,
+                         NestPhase phase)
     : graph_(graph),
       groups_(groups),
       group_number_(group),
@@ -35,10 +36,15 @@ NestEmitter::NestEmitter(const Graph& graph, const schedule::Groups& groups, uin
       dims_(graph.context().dims),
       table_(dims_),
       loops_(std::move(loops)),
-      reduced_(std::move(reduced)) {
+      reduced_(std::move(reduced)),
+      rows_(dims_.constant(1)),
+      length_(dims_.constant(1)),
+      phase_(phase) {
   for (size_t a = 0; a < loops_.size(); ++a) {
     table_.add_loop(loops_[a]);
     if (reduced_[a]) reduced_mask_ |= AxisMask{1} << a;
+    DimId& elements = reduced_[a] ? length_ : rows_;
+    elements = dims_.mul(elements, loops_[a]);
   }
 }
 

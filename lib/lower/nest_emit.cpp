@@ -1,6 +1,7 @@
 // Emitting a nest: loops from the outside in, each item at the outermost level it depends on.
 
 #include <algorithm>
+#include <set>
 
 #include "gcomp/support/error.h"
 #include "gcomp/support/hash.h"
@@ -297,11 +298,11 @@ void NestEmitter::close_level(int level) {
 
 // ---- rows
 
-// Loop values of the parallel range's iteration `p`; the last loop decoded varies fastest.
-void NestEmitter::decode_row(Value p) {
+// Values of the loops of `level` in their iteration `p`; the last loop varies fastest.
+void NestEmitter::decode(int level, Value p) {
   std::vector<uint32_t> axes;
   for (uint32_t a = 0; a < loops_.size(); ++a) {
-    if (axis_level_[a] == 1) axes.push_back(a);
+    if (axis_level_[a] == level) axes.push_back(a);
   }
   for (size_t k = axes.size(); k-- > 0;) {
     if (k == 0) {
@@ -319,8 +320,9 @@ void NestEmitter::emit_row(int row_lanes) {
   std::vector<bool> row_items(items_.size(), false);
   for (uint32_t pass = 0; pass < num_passes_; ++pass) {
     emit_pass(pass, row_lanes);
+    if (phase_ == NestPhase::kParts) return;
     for (uint32_t i = 0; i < items_.size(); ++i) {
-      row_items[i] = !is_deep(items_[i]) && items_[i].stage <= pass + 1;
+      row_items[i] = in_phase_[i] && !is_deep(items_[i]) && items_[i].stage <= pass + 1;
     }
     emit_items(row_level_, row_items, row_lanes);
   }
@@ -331,11 +333,15 @@ void NestEmitter::emit_row(int row_lanes) {
   }
 }
 
-// What all threads of a row have is stored by the first.
 void NestEmitter::store_of_row(const Linear& at, Buffer buffer, Value v, int lanes) {
-  if (threads_ == 0) return emit_store(at, buffer, v, lanes);
+  if (block_.threads() == 0) return emit_store(at, buffer, v, lanes);
   const Value index = base_of(at);
-  b_.if_then(b_.eq(thread_, b_.index(0)), [&] { b_.store(buffer, index, v); });
+  by_first_thread([&] { b_.store(buffer, index, v); });
+}
+
+// Whether this kernel stores output item `i`.
+bool NestEmitter::is_stored(uint32_t i) const {
+  return phase_ == NestPhase::kWhole || is_deep(items_[i]) == (phase_ == NestPhase::kParts);
 }
 
 // The first pass that writes to the memory of `output`: itself, or an item kept there.
@@ -360,9 +366,11 @@ std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
   }
   std::vector<std::pair<ValueId, ValueId>> found;
   for (const auto& [v, out] : outputs_) {
+    if (!is_stored(out)) continue;
     const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
     const uint32_t stored = first_store(v, out);
     std::map<ValueId, bool> safe;  // storage roots that are read
+    std::set<ValueId> here;        // by this kernel
     for (uint32_t i = 0; i < items_.size(); ++i) {
       const Item& item = items_[i];
       if (item.kind != ItemKind::kLoad) continue;
@@ -370,37 +378,37 @@ std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
                         byte_size(item.dtype) == byte_size(graph_.type(v).dtype);
       const auto [it, first] = safe.try_emplace(groups_.storage[item.value.index], same);
       it->second = it->second && same;
+      if (in_phase_[i]) here.insert(it->first);
     }
     for (const auto& [root, is_safe] : safe) {
-      if (is_safe) found.emplace_back(v, root);
+      if (is_safe && here.contains(root)) found.emplace_back(v, root);
     }
   }
   return found;
 }
 
 std::pair<DimId, uint32_t> NestEmitter::emit() {
-  build_outputs();
-  choose_levels();
-  lanes_ = choose_lanes();
-  plan_passes();
+  plan();
   values_.assign(items_.size(), Value());
   axis_value_.assign(loops_.size(), Value());
   term_values_.assign(table_.num_terms(), Value());
-  for (const Item& i : items_) {
-    if (i.kind == ItemKind::kLoad) spec_.input(groups_.storage[i.value.index]);
+  for (uint32_t i = 0; i < items_.size(); ++i) {
+    if (items_[i].kind == ItemKind::kLoad && in_phase_[i]) {
+      spec_.input(groups_.storage[items_[i].value.index]);
+    }
   }
-  for (const auto& [v, i] : outputs_) spec_.output(v);
+  for (const auto& [v, i] : outputs_) {
+    if (is_stored(i)) spec_.output(v);
+  }
 
   std::vector<bool> early(items_.size(), false);  // rows' items that need no reduction
   for (uint32_t i = 0; i < items_.size(); ++i) {
-    early[i] = !is_deep(items_[i]) && items_[i].stage == 0;
+    early[i] = in_phase_[i] && !is_deep(items_[i]) && items_[i].stage == 0;
   }
-  if (threads_ != 0) {
-    b_.set_block(threads_);
-    thread_ = b_.thread();
-  }
+  if (block_.threads() != 0) begin_block();
   open_level(0, early);
   emit_items(0, early, 1);
+  if (block_.threads() != 0) return emit_tiles(early);
 
   DimId rows = dims_.constant(1);
   int64_t row_elements = 1;
@@ -422,7 +430,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
       return {rows, 0};
     }
     b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
-      decode_row(p);
+      decode(1, p);
       open_level(1, early);
       emit_items(1, early, 1);
       emit_row(1);
@@ -454,7 +462,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
       lo = b_.mul(number, b_.index(block));
       hi = b_.min(b_.add(lo, b_.index(block)), hi);
     }
-    decode_row(p);
+    decode(1, p);
     open_level(1, early);
     emit_items(1, early, 1);
     const auto body = [&](Value i, int lanes) {

@@ -55,16 +55,27 @@ struct Item {
   std::vector<Guard> guards = {};  // kLoad, kSelect, kWrap
 };
 
+// What a kernel does of a nest. Where blocks of a GPU share a row, there are two (nest_block.cpp).
+enum class NestPhase : uint8_t {
+  kWhole,
+  kParts,  // accumulates parts of rows, and stores what has the reduced loops
+  kJoin,   // joins the parts of each row, and stores the rest
+};
+
 class NestEmitter {
  public:
   // `loops` and `reduced` replace the group's space by one with the same elements in the same order.
   NestEmitter(const Graph& graph, const schedule::Groups& groups, uint32_t group, KernelSpec& spec,
-              std::vector<DimId> loops, std::vector<bool> reduced);
+              std::vector<DimId> loops, std::vector<bool> reduced,
+              NestPhase phase = NestPhase::kWhole);
 
   // Neighbouring loops that every access of the group walks as one: extents and flags after merging.
   std::pair<std::vector<DimId>, std::vector<bool>> merged_loops();
 
-  // Emits the whole kernel; gives the parallel extent and grain.
+  // Whether the nest is to be two kernels, kParts and kJoin.
+  bool rows_are_split();
+
+  // Emits the kernel; gives the parallel extent and grain.
   std::pair<DimId, uint32_t> emit();
 
   // After emitting: outputs that may lie in the memory of something read, and what (a storage root).
@@ -77,7 +88,6 @@ class NestEmitter {
   void emit_epilogue(kernel::Value row, kernel::Value column, kernel::Value x, int lanes);
 
  private:
-  struct Reduction;  // how one reduction accumulates
   struct Sink {
     uint32_t item;
     bool is_output;  // else: a reduction's operand, or an item kept for later
@@ -103,11 +113,15 @@ class NestEmitter {
   bool lanes_pay_across(uint32_t rows);
   void choose_levels();
   int choose_lanes();
-  uint32_t choose_threads() const;
+  void plan();
   void plan_passes();
+  void need_operands(uint32_t item, std::vector<bool>* needed) const;
+  void find_items_of_phase();
+  uint32_t num_accumulators(uint32_t reduction) const;
   uint32_t recompute_weight(uint32_t item) const;
   bool keep(uint32_t item);
   std::vector<bool> needed_in_pass(uint32_t pass) const;
+  bool is_stored(uint32_t item) const;
   uint32_t first_store(ValueId output, uint32_t item) const;
   int level_of(AxisMask axes) const;
   uint32_t total_weight() const;
@@ -143,16 +157,33 @@ class NestEmitter {
   void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);
   void emit_innermost(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
   void emit_body(uint32_t pass, int lanes, bool scalar_part, kernel::Values* carried);
-  void decode_row(kernel::Value p);
+  void decode(int level, kernel::Value p);
   kernel::Values reduce_init(uint32_t item, int lanes);
   void reduce_step(uint32_t item, int lanes, std::span<kernel::Value> acc);
   kernel::Values reduce_lanes(uint32_t item, std::span<const kernel::Value> acc);
   kernel::Values reduce_join(uint32_t item, std::span<const kernel::Value> a,
                              std::span<const kernel::Value> b);
   kernel::Value reduce_finish(uint32_t item, std::span<const kernel::Value> acc);
-  kernel::Values reduce_threads(uint32_t item, kernel::Values acc);
-  void emit_strided(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
   void store_of_row(const Linear& at, kernel::Buffer buffer, kernel::Value v, int lanes);
+
+  // --- blocks of threads (nest_block.cpp)
+  // `along` threads do a row together, each every so many of its elements; `across` rows a block. No threads: a
+  // thread does a row.
+  struct BlockShape {
+    uint32_t across = 1, along = 0;
+    uint32_t threads() const { return across * along; }
+  };
+  BlockShape choose_block() const;
+  void choose_parts();
+  std::pair<DimId, uint32_t> emit_tiles(const std::vector<bool>& early);
+  void begin_block();
+  void begin_tile(kernel::Value p);
+  void emit_strided(uint32_t pass, kernel::Values* carried);
+  kernel::Buffer part_buffer(uint32_t reduction, size_t accumulator, DType dtype);
+  void store_part(uint32_t reduction, std::span<const kernel::Value> acc);
+  void join_parts(kernel::Values* carried);
+  void by_first_thread(const std::function<void()>& body);  // of each row
+  kernel::Values reduce_threads(uint32_t item, kernel::Values acc);
 
   const Graph& graph_;
   const schedule::Groups& groups_;
@@ -165,6 +196,10 @@ class NestEmitter {
   std::vector<DimId> loops_;
   std::vector<bool> reduced_;
   AxisMask reduced_mask_ = 0;
+  DimId rows_, length_;  // elements of the loops that are not reduced, and of those that are
+  NestPhase phase_;
+  bool planned_ = false;
+  std::vector<bool> in_phase_;  // items that this kernel computes
   ValueId given_;
 
   std::vector<Instance> instances_;
@@ -195,10 +230,10 @@ class NestEmitter {
   };
   std::map<uint32_t, Kept> kept_;
   int lanes_ = 1;
-  // GPU: threads of a block that do a row together, each its own elements of the innermost reduced loop
-  // (lane_axis_); 0: a thread does a row.
-  uint32_t threads_ = 0;
-  kernel::Value thread_;
+  BlockShape block_;
+  DimId parts_, part_length_;  // of a row, where blocks share it
+  // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements.
+  kernel::Value warp_, lane_, column_, along_, row_, has_row_, part_, from_, to_;
 
   std::vector<kernel::Value> axis_value_;
   std::vector<kernel::Value> values_;

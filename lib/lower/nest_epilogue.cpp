@@ -12,6 +12,7 @@ void NestEmitter::begin_epilogue(ValueId given) {
   GCOMP_CHECK(loops_.size() == 2, "an epilogue has rows and columns");
   given_ = given;
   build_outputs();
+  find_items_of_phase();
   axis_level_ = {1, 2};
   lane_axis_ = 1;
   row_level_ = 2;

@@ -19,8 +19,6 @@ constexpr int64_t kGatherWeight = 3;
 constexpr int64_t kJoinLanesWeight = 6;
 // Bytes of stack a kernel may use for kept rows: half of L1.
 constexpr int64_t kMaxLocalBytes = 16 << 10;
-// Threads of a block that does a row, and the length of a row that is not known.
-constexpr int64_t kLeastThreads = 32, kMostThreads = 512, kGuessedRow = 512;
 
 int value_bytes(DType t) {
   if (t == DType::kBool) return 1;
@@ -42,8 +40,7 @@ int NestEmitter::level_of(AxisMask axes) const {
 // slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
 int NestEmitter::choose_lane_axis() {
   const int last = static_cast<int>(loops_.size()) - 1;
-  // GPU: neighbouring threads have neighbouring elements, of rows if those are summed along.
-  if (spec_.target().cuda) return threads_ != 0 ? last : -1;
+  if (spec_.target().cuda) return -1;  // neighbouring threads have neighbouring elements
   if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
   int rows = last;
   while (rows >= 0 && reduced_[static_cast<size_t>(rows)]) --rows;
@@ -81,18 +78,7 @@ bool NestEmitter::lanes_pay_across(uint32_t rows) {
   return across < along;
 }
 
-// Of the block that does a row: about four elements a thread. Sums over an outer loop need none: there
-// neighbouring rows are neighbours in memory.
-uint32_t NestEmitter::choose_threads() const {
-  if (!spec_.target().cuda_blocks || loops_.empty() || !reduced_.back()) return 0;
-  const int64_t length = dims_.constant_value(loops_.back()).value_or(kGuessedRow);
-  if (length < kLeastThreads) return 0;
-  const auto threads = std::bit_floor(static_cast<uint64_t>(length) / 4);
-  return static_cast<uint32_t>(std::clamp<uint64_t>(threads, kLeastThreads, kMostThreads));
-}
-
 void NestEmitter::choose_levels() {
-  threads_ = choose_threads();
   const auto n = static_cast<uint32_t>(loops_.size());
   axis_level_.assign(n, 1);
   lane_axis_ = choose_lane_axis();
@@ -100,11 +86,17 @@ void NestEmitter::choose_levels() {
   row_level_ = lane_axis_ >= 0 && !lanes_reduced_ ? 2 : 1;
   if (lane_axis_ >= 0 && !lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = 2;
   int next = row_level_ + 1;
+  block_ = choose_block();
   for (uint32_t a = 0; a < n; ++a) {
     if (!reduced_[a] || static_cast<int>(a) == lane_axis_) continue;
-    reduced_outer_.push_back(a);
-    axis_level_[a] = next++;
+    if (block_.threads() != 0) {
+      axis_level_[a] = next;
+    } else {
+      reduced_outer_.push_back(a);
+      axis_level_[a] = next++;
+    }
   }
+  if (block_.threads() != 0) ++next;
   if (lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = next++;
   level_log_.resize(static_cast<size_t>(next) + 1);
   level_terms_.resize(static_cast<size_t>(next) + 1);
@@ -122,7 +114,7 @@ uint32_t NestEmitter::total_weight() const {
 // Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
 // of 30 ops) until the live values no longer fit the registers.
 int NestEmitter::choose_lanes() {
-  if (lane_axis_ < 0 || threads_ != 0) return 1;
+  if (lane_axis_ < 0) return 1;
   const AxisMask lane = AxisMask{1} << lane_axis_;
   int widest = 1;
   std::vector<uint32_t> last_use(items_.size(), 0);
@@ -201,8 +193,9 @@ bool NestEmitter::keep(uint32_t id) {
     kept_[id] = {.output = v, .buffer = {}, .local = false, .at = at};
     return true;
   }
-  // A row on the stack.
-  if (!lanes_reduced_) return false;
+  // A row on the stack, or of a block.
+  const bool block_row = block_.threads() != 0 && block_.across == 1;
+  if (!lanes_reduced_ && !block_row) return false;
   DimId elements = dims_.constant(1);
   Linear at = table_.constant(0);
   for (uint32_t a = static_cast<uint32_t>(loops_.size()); a-- > 0;) {
@@ -220,11 +213,28 @@ bool NestEmitter::keep(uint32_t id) {
     return false;
   }
   kept_[id] = {.output = {},
-               .buffer = threads_ != 0 ? b_.shared(item.dtype, static_cast<uint32_t>(*n))
-                                       : b_.local(item.dtype, static_cast<uint32_t>(*n)),
+               .buffer = block_row ? b_.shared(item.dtype, static_cast<uint32_t>(*n))
+                                   : b_.local(item.dtype, static_cast<uint32_t>(*n)),
                .local = true,
                .at = at};
   return true;
+}
+
+void NestEmitter::need_operands(uint32_t item, std::vector<bool>* needed) const {
+  const Item& i = items_[item];
+  for (uint32_t o : i.operands) (*needed)[o] = true;
+  std::vector<uint32_t> open;
+  const auto need_terms = [&](const Linear& l) {
+    for (const LinearTerm& t : l.terms) open.push_back(t.term);
+  };
+  if (i.linear.constant.valid()) need_terms(i.linear);
+  for (const Guard& g : i.guards) need_terms(g.index);
+  while (!open.empty()) {
+    const IndexTerm& t = table_.term(open.back());
+    open.pop_back();
+    if (t.kind == TermKind::kItem) (*needed)[t.number] = true;
+    need_terms(t.inner);
+  }
 }
 
 // The deep items that pass `pass` computes: what its sinks need, up to what earlier passes kept.
@@ -243,19 +253,7 @@ std::vector<bool> NestEmitter::needed_in_pass(uint32_t pass) const {
     if (!needed[i]) continue;
     if (!is_deep(items_[i])) continue;  // has its value already
     if (kept_.contains(i) && items_[i].stage < pass) continue;
-    for (uint32_t o : items_[i].operands) needed[o] = true;
-    const auto need_terms = [&](const Linear& l) {
-      std::vector<uint32_t> open;
-      for (const LinearTerm& t : l.terms) open.push_back(t.term);
-      while (!open.empty()) {
-        const IndexTerm& t = table_.term(open.back());
-        open.pop_back();
-        if (t.kind == TermKind::kItem) needed[t.number] = true;
-        for (const LinearTerm& u : t.inner.terms) open.push_back(u.term);
-      }
-    };
-    if (items_[i].linear.constant.valid()) need_terms(items_[i].linear);
-    for (const Guard& g : items_[i].guards) need_terms(g.index);
+    need_operands(i, &needed);
   }
   return needed;
 }
@@ -284,6 +282,32 @@ void NestEmitter::plan_passes() {
       covered[i] = true;
     }
   }
+}
+
+// Of kParts: what is reduced and what has the reduced loops; of kJoin: the other outputs.
+void NestEmitter::find_items_of_phase() {
+  in_phase_.assign(items_.size(), phase_ == NestPhase::kWhole);
+  if (phase_ == NestPhase::kWhole) return;
+  const bool parts = phase_ == NestPhase::kParts;
+  for (uint32_t r : reductions_) in_phase_[r] = parts;
+  for (const auto& [v, i] : outputs_) {
+    if (is_deep(items_[i]) == parts) in_phase_[i] = true;
+  }
+  for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
+    const bool joined = !parts && items_[i].kind == ItemKind::kReduce;
+    if (in_phase_[i] && !joined) need_operands(i, &in_phase_);
+  }
+}
+
+void NestEmitter::plan() {
+  if (planned_) return;
+  planned_ = true;
+  build_outputs();
+  choose_levels();
+  lanes_ = choose_lanes();
+  plan_passes();
+  choose_parts();
+  find_items_of_phase();
 }
 
 }  // namespace gcomp::lower

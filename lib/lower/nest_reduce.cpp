@@ -50,11 +50,14 @@ Op join_op(Op op) {
 // length of a block and the number of blocks, not with their product. Shorter sums are one run.
 constexpr int64_t kSumBlock = 512;
 
-constexpr int kWarp = 32;
-
 constexpr int64_t kNoPosition = std::numeric_limits<int64_t>::max();
 
 }  // namespace
+
+uint32_t NestEmitter::num_accumulators(uint32_t id) const {
+  const Op op = graph_.producer_node(items_[id].value).op;
+  return op == Op::argmax || op == Op::argmin ? 2 : 1;
+}
 
 // One accumulator a reduction; two (best value, its position) for argmax and argmin.
 Values NestEmitter::reduce_init(uint32_t id, int lanes) {
@@ -144,30 +147,6 @@ Values NestEmitter::reduce_join(uint32_t id, std::span<const Value> a, std::span
   return {best, last ? b_.max(pa, pc) : b_.min(pa, pc)};
 }
 
-// The threads' accumulators joined, in a fixed order: in each warp by halves, then the warps in order.
-Values NestEmitter::reduce_threads(uint32_t id, Values acc) {
-  for (int other = kWarp / 2; other >= 1; other /= 2) {
-    Values theirs;
-    for (const Value v : acc) theirs.push_back(b_.warp_xor(v, other));
-    acc = reduce_join(id, acc, theirs);
-  }
-  const uint32_t warps = threads_ / kWarp;
-  if (warps == 1) return acc;
-  std::vector<kernel::Buffer> sums;
-  for (const Value v : acc) sums.push_back(b_.shared(b_.type(v).dtype, warps));
-  const Value warp = b_.index_div(thread_, b_.index(kWarp));
-  b_.if_then(b_.eq(b_.index_rem(thread_, b_.index(kWarp)), b_.index(0)), [&] {
-    for (size_t i = 0; i < acc.size(); ++i) b_.store(sums[i], warp, acc[i]);
-  });
-  b_.barrier();
-  for (uint32_t w = 0; w < warps; ++w) {
-    Values theirs;
-    for (const kernel::Buffer s : sums) theirs.push_back(b_.load(s, b_.index(w)));
-    acc = w == 0 ? theirs : reduce_join(id, acc, theirs);
-  }
-  return acc;
-}
-
 Value NestEmitter::reduce_finish(uint32_t id, std::span<const Value> acc) {
   const Item& item = items_[id];
   if (acc.size() == 1) return b_.cast(acc[0], item.dtype);
@@ -208,12 +187,17 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
   fresh_ = carried;
   pass_reductions_ = here;
   // Items of earlier levels that only this pass needs were made at their level; deep ones now.
-  emit_reduced_loops(0, pass, row_lanes, &carried);
+  if (block_.threads() == 0) {
+    emit_reduced_loops(0, pass, row_lanes, &carried);
+  } else if (phase_ == NestPhase::kJoin) {
+    join_parts(&carried);
+  } else {
+    emit_strided(pass, &carried);
+  }
   level_ = row_level_;
   size_t k = 0;
   for (uint32_t r : here) {
-    const Op op = graph_.producer_node(items_[r].value).op;
-    const size_t n = op == Op::argmax || op == Op::argmin ? 2 : 1;
+    const size_t n = num_accumulators(r);
     Values acc(carried.begin() + static_cast<long>(k), carried.begin() + static_cast<long>(k + n));
     if (rest) {
       const std::span<const Value> scalar(carried.data() + half + k, n);
@@ -221,8 +205,12 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
     } else if (lanes_reduced_) {
       acc = reduce_lanes(r, acc);
     }
-    if (threads_ != 0) acc = reduce_threads(r, acc);
+    if (block_.threads() != 0) acc = reduce_threads(r, acc);
     k += n;
+    if (phase_ == NestPhase::kParts) {
+      store_part(r, acc);
+      continue;
+    }
     if (n == 2) {
       const Node& node = graph_.producer_node(items_[r].value);
       const Type& x = graph_.type(graph_.operands(node)[0]);
@@ -309,23 +297,7 @@ void NestEmitter::emit_reduced_loop(size_t depth, Value lo, Value hi, uint32_t p
   *carried = b_.end_for(now);
 }
 
-// Each thread of the block does every threads_-th element.
-void NestEmitter::emit_strided(uint32_t pass, Value lo, Value hi, Values* carried) {
-  const auto axis = static_cast<uint32_t>(lane_axis_);
-  const auto step = static_cast<int>(threads_);
-  emit_blocks(loops_[axis], lo, hi, step, carried, [&](Value from, Value to, Values* sums) {
-    const Values inside = b_.begin_for(b_.add(from, thread_), to, b_.index(step), *sums);
-    axis_value_[axis] = inside[0];
-    Values now(inside.begin() + 1, inside.end());
-    open_level(axis_level_[axis], needed_);
-    emit_body(pass, 1, false, &now);
-    close_level(axis_level_[axis]);
-    *sums = b_.end_for(now);
-  });
-}
-
 void NestEmitter::emit_innermost(uint32_t pass, Value lo, Value hi, Values* carried) {
-  if (threads_ != 0) return emit_strided(pass, lo, hi, carried);
   const auto axis = static_cast<uint32_t>(lane_axis_);
   const auto known = dims_.constant_value(loops_[axis]);
   const bool no_rest = spec_.target().static_extents && known && *known % lanes_ == 0;
@@ -379,8 +351,7 @@ void NestEmitter::emit_body(uint32_t pass, int lanes, bool scalar_part, Values* 
   size_t k = scalar_part ? total / 2 : 0;
   for (uint32_t r : reductions_) {
     if (items_[r].stage != pass + 1) continue;
-    const Op op = graph_.producer_node(items_[r].value).op;
-    const size_t n = op == Op::argmax || op == Op::argmin ? 2 : 1;
+    const size_t n = num_accumulators(r);
     reduce_step(r, lanes, std::span<Value>(carried->data() + k, n));
     k += n;
   }

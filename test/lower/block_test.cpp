@@ -1,0 +1,134 @@
+// Reductions that a GPU does by blocks of threads. What they compute is compared on the emulated GPU (cuda_mode.h);
+// here on CPUs only how many kernels they take is seen.
+
+#include <doctest/doctest.h>
+
+#include "gcomp/passes/placement.h"
+#include "net.h"
+
+namespace gcomp::test {
+namespace {
+
+size_t cuda_calls(const Graph& g) {
+  lower::LowerOptions options;
+  options.placement = passes::place_everything(g).devices;
+  return lower::lower(g, options).stats.kernel_calls;
+}
+
+struct Reduced : Net {
+  ValueId reduce(Op op, ValueId x, std::vector<int64_t> axes) {
+    if (op != Op::argmax && op != Op::argmin) return b.reduce(op, x, axes);
+    return b.value(op, {x}, {{AttrKey::axis, axes[0]}, {AttrKey::select_last, int64_t{1}}});
+  }
+  // A graph of `y`: what differs from the interpreter's results, and the calls it takes on a GPU.
+  std::string run(const std::vector<ValueId>& outputs, int64_t n, size_t* calls) {
+    for (ValueId y : outputs) b.output("y" + std::to_string(y.index), y);
+    const auto g = b.finish();
+    *calls = cuda_calls(*g);
+    return compare(*g, random_inputs(*g, n, 3), {}, {.relative = 2e-4}, nullptr, false);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("rows that are few and long are shared by blocks, with what is computed around them") {
+  struct Case {
+    std::vector<int64_t> shape;  // -1: a symbol, which is 50021
+    std::vector<int64_t> axes;
+    size_t calls;
+  };
+  for (const Case& c :
+       {Case{{50021}, {0}, 2}, Case{{-1}, {0}, 2}, Case{{3, 40000}, {1}, 2},
+        Case{{9000, 7}, {0}, 2}, Case{{-1, 3}, {0}, 2}, Case{{2, 9000, 5}, {1}, 2},
+        Case{{1200, 33}, {0}, 2}, Case{{900, 3, 41}, {0, 2}, 2}, Case{{50000, 2}, {0, 1}, 2},
+        Case{{40, 700}, {1}, 1}, Case{{70, 200}, {0}, 1}, Case{{2000, 5}, {1}, 1}}) {
+    for (Op op : {Op::reduce_sum, Op::reduce_max, Op::argmin}) {
+      if (op == Op::argmin && c.axes.size() > 1) continue;
+      Reduced r;
+      std::vector<DimId> shape;
+      for (const int64_t n : c.shape) shape.push_back(n < 0 ? r.dim("N") : r.dim(n));
+      const ValueId x = r.input(DType::kFloat32, shape);
+      const ValueId last = r.input(DType::kFloat32, {shape.back()});
+      const ValueId moved = r.b.elementwise(Op::add, {r.b.value(Op::tanh, {x}), last});
+      const ValueId sum = r.reduce(op, moved, c.axes);
+      const ValueId after =
+          op == Op::argmin ? r.b.value(Op::neg, {sum}) : r.b.value(Op::softplus, {sum});
+      size_t calls = 0;
+      CAPTURE(c.shape[0]);
+      CHECK(r.run({after, sum}, 50021, &calls) == "");
+      CHECK(calls == c.calls);
+    }
+  }
+}
+
+TEST_CASE("parts of every reduction and dtype, several at a time, and a map stored on the way") {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{33000}, {8500, 4}}) {
+    for (DType t : {DType::kFloat64, DType::kInt64, DType::kInt8, DType::kFloat16}) {
+      Reduced r;
+      std::vector<DimId> dims;
+      for (const int64_t n : shape) dims.push_back(r.dim(n));
+      const ValueId x = r.input(t, dims);
+      const ValueId doubled = r.b.elementwise(Op::add, {x, x});
+      const ValueId large = r.b.elementwise(Op::gt, {doubled, r.b.scalar(t, 1)});
+      std::vector<ValueId> outputs = {doubled};
+      for (Op op : {Op::reduce_max, Op::reduce_min, Op::argmax, Op::reduce_prod, Op::reduce_sum}) {
+        if (op == Op::reduce_prod && is_float(t)) continue;          // 0 or infinite
+        if (op == Op::reduce_sum && t == DType::kFloat16) continue;  // order shows in every digit
+        outputs.push_back(r.reduce(op, doubled, {0}));
+      }
+      for (Op op : {Op::reduce_or, Op::reduce_and}) outputs.push_back(r.reduce(op, large, {0}));
+      size_t calls = 0;
+      CAPTURE(name(t));
+      CHECK(r.run(outputs, 0, &calls) == "");
+      CHECK(calls == 2);
+    }
+  }
+}
+
+TEST_CASE("NaN, equal elements and infinities in rows of several parts") {
+  for (Op op : {Op::argmax, Op::argmin, Op::reduce_max}) {
+    Reduced r;
+    const ValueId x = r.input(DType::kInt8, {r.dim(40000)});  // each value many times
+    const ValueId f = r.b.cast(x, DType::kFloat32);
+    const ValueId positive = r.b.elementwise(Op::gt, {f, r.b.scalar(DType::kFloat32, 0)});
+    const ValueId some = r.b.value(
+        Op::where,
+        {positive, f, r.b.elementwise(Op::div, {f, r.b.cast(positive, DType::kFloat32)})});
+    size_t calls = 0;
+    CHECK(r.run({r.reduce(op, some, {0}), r.reduce(op, x, {0})}, 0, &calls) == "");
+  }
+}
+
+TEST_CASE("softmax over an outer axis, by a block a tile of columns") {
+  for (const int64_t columns : {1, 6, 40}) {
+    Reduced r;
+    const ValueId x = r.input(DType::kFloat32, {r.dim(2), r.dim("N"), r.dim(columns)});
+    const auto shape = r.b.type(x).dims;
+    const ValueId m = r.b.reduce(Op::reduce_max, x, {1});
+    const ValueId e =
+        r.b.value(Op::exp, {r.b.elementwise(Op::sub, {x, r.b.broadcast(m, shape, {0, 2})})});
+    const ValueId s = r.b.reduce(Op::reduce_sum, e, {1});
+    const ValueId y = r.b.elementwise(Op::div, {e, r.b.broadcast(s, shape, {0, 2})});
+    size_t calls = 0;
+    CHECK(r.run({y}, 150, &calls) == "");
+    CHECK(calls == 1);
+  }
+}
+
+TEST_CASE("an index out of range in a part is an error") {
+  for (const int64_t shift : {0, 1}) {
+    Reduced r;
+    const ValueId x = r.input(DType::kFloat32, {r.dim(40000)});
+    const ValueId at =
+        r.b.elementwise(Op::add, {r.b.value(Op::iota, {},
+                                            {{AttrKey::axis, int64_t{0}},
+                                             {AttrKey::shape, std::vector<DimId>{r.dim(40000)}},
+                                             {AttrKey::dtype, DType::kInt64}}),
+                                  r.b.scalar(DType::kInt64, static_cast<double>(shift))});
+    const ValueId g = r.b.value(Op::gather, {x, at}, {{AttrKey::axis, int64_t{0}}});
+    size_t calls = 0;
+    CHECK(r.run({r.b.reduce(Op::reduce_sum, g, {0})}, 0, &calls) == "");
+  }
+}
+
+}  // namespace gcomp::test
