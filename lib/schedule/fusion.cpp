@@ -100,7 +100,8 @@ struct GroupState {
   bool split = false;
   bool open = true;              // more nodes may join
   bool read_outside = false;     // by a node of another group, or through an index map
-  std::vector<ValueId> tensors;  // read from outside, a guess of how many addresses it takes
+  // Read from outside, a guess of how many addresses it takes; of too many the first ones.
+  std::vector<ValueId> tensors;
 };
 
 class Fuser {
@@ -490,9 +491,13 @@ class Fuser {
     const Chain& c = chains_[o.index];
     const ValueId base = c.base.valid() ? c.base : o;
     if (is_literal(graph_, base) || group_of(base) == group) return;
-    if (std::find(s->tensors.begin(), s->tensors.end(), base) == s->tensors.end()) {
-      s->tensors.push_back(base);
-    }
+    note_tensor(s, base);
+  }
+
+  // Beyond the limit the group takes nobody in, whatever more it reads: a concat may read a million.
+  void note_tensor(GroupState* s, ValueId tensor) const {
+    if (s->tensors.size() > options_.max_tensors) return;
+    if (std::ranges::find(s->tensors, tensor) == s->tensors.end()) s->tensors.push_back(tensor);
   }
 
   uint32_t new_group(NodeId id, NodeKind kind, uint32_t stage) {
@@ -606,11 +611,7 @@ class Fuser {
     }
     a->weight += b.weight;
     a->read_outside = a->read_outside || b.read_outside;
-    for (ValueId t : b.tensors) {
-      if (std::find(a->tensors.begin(), a->tensors.end(), t) == a->tensors.end()) {
-        a->tensors.push_back(t);
-      }
-    }
+    for (ValueId t : b.tensors) note_tensor(a, t);
     return true;
   }
 
