@@ -8,7 +8,7 @@
 #include <new>
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define GCOMP_ALLOCATOR_IS_REPLACED
 #endif
 #endif
