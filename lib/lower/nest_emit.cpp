@@ -387,6 +387,49 @@ std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
   return found;
 }
 
+// An iteration is lanes_ neighbours, or those that the last loop has left.
+std::pair<DimId, uint32_t> NestEmitter::emit_accesses(const std::vector<bool>& early) {
+  const auto lane = static_cast<uint32_t>(lane_axis_);
+  const DimId extent = loops_[lane];
+  const DimId pieces = dims_.ceil_div(extent, dims_.constant(lanes_));
+  DimId rows = dims_.constant(1);
+  for (uint32_t a = 0; a < lane; ++a) rows = dims_.mul(rows, loops_[a]);
+  const auto known = dims_.constant_value(extent);
+  const auto body = [&](Value i, int lanes) {
+    axis_value_[lane] = i;
+    current_lanes_ = lanes;
+    open_level(2, early);
+    emit_items(2, early, lanes);
+    emit_row(lanes);
+    close_level(2);
+    current_lanes_ = 1;
+  };
+  b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
+    Value number = p;
+    if (!dims_.is_constant(rows, 1)) {
+      number = b_.index_rem(p, spec_.dim(pieces));
+      p = b_.index_div(p, spec_.dim(pieces));
+    }
+    const Value first = b_.mul(number, b_.index(lanes_));
+    decode(1, p);
+    open_level(1, early);
+    emit_items(1, early, 1);
+    if (known && *known % lanes_ == 0) {
+      body(first, lanes_);
+    } else {
+      const Value end = spec_.dim(extent);
+      const auto whole = [&] { return body(first, lanes_), Values(); };
+      const auto rest = [&] {
+        b_.for_loop(first, end, b_.index(1), [&](Value i) { body(i, 1); });
+        return Values();
+      };
+      b_.if_else(b_.le(b_.add(first, b_.index(lanes_)), end), whole, rest);
+    }
+    close_level(1);
+  });
+  return {dims_.mul(rows, pieces), 1};
+}
+
 std::pair<DimId, uint32_t> NestEmitter::emit() {
   plan();
   values_.assign(items_.size(), Value());
@@ -409,6 +452,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
   open_level(0, early);
   emit_items(0, early, 1);
   if (block_.threads() != 0) return emit_tiles(early);
+  if (spec_.target().cuda && lane_axis_ >= 0) return emit_accesses(early);
 
   DimId rows = dims_.constant(1);
   int64_t row_elements = 1;

@@ -113,6 +113,8 @@ class NestEmitter {
   bool lanes_pay_across(uint32_t rows);
   void choose_levels();
   int choose_lanes();
+  int choose_access_lanes();
+  int most_live(AxisMask lane) const;
   void plan();
   void plan_passes();
   void need_operands(uint32_t item, std::vector<bool>* needed) const;
@@ -165,6 +167,8 @@ class NestEmitter {
                              std::span<const kernel::Value> b);
   kernel::Value reduce_finish(uint32_t item, std::span<const kernel::Value> acc);
   void store_of_row(const Linear& at, kernel::Buffer buffer, kernel::Value v, int lanes);
+
+  std::pair<DimId, uint32_t> emit_accesses(const std::vector<bool>& early);
 
   // --- blocks of threads (nest_block.cpp)
   // `along` threads do a row together, each every so many of its elements; `across` rows a block. No threads: a

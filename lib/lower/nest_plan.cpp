@@ -19,6 +19,10 @@ constexpr int64_t kGatherWeight = 3;
 constexpr int64_t kJoinLanesWeight = 6;
 // Bytes of stack a kernel may use for kept rows: half of L1.
 constexpr int64_t kMaxLocalBytes = 16 << 10;
+// GPU: bytes of a thread's widest access, elements it does at most, what its values may take of the registers,
+// and threads that fill the device.
+constexpr int kAccessBytes = 16, kMostAccessLanes = 8, kLiveBytes = 256;
+constexpr int64_t kEnoughThreads = 1 << 16;
 
 int value_bytes(DType t) {
   if (t == DType::kBool) return 1;
@@ -40,7 +44,8 @@ int NestEmitter::level_of(AxisMask axes) const {
 // slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
 int NestEmitter::choose_lane_axis() {
   const int last = static_cast<int>(loops_.size()) - 1;
-  if (spec_.target().cuda) return -1;  // neighbouring threads have neighbouring elements
+  // GPU: neighbouring threads have neighbouring elements, or what one access takes.
+  if (spec_.target().cuda) return choose_access_lanes() > 1 ? last : -1;
   if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
   int rows = last;
   while (rows >= 0 && reduced_[static_cast<size_t>(rows)]) --rows;
@@ -111,19 +116,11 @@ uint32_t NestEmitter::total_weight() const {
   return w;
 }
 
-// Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
-// of 30 ops) until the live values no longer fit the registers.
-int NestEmitter::choose_lanes() {
-  if (lane_axis_ < 0) return 1;
-  const AxisMask lane = AxisMask{1} << lane_axis_;
-  int widest = 1;
+// Values that vary with `lane` and are needed at the same time, at most.
+int NestEmitter::most_live(AxisMask lane) const {
   std::vector<uint32_t> last_use(items_.size(), 0);
   for (uint32_t i = 0; i < items_.size(); ++i) {
     for (uint32_t o : items_[i].operands) last_use[o] = i;
-    if ((items_[i].axes & lane) == 0) continue;
-    widest = std::max(widest, value_bytes(items_[i].dtype));
-    for (uint32_t o : items_[i].operands) widest = std::max(widest, value_bytes(items_[o].dtype));
-    if (items_[i].kind == ItemKind::kWrap || general_in_lanes(items_[i].linear)) widest = 8;
   }
   int live = 0, most = 0;
   std::vector<int> ends(items_.size() + 1, 0);
@@ -134,6 +131,50 @@ int NestEmitter::choose_lanes() {
     ++ends[std::max(last_use[i], i)];
     live -= ends[i];
   }
+  return most;
+}
+
+// GPU: elements of a map that a thread does, so that each access is one of 16 bytes. 1 where neighbours are apart in
+// memory or are not all there, and where it would leave threads of the GPU without work.
+int NestEmitter::choose_access_lanes() {
+  if (reduced_mask_ != 0 || loops_.empty()) return 1;
+  const auto axis = static_cast<uint32_t>(loops_.size() - 1);
+  const AxisMask lane = AxisMask{1} << axis;
+  int widest = 1;
+  for (const Item& i : items_) {
+    if ((i.axes & lane) == 0) continue;
+    if (i.kind == ItemKind::kSelect || i.kind == ItemKind::kWrap || !i.guards.empty()) return 1;
+    if (i.kind != ItemKind::kLoad) continue;
+    const bool neighbours = dims_.is_constant(table_.coefficient(i.linear, axis), 1);
+    if (!neighbours || !table_.only_linear(i.linear, axis)) return 1;
+    widest = std::max(widest, static_cast<int>(byte_size(i.dtype)));
+  }
+  for (const auto& [v, i] : outputs_) {
+    widest = std::max(widest, static_cast<int>(byte_size(items_[i].dtype)));
+  }
+  int lanes = std::min(kAccessBytes / widest, kMostAccessLanes);
+  while (lanes > 1 && most_live(lane) * lanes * std::max(widest, 4) > kLiveBytes) lanes /= 2;
+  const auto extent = dims_.constant_value(loops_.back());
+  while (extent && *extent < 4 * lanes && *extent % lanes != 0) lanes /= 2;
+  const auto elements = dims_.constant_value(rows_);
+  while (lanes > 1 && elements && *elements / lanes < kEnoughThreads) lanes /= 2;
+  return lanes;
+}
+
+// Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
+// of 30 ops) until the live values no longer fit the registers.
+int NestEmitter::choose_lanes() {
+  if (lane_axis_ < 0) return 1;
+  if (spec_.target().cuda) return choose_access_lanes();
+  const AxisMask lane = AxisMask{1} << lane_axis_;
+  int widest = 1;
+  for (uint32_t i = 0; i < items_.size(); ++i) {
+    if ((items_[i].axes & lane) == 0) continue;
+    widest = std::max(widest, value_bytes(items_[i].dtype));
+    for (uint32_t o : items_[i].operands) widest = std::max(widest, value_bytes(items_[o].dtype));
+    if (items_[i].kind == ItemKind::kWrap || general_in_lanes(items_[i].linear)) widest = 8;
+  }
+  const int most = most_live(lane);
   const int one = std::max(1, spec_.target().vector_bytes / widest);
   const int room = spec_.target().vector_registers / std::max(1, most);
   int unroll = room >= 4 ? 4 : room >= 3 ? 2 : 1;

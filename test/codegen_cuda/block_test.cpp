@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "emulated.h"
+#include "gcomp/ir/constant.h"
 #include "gcomp/ir/op.h"
 #include "gcomp/kernel/builder.h"
 
@@ -67,6 +68,20 @@ Kernel warp_sum(DType t) {
     Value v = b.load(x, at);
     for (int other = 16; other >= 1; other /= 2) v = b.add(v, b.warp_xor(v, other));
     b.store(y, at, v);
+  });
+  return b.finish();
+}
+
+// y[8 i + ...] = x[8 i + ...] + z[8 i + ...], z half as wide.
+Kernel accesses() {
+  Builder b;
+  const Buffer x = b.parameter(DType::kFloat32, Role::kIn);
+  const Buffer z = b.parameter(DType::kFloat16, Role::kIn);
+  const Buffer y = b.parameter(DType::kFloat32, Role::kOut);
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value i) {
+    const Value at = b.mul(i, b.index(8));
+    const Value v = b.load(x, at, 8);
+    b.store(y, at, b.add(v, b.cast(b.load(z, at, 8), DType::kFloat32)));
   });
   return b.finish();
 }
@@ -135,6 +150,36 @@ TEST_CASE("the verifier knows blocks") {
   CHECK(verify(k).size() == 1);
 }
 
+TEST_CASE(
+    "neighbours are one access of 16 bytes where they are aligned, else as many as they are") {
+  const Kernel kernel = accesses();
+  const Kernel* const pointers[] = {&kernel};
+  const std::string names[] = {"accesses"};
+  const auto modules = codegen::print_cuda(pointers, names);
+  const std::string ptx = compile_cuda(modules, {.archs = {{80, true}}})[0].bytes;
+  for (const char* wide : {"ld.global.v4.f32", "ld.global.v4.u32", "st.global.v4.f32"}) {
+    CHECK(ptx.find(wide) != std::string::npos);
+  }
+  const Emulated emulated(pointers, names);
+  constexpr size_t kCount = 48;
+  alignas(16) float x[kCount + 4], y[kCount + 4];
+  alignas(16) uint16_t z[kCount + 8];
+  for (const size_t shift : {0, 1, 2, 3}) {
+    std::ranges::fill(y, -1.0f);
+    for (size_t i = 0; i < kCount; ++i) {
+      x[i + shift] = static_cast<float>(i);
+      z[i + shift] = double_to_half(0.5 * static_cast<double>(i));
+    }
+    const uint64_t words[] = {std::bit_cast<uint64_t>(x + shift),
+                              std::bit_cast<uint64_t>(z + shift),
+                              std::bit_cast<uint64_t>(y + shift), kCount / 8};
+    emulated.run("accesses", words, {}, 1);
+    for (size_t i = 0; i < kCount; ++i) CHECK(y[i + shift] == 1.5f * static_cast<float>(i));
+    for (size_t i = 0; i < shift; ++i) CHECK(y[i] == -1.0f);
+    for (size_t i = kCount + shift; i < kCount + 4; ++i) CHECK(y[i] == -1.0f);
+  }
+}
+
 // GCOMP_WRITE_GOLDEN=1 writes the files anew.
 TEST_CASE("golden texts") {
   Builder map;
@@ -149,11 +194,13 @@ TEST_CASE("golden texts") {
       map.store(y, i, map.op(Op::tanh, {map.mul_add(v, w, s)}));
     });
   }
-  const Kernel kernels[] = {map.finish(), reversed(true), warp_sum(DType::kFloat32)};
-  const std::vector<std::string> names = {"k0_cast_tanh", "k1_reversed", "k2_warp_sum"};
-  const std::vector<std::string> comments = {"tanh_1: cast mul add tanh", "reverse_2", "sum_3"};
-  const std::vector<const Kernel*> pointers = {&kernels[0], &kernels[1], &kernels[2]};
-  const std::vector<int64_t> most = {1 << 20, 0, 0};
+  const Kernel kernels[] = {map.finish(), reversed(true), warp_sum(DType::kFloat32), accesses()};
+  const std::vector<std::string> names = {"k0_cast_tanh", "k1_reversed", "k2_warp_sum",
+                                          "k3_accesses"};
+  const std::vector<std::string> comments = {"tanh_1: cast mul add tanh", "reverse_2", "sum_3",
+                                             "add_4"};
+  const std::vector<const Kernel*> pointers = {&kernels[0], &kernels[1], &kernels[2], &kernels[3]};
+  const std::vector<int64_t> most = {1 << 20, 0, 0, 1 << 20};
   const auto modules = codegen::print_cuda(
       pointers, names, {.kernels_per_module = 1, .comments = comments, .most_iterations = most});
   for (size_t i = 0; i < names.size(); ++i) {

@@ -1,5 +1,5 @@
-// Reductions that a GPU does by blocks of threads. What they compute is compared on the emulated GPU (cuda_mode.h);
-// here on CPUs only how many kernels they take is seen.
+// What a GPU does otherwise than a CPU: reductions by blocks of threads, maps by wide accesses. What they compute is
+// compared on the emulated GPU (cuda_mode.h); here on CPUs only how many kernels they take, and which, is seen.
 
 #include <doctest/doctest.h>
 
@@ -13,6 +13,19 @@ size_t cuda_calls(const Graph& g) {
   lower::LowerOptions options;
   options.placement = passes::place_everything(g).devices;
   return lower::lower(g, options).stats.kernel_calls;
+}
+
+// The widest load of the module's kernels, in lanes.
+int widest_load(const Graph& g) {
+  lower::LowerOptions options;
+  options.placement = passes::place_everything(g).devices;
+  int widest = 0;
+  for (const kernel::Kernel& k : lower::lower(g, options).kernels) {
+    for (const kernel::Inst& i : k.insts) {
+      if (i.code == kernel::Code::kLoad) widest = std::max<int>(widest, i.type.lanes);
+    }
+  }
+  return widest;
 }
 
 struct Reduced : Net {
@@ -128,6 +141,49 @@ TEST_CASE("an index out of range in a part is an error") {
     const ValueId g = r.b.value(Op::gather, {x, at}, {{AttrKey::axis, int64_t{0}}});
     size_t calls = 0;
     CHECK(r.run({r.b.reduce(Op::reduce_sum, g, {0})}, 0, &calls) == "");
+  }
+}
+
+TEST_CASE("maps of neighbours in memory are done by accesses of 16 bytes") {
+  struct Case {
+    DType dtype;
+    std::vector<int64_t> shape;  // -1: a symbol, which is 5003
+    int lanes;
+  };
+  for (const Case& c : {Case{DType::kFloat32, {-1}, 4}, Case{DType::kFloat64, {-1}, 2},
+                        Case{DType::kFloat16, {-1}, 8}, Case{DType::kInt8, {-1}, 8},
+                        Case{DType::kFloat32, {-1, 12}, 4}, Case{DType::kFloat32, {-1, 6}, 2},
+                        Case{DType::kFloat32, {-1, 7}, 1}, Case{DType::kFloat32, {300000}, 4},
+                        Case{DType::kFloat32, {300003}, 4}, Case{DType::kFloat32, {1000}, 1}}) {
+    Net n;
+    std::vector<DimId> shape;
+    for (const int64_t e : c.shape) shape.push_back(e < 0 ? n.dim("N") : n.dim(e));
+    const ValueId x = n.input(c.dtype, shape), row = n.input(c.dtype, {shape.back()});
+    const ValueId one = n.input(c.dtype, {});
+    const ValueId y = n.b.elementwise(
+        Op::mul, {n.b.elementwise(Op::add, {x, row}), n.b.elementwise(Op::sub, {x, one})});
+    const ValueId larger = n.b.elementwise(Op::gt, {y, x});
+    n.b.output("y", y);
+    n.b.output("larger", larger);
+    const auto g = n.b.finish();
+    CAPTURE(name(c.dtype));
+    CAPTURE(c.shape.back());
+    CHECK(widest_load(*g) == c.lanes);
+    CHECK(compare(*g, random_inputs(*g, 5003, 5), {}, {}, nullptr, false) == "");
+  }
+}
+
+TEST_CASE("wide accesses of slices, which begin anywhere, and none where neighbours are apart") {
+  for (const int64_t stride : {1, 2, -1}) {
+    Net n;
+    const ValueId x = n.input(DType::kFloat32, {n.dim(3), n.dim(300003)});
+    const std::vector<DimId> starts = {n.dim(1), n.dim(stride < 0 ? 150001 : 1)};
+    const ValueId s = n.b.slice(x, starts, {n.dim(2), n.dim(150001)}, {1, stride});
+    const ValueId t = n.b.slice(x, {n.dim(0), n.dim(3)}, {n.dim(2), n.dim(150001)}, {1, 1});
+    n.b.output("y", n.b.elementwise(Op::mul, {s, t}));
+    const auto g = n.b.finish();
+    CHECK(widest_load(*g) == (stride == 1 ? 4 : 1));
+    CHECK(compare(*g, random_inputs(*g, 0, 5), {}, {}, nullptr, false) == "");
   }
 }
 

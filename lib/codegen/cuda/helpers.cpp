@@ -191,6 +191,29 @@ __device__ f64 softplus(f64 x) {
 __device__ f64 log1mexp(f64 x) {
   return x > -0.69314718055994531 ? log(-expm1(x)) : log1p(-exp(x));
 }
+)",
+    R"(// Neighbours in memory: one access where their address allows it.
+template <class T, int n>
+struct alignas(sizeof(T) * n) Lanes {
+  T lane[n];
+};
+template <int n, class T>
+__device__ Lanes<T, n> load_lanes(const T* from) {
+  if (((u64)from & (sizeof(T) * n - 1)) == 0) return *(const Lanes<T, n>*)from;
+  Lanes<T, n> v;
+  for (int i = 0; i < n; ++i) v.lane[i] = from[i];
+  return v;
+}
+template <class T, class... Values>
+__device__ void store_lanes(T* to, Values... values) {
+  constexpr int n = sizeof...(values);
+  const Lanes<T, n> v = {{(T)values...}};
+  if (((u64)to & (sizeof(T) * n - 1)) == 0) {
+    *(Lanes<T, n>*)to = v;
+    return;
+  }
+  for (int i = 0; i < n; ++i) to[i] = v.lane[i];
+}
 )"};
 
 }  // namespace

@@ -31,6 +31,7 @@ enum class Helper : uint8_t {
   kSigmoid,
   kSoftplus,
   kLog1mexp,
+  kLanes,
   kCount,
 };
 

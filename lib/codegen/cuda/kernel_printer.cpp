@@ -19,6 +19,7 @@ using kernel::ValueKind;
 namespace {
 
 constexpr size_t kLongestInline = 56;  // of an expression that stands where it is read
+constexpr int kAccessBytes = 16;       // of a thread's widest load or store
 
 std::string hex(uint64_t bits) {
   char text[24];
@@ -336,11 +337,39 @@ void KernelPrinter::print_block(const Inst& inst) {
   }
 }
 
+// Neighbouring lanes, as many at once as one access takes.
+void KernelPrinter::print_access(const Inst& inst) {
+  use(Helper::kLanes);
+  const int most = kAccessBytes / static_cast<int>(byte_size(inst.type.dtype));
+  const int n = std::min<int>(inst.type.lanes, most);
+  for (int first = 0; first < inst.type.lanes; first += n) {
+    const std::string place = "&" + element(inst, first);
+    if (inst.code == Code::kLoad) {
+      const std::string name = variable(inst.first_value, first);
+      const std::string count = std::to_string(n);
+      line("const Lanes<" + std::string(cuda_type(inst.type.dtype)) + ", " + count + "> " + name +
+           " = load_lanes<" + count + ">(" + place + ");");
+      for (int i = 0; i < n; ++i) {
+        texts_[lane_slot(inst.first_value, first + i)] = {name + ".lane[" + std::to_string(i) +
+                                                          "]"};
+      }
+      continue;
+    }
+    std::string values;
+    for (int i = 0; i < n; ++i) values += ", " + value(operand_id(inst, 1), first + i).text;
+    line("store_lanes(" + place + values + ");");
+  }
+}
+
 void KernelPrinter::print_memory(const Inst& inst) {
   if (inst.code == Code::kPrefetch) return;  // other threads' work hides what it would
   if (inst.code == Code::kSetError) {
     line("atomicMin(" + buffer_name(inst.imm) + ", (i64)" + arg(inst, 0, 0) + ");");
     return;
+  }
+  const bool plain = inst.code == Code::kLoad || inst.code == Code::kStore;
+  if (plain && inst.type.lanes > 1 && is_parameter(k_.buffers[inst.imm].role)) {
+    return print_access(inst);
   }
   for (int lane = 0; lane < inst.type.lanes; ++lane) {
     const std::string place = element(inst, lane);

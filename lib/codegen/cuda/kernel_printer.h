@@ -80,6 +80,7 @@ class KernelPrinter {
   void print_value(const Inst& inst);
   std::string reduce(const Inst& inst);
   void print_memory(const Inst& inst);
+  void print_access(const Inst& inst);
   void print_block(const Inst& inst);
   std::string warp_xor(const Inst& inst) const;
   void print_structure(const Inst& inst);
