@@ -112,6 +112,12 @@ Value Builder::warp_xor(Value v, int lanes) {
   return r;
 }
 
+Value Builder::warp_mma(MmaFormat format, Value a, Value b, Value c) {
+  const Value r = s_->append_one(Code::kWarpMma, {DType::kFloat32, 4}, Values{a, b, c});
+  s_->kernel.insts.back().imm = static_cast<uint32_t>(format);
+  return r;
+}
+
 Buffer Builder::table(DType dtype, std::span<const uint64_t> element_bits) {
   Kernel& k = s_->kernel;
   for (size_t i = 0; i < k.buffers.size(); ++i) {  // equal tables are one

@@ -11,12 +11,12 @@
 namespace gcomp::kernel {
 namespace {
 
-constexpr std::array<std::string_view, 33> kCodeNames = {
-    "op",         "cast",      "bitcast",     "fma",          "mul_add", "index_div", "index_rem",
-    "libm",       "splat",     "extract",     "insert",       "iota",    "reduce",    "shuffle",
-    "load",       "store",     "masked_load", "masked_store", "gather",  "scatter",   "prefetch",
-    "set_error",  "thread",    "barrier",     "warp_xor",     "for",     "end_for",   "while",
-    "while_test", "end_while", "if",          "else",         "end_if"};
+constexpr std::array<std::string_view, 34> kCodeNames = {
+    "op",        "cast",       "bitcast",     "fma",          "mul_add",  "index_div", "index_rem",
+    "libm",      "splat",      "extract",     "insert",       "iota",     "reduce",    "shuffle",
+    "load",      "store",      "masked_load", "masked_store", "gather",   "scatter",   "prefetch",
+    "set_error", "thread",     "barrier",     "warp_xor",     "warp_mma", "for",       "end_for",
+    "while",     "while_test", "end_while",   "if",           "else",     "end_if"};
 
 constexpr std::array<std::string_view, 8> kRoleNames = {"in",    "out",   "inout", "scratch",
                                                         "error", "local", "table", "shared"};
@@ -107,6 +107,7 @@ void Printer::print_details(const Inst& inst) {
     case Code::kScatter:
     case Code::kPrefetch: out_ += " " + buffer(inst.imm); break;
     case Code::kWarpXor: out_ += " " + std::to_string(inst.imm); break;
+    case Code::kWarpMma: out_ += " " + std::string(mma_format_name(MmaFormat(inst.imm))); break;
     case Code::kExtract:
     case Code::kInsert: out_ += " lane " + std::to_string(inst.imm); break;
     case Code::kShuffle:
@@ -151,6 +152,11 @@ void Printer::print_inst(const Inst& inst) {
 }  // namespace
 
 std::string_view code_name(Code code) { return kCodeNames[static_cast<size_t>(code)]; }
+
+std::string_view mma_format_name(MmaFormat format) {
+  constexpr std::array<std::string_view, 3> kNames = {"f16", "bf16", "tf32"};
+  return kNames[static_cast<size_t>(format)];
+}
 
 std::string_view role_name(Role role) { return kRoleNames[static_cast<size_t>(role)]; }
 

@@ -14,8 +14,9 @@
 //  6. Memory: the buffer exists, the loaded or stored dtype is the buffer's; kIn and kTable are not
 //     written; kError is touched by set_error alone.
 //  7. Parameter slots are 0, 1, 2, ... in order; tables lie inside table_words.
-//  8. Threads, barriers, exchanges in a warp and shared arrays are in kernels of blocks only. (That all
-//     threads of a block reach a barrier is the builder's promise.)
+//  8. Threads, barriers, exchanges and matrix products of a warp, and shared arrays are in kernels of blocks
+//     only. (That all threads of a block reach a barrier is the builder's promise.) A matrix product takes
+//     4 and 2 words and 4 sums a thread and gives 4 sums; its format is one of MmaFormat.
 
 #include <bit>
 
@@ -59,6 +60,7 @@ class Verifier {
   void check_lanes();
   void check_memory();
   void check_block();
+  void check_mma();
   void check_structure();
   void define_values();
   void open(Code code, std::vector<Type> carried);
@@ -214,9 +216,18 @@ void Verifier::check_memory() {
 void Verifier::check_block() {
   expect(k_.block_threads != 0, "the kernel has no blocks of threads");
   if (inst_->code == Code::kThread) expect(inst_->type == Type{DType::kInt64, 1}, "wrong type");
+  if (inst_->code == Code::kWarpMma) return check_mma();
   if (inst_->code != Code::kWarpXor) return;
   expect(operand_type(0) == inst_->type && inst_->type.lanes == 1, "wrong operand type");
   expect(std::has_single_bit(inst_->imm) && inst_->imm < 32, "no such thread of the warp");
+}
+
+void Verifier::check_mma() {
+  const Type sums{DType::kFloat32, 4};
+  const std::vector<Type> wanted = {{DType::kUInt32, 4}, {DType::kUInt32, 2}, sums};
+  expect(operand_types(0) == wanted && inst_->type == sums,
+         "warp_mma takes (uint32x4, uint32x2, float32x4) and gives float32x4");
+  expect(inst_->imm <= static_cast<uint32_t>(MmaFormat::kTf32), "no such format");
 }
 
 void Verifier::open(Code code, std::vector<Type> carried) {
@@ -303,7 +314,8 @@ void Verifier::check_inst() {
     case Code::kSetError: return check_memory();
     case Code::kThread:
     case Code::kBarrier:
-    case Code::kWarpXor: return check_block();
+    case Code::kWarpXor:
+    case Code::kWarpMma: return check_block();
     default: return check_structure();
   }
 }

@@ -58,8 +58,10 @@ class Multiplier {
   Positions rows_ = {}, columns_ = {};
 };
 
-// By multiply-add instructions; sums of float32, float64 for float64.
-std::unique_ptr<Multiplier> multiply_by_fma(kernel::Builder& b, kernel::Value thread, DType dtype,
-                                            Tile tile);
+// By matrix units where `target` has them for the dtype, else by multiply-add instructions. `thread` is
+// b.thread(); by depth: as of Product. Sums are of float32, of float64 for float64.
+std::unique_ptr<Multiplier> make_multiplier(kernel::Builder& b, const Target& target,
+                                            kernel::Value thread, DType dtype, Tile tile,
+                                            bool left_by_depth, bool right_by_depth);
 
 }  // namespace gcomp::lower

@@ -43,7 +43,8 @@ class TiledProduct {
     b_.set_block(kTileThreads);
     thread_ = b_.thread();
     const Tile tile = tile_for(dims_, p_);
-    m_ = multiply_by_fma(b_, thread_, p_.dtype, tile);
+    m_ = make_multiplier(b_, spec_.target(), thread_, p_.dtype, tile, p_.left_by_depth,
+                         p_.right_by_depth);
     sums_ =
         b_.local(m_->sum_dtype(), static_cast<uint32_t>(m_->rows().count * m_->columns().count));
     rows_ = spec_.dim(p_.rows), columns_ = spec_.dim(p_.columns), depth_ = spec_.dim(p_.depth);

@@ -22,7 +22,9 @@ struct Target {
   // An iteration of the parallel range is what one thread does: one element of a map, one row of a
   // reduction. Vectors have one lane, but for maps of neighbours in memory.
   bool cuda = false;
-  bool cuda_blocks = false;  // an iteration may be done by a block of threads that work together
+  bool cuda_blocks = false;   // an iteration may be done by a block of threads that work together
+  bool matrix_units = false;  // blocks may use warp_mma for half formats
+  bool tf32 = false;          // and for float32
 };
 
 class KernelSpec {

@@ -210,6 +210,8 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
     state.cuda_target = state.target;
     state.cuda_target.cuda = true;
     state.cuda_target.cuda_blocks = options.cuda_blocks;
+    state.cuda_target.matrix_units = options.cuda_matrix_units;
+    state.cuda_target.tf32 = options.cuda_tf32;
     state.cuda_target.vector_bytes = 1;
     write_steps(graph, state);
     module.stats.distinct_kernels = module.kernels.size();

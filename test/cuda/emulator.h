@@ -9,6 +9,7 @@
 
 #include <ucontext.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -101,13 +102,23 @@ class Block {
 
   void barrier() { wait(State::kAtBarrier); }
 
-  // Values by thread, twice: one that is ahead of its warp writes the other ones.
-  uint64_t exchange(uint64_t value, uint32_t other) {
+  // What a thread brings to an instruction of its warp.
+  struct Sent {
+    const char* instruction = nullptr;
+    uint64_t words[10] = {};
+  };
+  // By thread of the warp, once all are here. Kept twice: one that is ahead of its warp writes the other ones.
+  std::array<const Sent*, 32> exchange(const Sent& sent) {
     Fibre& me = fibres_[current_];
     const uint32_t side = me.exchanges++ % 2;
-    me.sent[side] = value;
+    me.sent[side] = sent;
     wait(State::kInWarp);
-    return fibres_[current_ ^ other].sent[side];
+    std::array<const Sent*, 32> all;
+    for (uint32_t lane = 0; lane < 32; ++lane) {
+      all[lane] = &fibres_[current_ / 32 * 32 + lane].sent[side];
+      if (all[lane]->instruction != sent.instruction) fail("a warp at different instructions");
+    }
+    return all;
   }
 
   uint32_t thread() const { return current_; }
@@ -125,7 +136,7 @@ class Block {
     std::unique_ptr<char[]> stack;
     State state = State::kDone;
     uint32_t exchanges = 0;
-    uint64_t sent[2] = {};
+    Sent sent[2];
   };
   static constexpr size_t kStackBytes = 256 << 10;
 
@@ -187,6 +198,107 @@ inline void Block::entry() {
   b.fibres_[b.current_].state = State::kDone;
   --b.live_;
 }
+
+// ---- warp-level matrix operations, with the fragments of PTX ISA, "Matrix Fragments for mma.m16n8k16 with
+// floating point type" and "mma.m16n8k8"
+
+inline float half_value(uint64_t bits) {
+  const double sign = bits & 0x8000 ? -1 : 1;
+  const int exponent = static_cast<int>(bits >> 10 & 31), fraction = static_cast<int>(bits & 1023);
+  if (exponent == 31) return static_cast<float>(sign * (fraction != 0 ? NAN : INFINITY));
+  const int whole = exponent != 0 ? 1024 + fraction : fraction;
+  return static_cast<float>(sign * std::ldexp(whole, (exponent != 0 ? exponent : 1) - 25));
+}
+
+inline float float_value(uint64_t bits) {
+  const auto word = static_cast<uint32_t>(bits);
+  float f;
+  std::memcpy(&f, &word, sizeof f);
+  return f;
+}
+
+// PTX leaves order and rounding open. The least it allows is taken: all terms are cut to the 24 bits of the largest,
+// and their sum to float32.
+inline float sum_of(const double* terms, int n) {
+  double largest = 0, plain = 0;
+  for (int i = 0; i < n; ++i) {
+    plain += terms[i];
+    largest = std::fmax(largest, std::fabs(terms[i]));
+  }
+  if (!std::isfinite(plain) || largest == 0) return static_cast<float>(plain);
+  const double unit = std::ldexp(1.0, std::ilogb(largest) - 23);
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += std::trunc(terms[i] / unit) * unit;
+  const float rounded = static_cast<float>(sum);
+  return std::fabs(rounded) > std::fabs(sum) ? std::nextafterf(rounded, 0.0f) : rounded;
+}
+
+struct F16 {
+  static constexpr const char* kName = "mma f16";
+  static constexpr int kDepth = 16;
+  static float value(uint64_t word, int part) { return half_value(word >> 16 * part & 0xffff); }
+  // col of a_i, row of b_i: threadID_in_group * 2 + (i & 1), 8 more from a4 and b2 on.
+  static int depth_of_a(int i, int t) { return t * 2 + (i & 1) + (i >= 4 ? 8 : 0); }
+  static int depth_of_b(int i, int t) { return t * 2 + (i & 1) + (i >= 2 ? 8 : 0); }
+  // row of a_i: groupID for a0, a1, a4 and a5, else groupID + 8.
+  static bool is_lower_row(int i) { return (i / 2) % 2 != 0; }
+};
+struct BF16 : F16 {
+  static constexpr const char* kName = "mma bf16";
+  static float value(uint64_t word, int part) {
+    return float_value((word >> 16 * part & 0xffff) << 16);
+  }
+};
+struct Tf32 {
+  static constexpr const char* kName = "mma tf32";
+  static constexpr int kDepth = 8;
+  static float value(uint64_t word, int) { return float_value(word & 0xffffe000u); }
+  static int depth_of_a(int i, int t) { return t + (i >= 2 ? 4 : 0); }
+  static int depth_of_b(int i, int t) { return t + (i >= 1 ? 4 : 0); }
+  static bool is_lower_row(int i) { return i % 2 != 0; }  // a1 and a3
+};
+
+template <class Format>
+void mma(float* d, const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4]) {
+  constexpr int kParts = Format::kDepth / 8;  // of a word
+  Block::Sent sent{.instruction = Format::kName};
+  for (int i = 0; i < 4; ++i) sent.words[i] = a[i];
+  for (int i = 0; i < 2; ++i) sent.words[4 + i] = b[i];
+  const std::array<const Block::Sent*, 32> warp = block().exchange(sent);
+  const int lane = static_cast<int>(block().thread() % 32), g = lane / 4, t = lane % 4;
+  double rows[2][Format::kDepth], columns[2][Format::kDepth];  // g, g + 8; 2t, 2t + 1
+  for (int member = 0; member < 4; ++member) {
+    for (int i = 0; i < 4 * kParts; ++i) {
+      const uint64_t word = warp[g * 4 + member]->words[i / kParts];
+      rows[Format::is_lower_row(i)][Format::depth_of_a(i, member)] =
+          Format::value(word, i % kParts);
+    }
+    for (int column = 0; column < 2; ++column) {
+      for (int i = 0; i < 2 * kParts; ++i) {
+        const uint64_t word = warp[(2 * t + column) * 4 + member]->words[4 + i / kParts];
+        columns[column][Format::depth_of_b(i, member)] = Format::value(word, i % kParts);
+      }
+    }
+  }
+  for (int i = 0; i < 4; ++i) {  // c0, c1: row g; c2, c3: g + 8; columns 2t + (i & 1)
+    double terms[Format::kDepth + 1];
+    for (int k = 0; k < Format::kDepth; ++k) terms[k] = rows[i / 2][k] * columns[i % 2][k];
+    terms[Format::kDepth] = c[i];
+    d[i] = sum_of(terms, Format::kDepth + 1);
+  }
+}
+
+#define GCOMP_MMA(name, Format)                                                       \
+  inline void name(float& d0, float& d1, float& d2, float& d3, const uint32_t(&a)[4], \
+                   const uint32_t(&b)[2], const float(&c)[4]) {                       \
+    float d[4];                                                                       \
+    mma<Format>(d, a, b, c);                                                          \
+    d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];                                       \
+  }
+GCOMP_MMA(mma_f16, F16)
+GCOMP_MMA(mma_bf16, BF16)
+GCOMP_MMA(mma_tf32, Tf32)
+#undef GCOMP_MMA
 
 // An array of a block that notices two threads touching an element, one of them writing, without a barrier
 // between; and elements that are read before they are written.
@@ -266,10 +378,12 @@ class Shared {
 static inline void __syncthreads() { gcomp_emulator::block().barrier(); }
 template <class T>
 static inline T __shfl_xor_sync(unsigned int, T value, int other) {
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
-  bits = gcomp_emulator::block().exchange(bits, static_cast<uint32_t>(other));
-  std::memcpy(&value, &bits, sizeof value);
+  gcomp_emulator::Block& block = gcomp_emulator::block();
+  gcomp_emulator::Block::Sent sent{.instruction = "shfl"};
+  std::memcpy(&sent.words[0], &value, sizeof value);
+  const auto warp = block.exchange(sent);
+  std::memcpy(&value, &warp[block.thread() % 32 ^ static_cast<uint32_t>(other)]->words[0],
+              sizeof value);
   return value;
 }
 static inline float __uint_as_float(unsigned int bits) {

@@ -43,6 +43,13 @@ class Builder {
   Value thread();                      // in the block, int64
   void barrier();                      // all threads of the block
   Value warp_xor(Value v, int lanes);  // v of the thread whose index differs in that bit
+  // A warp's a (16 rows, 8 words in depth) times b (8 words, 8 columns) plus c (16 rows, 8 columns), by the
+  // matrix units of GPUs from 8.0 on. Thread 4 * g + t of the warp holds, as lanes:
+  //   a, 4 of uint32: words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)
+  //   b, 2 of uint32: words (t, g), (t + 4, g)
+  //   c and the result, 4 of float32: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
+  // Products are exact; they are added in float32 or wider, in an order and with a rounding that are the GPU's.
+  Value warp_mma(MmaFormat format, Value a, Value b, Value c);
 
   // --- constants (interned; usable in any region)
   Value constant_bits(Type type, uint64_t bits);  // every lane has these bits

@@ -84,11 +84,12 @@ enum class Code : uint8_t {
   kScatter,      // operands: int64 index vector, value; lanes are stored in lane order
   kPrefetch,     // operand: index; flags: kForWrite
   kSetError,     // operand: int64 code
-  // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier or a
-  // kWarpXor together: it stands in no branch or loop that some of them do not take.
+  // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier, a
+  // kWarpXor or a kWarpMma together: it stands in no branch or loop that some of them do not take.
   kThread,   // index of the thread in its block, int64
   kBarrier,  // what was stored before in kShared and other buffers is seen after it by the block
   kWarpXor,  // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
+  kWarpMma,  // a*b+c of matrices that a warp holds together, see Builder::warp_mma; imm: MmaFormat
   // Structure. Each open marker is matched by its end; regions end with the values they yield.
   kFor,        // operands: lo, hi, step, inits...; defines: i, carried... ; step > 0; i < hi
   kEndFor,     // operands: yields...; defines the results (the carried values after the last turn)
@@ -98,6 +99,13 @@ enum class Code : uint8_t {
   kIf,         // operand: bool {1}
   kElse,       // operands: what the then-part yields; always present
   kEndIf,      // operands: what the else-part yields; defines the results
+};
+
+// What the words of a warp's factors hold.
+enum class MmaFormat : uint8_t {
+  kFloat16,   // two a word, neighbours in depth, the first in the low half
+  kBFloat16,  // the same
+  kTf32,      // a float32 of which the upper 19 bits count; the others are 0
 };
 
 enum Flag : uint8_t {

@@ -32,6 +32,25 @@ struct gcomp_words {
 #endif
 )";
 
+// A warp's product of matrices (Builder::warp_mma) of `format`, which is `shape` in PTX.
+#define GCOMP_MMA(format, shape)                                                 \
+  "__device__ void mma_" format                                                  \
+  "(f32& d0, f32& d1, f32& d2, f32& d3, u32 a0, u32 a1, u32 a2, u32 a3,\n"       \
+  "                         u32 b0, u32 b1, f32 c0, f32 c1, f32 c2, f32 c3) {\n" \
+  "#ifdef __CUDA_ARCH__\n"                                                       \
+  "  asm volatile(\n"                                                            \
+  "      \"mma.sync.aligned." shape                                              \
+  " {%0, %1, %2, %3}, \"\n"                                                      \
+  "      \"{%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};\"\n"                \
+  "      : \"=f\"(d0), \"=f\"(d1), \"=f\"(d2), \"=f\"(d3)\n"                     \
+  "      : \"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3), \"r\"(b0), \"r\"(b1),\n"  \
+  "        \"f\"(c0), \"f\"(c1), \"f\"(c2), \"f\"(c3));\n"                       \
+  "#else\n"                                                                      \
+  "  gcomp_emulator::mma_" format                                                \
+  "(d0, d1, d2, d3, {a0, a1, a2, a3}, {b0, b1}, {c0, c1, c2, c3});\n"            \
+  "#endif\n"                                                                     \
+  "}\n"
+
 // By Helper. Integers are computed in 64 unsigned bits and cut, which wraps.
 constexpr std::array<std::string_view, static_cast<size_t>(Helper::kCount)> kTexts = {
     R"(template <class T>
@@ -214,7 +233,11 @@ __device__ void store_lanes(T* to, Values... values) {
   }
   for (int i = 0; i < n; ++i) to[i] = v.lane[i];
 }
-)"};
+)",
+    GCOMP_MMA("f16", "m16n8k16.row.col.f32.f16.f16.f32"),
+    GCOMP_MMA("bf16", "m16n8k16.row.col.f32.bf16.bf16.f32"),
+    GCOMP_MMA("tf32", "m16n8k8.row.col.f32.tf32.tf32.f32")};
+#undef GCOMP_MMA
 
 }  // namespace
 

@@ -32,6 +32,9 @@ enum class Helper : uint8_t {
   kSoftplus,
   kLog1mexp,
   kLanes,
+  kMmaF16,
+  kMmaBF16,
+  kMmaTf32,
   kCount,
 };
 

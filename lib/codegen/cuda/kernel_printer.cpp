@@ -2,6 +2,7 @@
 
 #include "kernel_printer.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -329,10 +330,33 @@ std::string KernelPrinter::warp_xor(const Inst& inst) const {
   return travels ? call : "(" + std::string(cuda_type(t)) + ")" + call;
 }
 
+void KernelPrinter::print_mma(const Inst& inst) {
+  constexpr std::array kNames = {"mma_f16", "mma_bf16", "mma_tf32"};
+  constexpr std::array kHelpers = {Helper::kMmaF16, Helper::kMmaBF16, Helper::kMmaTf32};
+  use(kHelpers[inst.imm]);
+  std::string variables, arguments;
+  const auto append = [](std::string& list, const std::string& item) {
+    list += (list.empty() ? "" : ", ") + item;
+  };
+  for (int lane = 0; lane < inst.type.lanes; ++lane) {
+    const std::string name = variable(inst.first_value, lane);
+    texts_[lane_slot(inst.first_value, lane)] = {name};
+    append(variables, name);
+  }
+  for (size_t i = 0; i < inst.num_operands; ++i) {
+    for (int lane = 0; lane < operand_type(inst, i).lanes; ++lane) {
+      append(arguments, raw(inst, i, lane));
+    }
+  }
+  line("f32 " + variables + ";");
+  line(std::string(kNames[inst.imm]) + "(" + variables + ", " + arguments + ");");
+}
+
 void KernelPrinter::print_block(const Inst& inst) {
   switch (inst.code) {
     case Code::kThread: return define(inst, 0, "(i32)threadIdx.x");
     case Code::kBarrier: return line("__syncthreads();");
+    case Code::kWarpMma: return print_mma(inst);
     default: return define(inst, 0, warp_xor(inst));
   }
 }

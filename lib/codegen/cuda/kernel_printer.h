@@ -83,6 +83,7 @@ class KernelPrinter {
   void print_access(const Inst& inst);
   void print_block(const Inst& inst);
   std::string warp_xor(const Inst& inst) const;
+  void print_mma(const Inst& inst);
   void print_structure(const Inst& inst);
   void print_for(const Inst& inst);
   void print_while(const Inst& inst);

@@ -172,6 +172,7 @@ Value Expander::copy_value(const Inst& inst) {
     case Code::kReduce: return b_.reduce(inst.op, a[0]);
     case Code::kThread: return b_.thread();
     case Code::kWarpXor: return b_.warp_xor(a[0], static_cast<int>(inst.imm));
+    case Code::kWarpMma: return b_.warp_mma(MmaFormat(inst.imm), a[0], a[1], a[2]);
     default: break;
   }
   GCOMP_CHECK(inst.code == Code::kShuffle, "expand: unknown instruction");
