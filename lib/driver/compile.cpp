@@ -62,12 +62,18 @@ void check_options(const CompileOptions& o) {
     usage_error(Code::kOptionValue, "only what can be called has a header", "--header",
                 "with --emit=so or obj");
   }
-  if (o.cuda_everything && !targets_cuda(o)) {
-    usage_error(Code::kOptionValue, "there is code for a GPU only if one is a target",
-                "--cuda-everything", "--target cpu,cuda");
+  for (const auto& [given, option] :
+       {std::pair{o.cuda_everything, "--cuda-everything"}, {o.allow_tf32, "--allow-tf32"}}) {
+    if (!given || targets_cuda(o)) continue;
+    usage_error(Code::kOptionValue, "there is code for a GPU only if one is a target", option,
+                "--target cpu,cuda");
   }
   pass::select(pipeline(), o.pipeline);
-  if (o.cuda) check_cuda_archs(o);
+  if (targets_cuda(o)) check_cuda_archs(o);
+  if (o.allow_tf32 && !have_matrix_units(o)) {
+    usage_error(Code::kOptionValue, "GPUs before sm_80 cannot multiply tf32", "--allow-tf32",
+                "leave it out, or those of --cuda-arch");
+  }
 }
 
 std::string describe(const pass::RewriteLimit& limit, size_t most) {
@@ -107,6 +113,8 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, co
   options.update_carried = pass::selects(pipeline(), o.pipeline, passes::kInplace);
   options.trace = report.wants_trace();
   options.placement = placement;
+  options.cuda_matrix_units = !placement.empty() && have_matrix_units(o);
+  options.cuda_tf32 = o.allow_tf32;
   options.reached = std::move(reached);
   try {
     lower::LoweredModule module = lower::lower(graph, options);

@@ -84,6 +84,10 @@ DeviceCode print_device_code(const lower::LoweredModule& both) {
 
 void check_cuda_archs(const CompileOptions& o) { archs(o); }
 
+bool have_matrix_units(const CompileOptions& o) {
+  return std::ranges::all_of(archs(o), [](const codegen::CudaArch& a) { return a.number >= 80; });
+}
+
 void compile_device_code(DeviceCode& code, const CompileOptions& o, codegen::CodeCache* cache) {
   codegen::CudaOptions options;
   options.cache = cache;

@@ -25,6 +25,9 @@ DeviceCode print_device_code(const lower::LoweredModule& both);
 // UserError if an architecture is none.
 void check_cuda_archs(const CompileOptions& options);
 
+// Whether all of the options' GPUs can do Builder::warp_mma.
+bool have_matrix_units(const CompileOptions& options);
+
 // Machine code for the options' architectures, and PTX of the lowest unless the options have any.
 // `cache` may be null.
 void compile_device_code(DeviceCode& code, const CompileOptions& options,

@@ -56,11 +56,30 @@ def test_everything_goes_on_request(tmp_path):
     assert (tmp_path / "x.cu").read_text().count("GCOMP_KERNEL(") > 2
 
 
+@pytest.mark.parametrize("dtype, options, unit", [
+    ("float32", [], ""),
+    ("float32", ["--allow-tf32"], "mma_tf32("),
+    ("float16", [], "mma_f16("),
+    ("bfloat16", ["--allow-tf32"], "mma_bf16("),
+    ("float16", ["--cuda-arch=sm_75"], ""),
+    ("float64", ["--allow-tf32"], ""),
+])
+def test_matrix_units(dtype, options, unit, products, tmp_path):
+    text = products.read_text().replace("float32", dtype)
+    products.write_text(text)
+    gcomp_ok(products, "-o", tmp_path / "x.cu", "--target", "cpu,cuda", "--emit=cuda", *options)
+    printed = (tmp_path / "x.cu").read_text()
+    assert "matmul" in printed
+    assert (unit in printed) if unit else ("mma_" not in printed)
+
+
 @pytest.mark.parametrize(
     "options, told",
     [
         (["--target", "gpu"], "'gpu' is no target"),
         (["--cuda-everything"], "there is code for a GPU only if one is a target"),
+        (["--allow-tf32"], "there is code for a GPU only if one is a target"),
+        (["--allow-tf32", "--target=cpu,cuda", "--cuda-arch=sm_75,sm_90"], "GPUs before sm_80 cannot multiply tf32"),
     ],
 )
 def test_wrong_options(options, told, tmp_path):

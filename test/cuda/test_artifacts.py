@@ -147,6 +147,45 @@ def test_the_same_bytes_again(case, tmp_path):
     assert again.read_bytes() == artifact.read_bytes()
 
 
+# Half a unit in the last place of the dtype, and what rounding both factors costs a product.
+@pytest.mark.parametrize("dtype, rounding, of_factors", [
+    ("float16", 2**-11, 0),
+    ("bfloat16", 2**-8, 0),
+    ("float32", 2**-24, 2**-10),
+])  # fmt: skip
+def test_products_by_matrix_units(dtype, rounding, of_factors, tmp_path):
+    rows, depth, columns = 70, 90, 40
+    shapes = {"x": [rows, depth], "w": [depth, columns]}
+    graph = {
+        "version": 1,
+        "symbols": [],
+        "inputs": [{"id": i, "name": name, "dtype": dtype, "shape": shapes[name]} for i, name in enumerate(shapes)],
+        "constants": [],
+        "nodes": [{"op": "matmul", "in": [0, 1], "out": [2]}],
+        "outputs": [{"name": "y", "id": 2}],
+    }
+    path, artifact = tmp_path / "graph.json", tmp_path / "model.so"
+    path.write_text(json.dumps(graph))
+    gcomp_ok(path, "--target", "cpu,cuda", "--cuda-everything", "--allow-tf32", "-o", artifact)
+    cuda = json.loads(gcomp_ok("inspect", artifact, "--json"))["cuda"]
+    assert all(0 < cuda["kernels"][0][arch]["registers"] <= 255 for arch in ("sm_80", "sm_90", "sm_100"))
+    rng = np.random.default_rng(3)
+    given = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    if dtype == "bfloat16":  # as the upper half of a float32
+        given = {name: (v.view(np.uint32) >> 16).astype(np.uint16) for name, v in given.items()}
+    elif dtype == "float16":
+        given = {name: v.astype(np.float16) for name, v in given.items()}
+    np.savez(tmp_path / "in.npz", **given)
+    outputs, _ = run(artifact, "--device", "cuda", env=environment(compile_kernels(path, tmp_path, "--allow-tf32")))
+
+    def exact(v):
+        return ((v.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else v).astype(np.float64)
+
+    x, w = exact(given["x"]), exact(given["w"])
+    of_sums = (of_factors + depth * 2**-22) * (abs(x) @ abs(w))
+    assert np.all(abs(exact(outputs["y"]) - x @ w) <= of_sums + rounding * (abs(x @ w) + of_sums))
+
+
 def test_scripts_for_gpus_say_what_they_find(tmp_path):
     def script(name, *arguments, env):
         command = [sys.executable, ROOT / "scripts" / name, *arguments]
