@@ -449,9 +449,11 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
     early[i] = in_phase_[i] && !is_deep(items_[i]) && items_[i].stage == 0;
   }
   if (block_.threads() != 0) begin_block();
+  if (!tiled_.empty()) begin_square();
   open_level(0, early);
   emit_items(0, early, 1);
   if (block_.threads() != 0) return emit_tiles(early);
+  if (!tiled_.empty()) return emit_squares(early);
   if (spec_.target().cuda && lane_axis_ >= 0) return emit_accesses(early);
 
   DimId rows = dims_.constant(1);

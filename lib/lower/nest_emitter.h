@@ -189,6 +189,17 @@ class NestEmitter {
   void by_first_thread(const std::function<void()>& body);  // of each row
   kernel::Values reduce_threads(uint32_t item, kernel::Values acc);
 
+  // --- squares in shared memory (nest_transpose.cpp)
+  struct Tiled {
+    uint32_t item;  // a load
+    kernel::Buffer square;
+  };
+  void choose_tile();
+  void begin_square();
+  void for_square(uint32_t across, uint32_t down, const std::vector<kernel::Value>& first,
+                  const std::function<void(kernel::Value)>& body);
+  std::pair<DimId, uint32_t> emit_squares(const std::vector<bool>& early);
+
   const Graph& graph_;
   const schedule::Groups& groups_;
   const uint32_t group_number_;
@@ -235,6 +246,8 @@ class NestEmitter {
   std::map<uint32_t, Kept> kept_;
   int lanes_ = 1;
   BlockShape block_;
+  std::vector<Tiled> tiled_;
+  uint32_t tile_axis_ = 0;     // along which their neighbours lie
   DimId parts_, part_length_;  // of a row, where blocks share it
   // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements.
   kernel::Value warp_, lane_, column_, along_, row_, has_row_, part_, from_, to_;

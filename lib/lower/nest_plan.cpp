@@ -348,6 +348,7 @@ void NestEmitter::plan() {
   lanes_ = choose_lanes();
   plan_passes();
   choose_parts();
+  choose_tile();
   find_items_of_phase();
 }
 

@@ -28,6 +28,15 @@ int widest_load(const Graph& g) {
   return widest;
 }
 
+// Kernels whose threads work together.
+int blocks(const Graph& g) {
+  lower::LowerOptions options;
+  options.placement = passes::place_everything(g).devices;
+  int count = 0;
+  for (const kernel::Kernel& k : lower::lower(g, options).kernels) count += k.block_threads != 0;
+  return count;
+}
+
 struct Reduced : Net {
   ValueId reduce(Op op, ValueId x, std::vector<int64_t> axes) {
     if (op != Op::argmax && op != Op::argmin) return b.reduce(op, x, axes);
@@ -184,6 +193,55 @@ TEST_CASE("wide accesses of slices, which begin anywhere, and none where neighbo
     const auto g = n.b.finish();
     CHECK(widest_load(*g) == (stride == 1 ? 4 : 1));
     CHECK(compare(*g, random_inputs(*g, 0, 5), {}, {}, nullptr, false) == "");
+  }
+}
+
+TEST_CASE("transposes go through shared memory, with the map around them") {
+  for (DType t : {DType::kFloat32, DType::kFloat64, DType::kInt8}) {
+    for (const std::vector<int64_t>& shape :
+         {std::vector<int64_t>{64, 96}, {70, 45}, {-1, 33}, {-1, -1}, {20, 200}, {8, 100}}) {
+      Net n;
+      std::vector<DimId> dims;  // -1: a symbol, which is 41
+      for (const int64_t e : shape) dims.push_back(e < 0 ? n.dim("N") : n.dim(e));
+      const ValueId x = n.input(t, dims), z = n.input(t, {dims[1], dims[0]});
+      const ValueId column = n.input(t, {dims[0]}), row = n.input(t, {dims[1]});
+      const ValueId shifted = n.b.elementwise(
+          Op::add, {n.b.elementwise(Op::add, {x, row}), n.b.broadcast(column, dims, {0})});
+      const ValueId y = n.b.elementwise(Op::mul, {n.b.transpose(shifted, {1, 0}), z});
+      n.b.output("y", y);
+      const auto g = n.b.finish();
+      CAPTURE(shape[0]);
+      CHECK(blocks(*g) == (shape[0] != 8));
+      CHECK(compare(*g, random_inputs(*g, 41, 5), {}, {}, nullptr, false) == "");
+    }
+  }
+}
+
+TEST_CASE("transposes of several axes, pads, slices and several operands") {
+  Net n;
+  const ValueId x = n.input(DType::kFloat32, {n.dim(2), n.dim(34), n.dim(3), n.dim("N")});
+  const ValueId z = n.input(DType::kFloat32, {n.dim("N"), n.dim(34)});
+  const ValueId channels = n.b.value(Op::exp, {n.b.transpose(x, {0, 3, 2, 1})});
+  const ValueId swapped =
+      n.b.value(Op::neg, {n.b.transpose(x, {3, 1, 2, 0})});  // the last is short
+  const ValueId padded = n.b.transpose(
+      n.b.pad(z, n.b.scalar(DType::kFloat32, 2), {n.dim(3), n.dim(1)}, {n.dim(0), n.dim(5)}),
+      {1, 0});
+  const ValueId part =
+      n.b.transpose(n.b.slice(x, {n.dim(1), n.dim(2), n.dim(1), n.dim(0)},
+                              {n.dim(1), n.dim(30), n.dim(1), n.dim("N")}, {1, 1, 1, 1}),
+                    {0, 2, 3, 1});
+  const ValueId both = n.b.elementwise(
+      Op::add, {n.b.transpose(z, {1, 0}), n.b.transpose(n.b.value(Op::abs, {z}), {1, 0})});
+  int k = 0;
+  for (const ValueId v :
+       {channels, swapped, n.b.value(Op::abs, {padded}), n.b.value(Op::neg, {part}), both}) {
+    n.b.output("y" + std::to_string(k++), v);
+  }
+  const auto g = n.b.finish();
+  CHECK(blocks(*g) == 4);
+  for (const int64_t size : {1, 31, 65}) {
+    CHECK(compare(*g, random_inputs(*g, size, 5), {}, {}, nullptr, false) == "");
   }
 }
 
