@@ -203,6 +203,7 @@ Value Builder::gather(Buffer buffer, Value indices) {
 
 Value Builder::masked_load(Buffer buffer, Value index, Value mask, Value otherwise) {
   Type t{info(buffer).dtype, type(mask).lanes};
+  if (int64_t on = 0; constant_value(mask, &on) && on != 0) return load(buffer, index, t.lanes);
   Value v = s_->append_one(Code::kMaskedLoad, t, {index, mask, splat(otherwise, t.lanes)});
   s_->kernel.insts.back().imm = buffer.index;
   return v;

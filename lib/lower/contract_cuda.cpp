@@ -5,7 +5,7 @@
 #include "contract_cuda.h"
 
 #include "contraction.h"
-#include "cuda_tiles.h"
+#include "cuda_slim.h"
 
 namespace gcomp::lower {
 
@@ -143,7 +143,8 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
                   .dtype = graph.type(node.first_result).dtype,
                   .left_by_depth = !trans_a,
                   .right_by_depth = trans_b};
-  if (!is_worth_tiles(dims, p)) return false;
+  const bool slim = is_slim(dims, p);
+  if (!slim && !is_worth_tiles(dims, p)) return false;
   Contraction c(w, group, dims.mul(p.batch, p.rows), p.columns);
   KernelSpec& spec = c.spec();
   Builder& b = c.b();
@@ -159,11 +160,10 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
   };
   Matrix x = matrix(left, rows, p.left_by_depth);
   Matrix y = matrix(right, spec.dim(p.columns), p.right_by_depth);
-  const DimId tiles =
-      emit_tiles(spec, p, x, y, [&](Value batch, Value row, Value column, Value sum) {
-        c.finish_piece(b.add(b.mul(batch, rows), row), column, sum, 1);
-      });
-  c.call(tiles, 1);
+  const FinishSum finish = [&](Value batch, Value row, Value column, Value sum) {
+    c.finish_piece(b.add(b.mul(batch, rows), row), column, sum, 1);
+  };
+  c.call((slim ? emit_slim : emit_tiles)(spec, p, x, y, finish), 1);
   return true;
 }
 

@@ -189,6 +189,40 @@ TEST_CASE("a GPU's tiles are for convolutions of either layout with enough chann
   }
 }
 
+TEST_CASE("a GPU's blocks for products with few rows or columns, long and short, of every layout") {
+  const MatmulCase cases[] = {{1, 1, 70, 67},   {1, 67, 70, 1},   {3, 1, 33, 5},    {2, 5, 40, 3},
+                              {1, 15, 100, 37}, {2, 6, 300, 100}, {1, 1, 5000, 33}, {1, 9, -1, 15},
+                              {1, 33, 2100, 2}, {1, 3, 64, -1},   {1, 1, 4099, 1},  {2, -1, 50, 4},
+                              {0, 3, 40, 7},    {1, 0, 40, 7}};
+  for (const MatmulCase& c : cases) {
+    for (const unsigned flags : {0u, 1u, 2u, 3u}) {
+      CAPTURE(flags);
+      CAPTURE(c.m);
+      CAPTURE(c.k);
+      const DType t = c.k > 1000 ? DType::kFloat64 : DType::kFloat32;  // long sums show rounding
+      CHECK(check_matmul(t, c, flags & 1, flags & 2, false) == "");
+    }
+  }
+  CHECK(check_matmul(DType::kFloat64, {1, 15, 900, 40}, false, false, false) == "");
+  CHECK(check_matmul(DType::kFloat16, {1, 2, 64, 40}, false, true, false) == "");
+  CHECK(check_matmul(DType::kBFloat16, {1, 40, 64, 2}, false, false, false) == "");
+}
+
+TEST_CASE("which products a GPU computes by blocks") {
+  const auto blocks = [](const MatmulCase& c) {
+    Net n;
+    const ValueId x = n.input(DType::kFloat32, {c.batch, c.m, c.k});
+    const ValueId y = n.input(DType::kFloat32, {c.batch, c.k, c.n});
+    return has_blocks(n, n.b.value(Op::matmul, {x, y}));
+  };
+  CHECK(blocks({1, 16, 16, 16}));
+  CHECK(blocks({1, 1, 32, 500}));
+  CHECK(blocks({1, -1, -1, 15}));
+  CHECK(blocks({5, 2, 32, 2}));
+  CHECK_FALSE(blocks({1, 100, 15, 100}));  // short sums
+  CHECK_FALSE(blocks({1, 15, 31, 100}));
+}
+
 TEST_CASE("bias and activation are computed on the tile") {
   Net n;
   const ValueId x = n.input(DType::kFloat32, {-1, 20}), r = n.input(DType::kFloat32, {-1, 37});
