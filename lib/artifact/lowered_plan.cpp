@@ -1,5 +1,6 @@
 #include "gcomp/artifact/lowered_plan.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "gcomp/artifact/straight_line.h"
@@ -22,7 +23,13 @@ class PlanEncoder {
         graph_(*module.graph),
         dims_(graph_.context().dims),
         prefix_(prefix),
-        buffers_(module.memory.size()) {}
+        buffers_(module.memory.size()),
+        may_fail_(std::ranges::any_of(module.steps,
+                                      [this](const Step& s) {
+                                        return s.kind == Step::Kind::kCall && is_there(s.kernel) &&
+                                               !s.messages.empty();
+                                      })),
+        overwritten_(graph_.inputs().size(), false) {}
 
   PlanImage encode(const PlanOptions& options, PlanOrigin* origin) {
     add_ports();
@@ -30,10 +37,10 @@ class PlanEncoder {
       kernels_.push_back(is_there(k) ? b_.device_kernel(module_.names[k])
                                      : b_.kernel(prefix_ + module_.names[k]));
     }
-    const uint32_t last_failing = overwrites_ ? last_failing_launch() : kNone;
+    const uint32_t verify_before = step_to_verify_before();
     for (uint32_t i = 0; i < module_.steps.size(); ++i) {
+      if (i == verify_before) b_.verify_launches();
       encode_step(module_.steps[i]);
-      if (i == last_failing) b_.verify_launches();
       if (origin != nullptr) origin->step.resize(b_.num_steps(), i);
     }
     if (origin != nullptr) origin->memory = memory_of_buffers();
@@ -73,16 +80,6 @@ class PlanEncoder {
 
   bool is_there(uint32_t kernel) const { return module_.kernel_devices[kernel] == Device::kCuda; }
 
-  // States may be overwritten only when nothing can fail any more; launches report failures late.
-  uint32_t last_failing_launch() const {
-    uint32_t last = kNone;
-    for (uint32_t i = 0; i < module_.steps.size(); ++i) {
-      const Step& s = module_.steps[i];
-      if (s.kind == Step::Kind::kCall && is_there(s.kernel) && !s.messages.empty()) last = i;
-    }
-    return last;
-  }
-
   bool writes(const Step& s, size_t operand) const {
     if (s.kind == Step::Kind::kCopy || s.kind == Step::Kind::kFill) return operand == 0;
     if (s.kind != Step::Kind::kCall) return false;
@@ -92,18 +89,36 @@ class PlanEncoder {
     return false;
   }
 
-  // The device on which steps overwrite a state: that of the memory which is written.
-  Device overwriting_device(uint32_t input) const {
-    const auto is_input = [&](MemoryId id) {
+  // The memory of inputs that the step writes.
+  std::vector<Memory> written_inputs(const Step& s) const {
+    std::vector<Memory> written;
+    for (size_t m = 0; m < s.memory.size(); ++m) {
+      MemoryId id = s.memory[m];
       while (id.valid() && module_.memory[id.index].kind == Memory::Kind::kView) {
         id = MemoryId(module_.memory[id.index].index);
       }
-      return id.valid() && module_.memory[id.index].kind == Memory::Kind::kInput &&
-             module_.memory[id.index].index == input;
-    };
+      const bool is_input = id.valid() && module_.memory[id.index].kind == Memory::Kind::kInput;
+      if (is_input && writes(s, m)) written.push_back(module_.memory[id.index]);
+    }
+    return written;
+  }
+
+  // The first step that overwrites a state, if launches may fail, which report that late. None is in a loop or branch.
+  uint32_t step_to_verify_before() const {
+    for (uint32_t i = 0; may_fail_ && i < module_.steps.size(); ++i) {
+      const bool overwrites =
+          std::ranges::any_of(written_inputs(module_.steps[i]),
+                              [this](const Memory& m) { return overwritten_[m.index]; });
+      if (overwrites) return i;
+    }
+    return kNone;
+  }
+
+  // The device on which steps overwrite a state: that of the memory which is written.
+  Device overwriting_device(uint32_t input) const {
     for (const Step& s : module_.steps) {
-      for (size_t m = 0; m < s.memory.size(); ++m) {
-        if (is_input(s.memory[m]) && writes(s, m)) return module_.memory[s.memory[m].index].device;
+      for (const Memory& m : written_inputs(s)) {
+        if (m.index == input) return m.device;
       }
     }
     return Device::kHost;
@@ -144,7 +159,7 @@ class PlanEncoder {
     for (uint32_t s = 0; s < graph_.states().size(); ++s) {
       if (!module_.overwritten_states[s]) continue;
       b_.overwrite_state(s, overwriting_device(graph_.states()[s].input));
-      overwrites_ = true;
+      overwritten_[graph_.states()[s].input] = true;
     }
     return all;
   }
@@ -342,6 +357,8 @@ class PlanEncoder {
         break;
       case Step::Kind::kTurn: {
         const PlanBufferId condition = s.memory.size() > 2 ? buffer(s.memory[2]) : PlanBufferId();
+        // What a failed launch leaves might be a condition that never ends the loop.
+        if (condition.valid() && may_fail_) b_.verify_launches();
         b_.turn(buffer(s.memory[0]), buffer(s.memory[1]), condition, label(s.kernel));
         break;
       }
@@ -366,7 +383,8 @@ class PlanEncoder {
   PlanBuilder b_;
   std::vector<PlanBufferId> buffers_;
   std::vector<PlanBufferId> ports_[2];  // inputs and outputs, on the host
-  bool overwrites_ = false;
+  bool may_fail_;                       // any launch
+  std::vector<bool> overwritten_;       // per input: a state that steps write its new value over
   std::vector<PlanKernelId> kernels_;
   std::unordered_map<uint32_t, PlanValue> values_;
   std::unordered_map<uint32_t, PlanBufferId> constants_;

@@ -81,7 +81,8 @@ class Cond : public Control {
       const bool handed_on = is_handed_on(body(0), body(0).outputs()[r].value) ||
                              is_handed_on(body(1), body(1).outputs()[r].value);
       p.direct = !named && (w_.is_assigned(result(r)) ? w_.fits(result(r)) : !handed_on);
-      p.memory = p.direct ? w_.assigned_now(result(r)) : w_.owned(type.dtype);
+      p.memory =
+          p.direct ? w_.assigned_now(result(r)) : w_.owned(type.dtype, w_.home_of(result(r)));
       places_.push_back(p);
     }
   }
@@ -98,10 +99,10 @@ class Cond : public Control {
     for (const ExtentDemand& d : demands) {
       w_.require_equal(d.left, d.right, failure(w_.graph(), node_, "extents differ"));
     }
-    auto made = std::make_unique<Frame>(body(branch), std::move(inner), Turns(), w_.state());
-    for (size_t i = 1; i < node_.num_operands; ++i) {
-      made->set_input(i - 1, w_.memory_of(operand(i)));
-    }
+    std::vector<Device> homes;
+    for (size_t i = 1; i < node_.num_operands; ++i) homes.push_back(w_.home_of(operand(i)));
+    auto made = std::make_unique<Frame>(body(branch), std::move(inner), Turns(), w_, id_, homes);
+    for (size_t i = 1; i < node_.num_operands; ++i) made->give_input(i - 1, w_, operand(i));
     for (size_t r = 0; r < places_.size(); ++r) {
       places_[r].written = places_[r].direct && made->place_output(r, places_[r].memory);
     }
@@ -112,11 +113,10 @@ class Cond : public Control {
     std::vector<DimId> extents;
     for (const auto& [r, axis] : named_) extents.push_back(f.graph().type(f.output(r)).dims[axis]);
     for (size_t r = 0; r < places_.size(); ++r) {
-      if (!places_[r].direct) {
-        w_.alias(places_[r].memory, f.output_memory(r));
-      } else if (!places_[r].written) {
-        w_.copy(places_[r].memory, f.output_memory(r), w_.num_bytes(result(r)));
-      }
+      const Place& p = places_[r];
+      if (p.direct && p.written) continue;
+      const MemoryId from = f.output_memory(r, w_.memory(p.memory).device);
+      p.direct ? w_.copy(p.memory, from, w_.num_bytes(result(r))) : w_.alias(p.memory, from);
     }
     w_.bind_values(symbols_, extents);
   }

@@ -49,7 +49,7 @@ std::vector<bool> find_early(const Graph& graph, const Turns& turns) {
 }
 
 schedule::Groups make_groups(const Graph& graph, ModuleState& state, const std::vector<bool>& early,
-                             const std::vector<Device>& devices) {
+                             const Places& places) {
   state.num_nodes += graph.num_nodes() + 1;
   if (state.num_nodes > kMaxNodes) {
     graph_error(Code::kTooLarge,
@@ -59,7 +59,7 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state, const std::
   }
   schedule::FusionOptions options = state.fusion;
   options.early = early;
-  options.devices = devices;
+  options.devices = places.devices;
   options.explain = state.options.trace;
   const auto begin = std::chrono::steady_clock::now();
   schedule::Groups groups = schedule::fuse(graph, options);
@@ -68,23 +68,42 @@ schedule::Groups make_groups(const Graph& graph, ModuleState& state, const std::
   return groups;
 }
 
+Places places_in_module(const Graph& graph, const ModuleState& state) {
+  if (state.options.placement.empty()) return {};
+  const std::vector<Device> inputs(graph.inputs().size(), Device::kHost);
+  return {state.options.placement, state.homes.of(graph, inputs)};
+}
+
+Places places_in_body(const Graph& body, PlanWriter& outer, NodeId node,
+                      std::span<const Device> inputs) {
+  const ModuleState& state = outer.state();
+  const auto found = state.options.body_placement.find(&body);
+  if (outer.device_of(node) == Device::kHost || found == state.options.body_placement.end()) {
+    return {};
+  }
+  return {found->second, state.homes.of(body, inputs)};
+}
+
 }  // namespace
 
 Frame::Frame(const Graph& module_graph, ModuleState& state)
     : source_(module_graph),
       symbols_(module_graph.context().dims, true),
-      groups_(make_groups(source_, state, {}, state.options.placement)),
-      writer_(source_, source_, groups_, state.options.placement, state) {
+      places_(places_in_module(module_graph, state)),
+      groups_(make_groups(source_, state, {}, places_)),
+      writer_(source_, source_, groups_, places_, state) {
   check_supported();
 }
 
-Frame::Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleState& state)
+Frame::Frame(const Graph& body, SymbolMap symbols, const Turns& turns, PlanWriter& outer,
+             NodeId node, std::span<const Device> inputs)
     : source_(body),
       symbols_(std::move(symbols)),
       copy_(instantiate(body, symbols_)),
       early_(find_early(*copy_, turns)),
-      groups_(make_groups(*copy_, state, early_, {})),
-      writer_(source_, *copy_, groups_, {}, state) {
+      places_(places_in_body(body, outer, node, inputs)),
+      groups_(make_groups(*copy_, outer.state(), early_, places_)),
+      writer_(source_, *copy_, groups_, places_, outer.state(), &outer, &early_) {
   check_supported();
 }
 
@@ -107,6 +126,7 @@ bool Frame::place_output(size_t i, MemoryId m, bool reserve) {
   if (is_early(i)) return false;                   // not written in each turn
   if (reserve && op == Op::nonzero) return false;  // learns its extents in between
   if (writer_.num_bytes(root) != writer_.num_bytes(output(i))) return false;
+  if (writer_.memory(m).device != writer_.home_of(root)) return false;
   writer_.set_memory(root, m, reserve);
   return true;
 }

@@ -33,7 +33,9 @@ struct Turns {
 class Frame {
  public:
   Frame(const Graph& module_graph, ModuleState& state);
-  Frame(const Graph& body, SymbolMap symbols, const Turns& turns, ModuleState& state);
+  // `outer`: of the cond or loop `node`; `inputs`: where the body's inputs lie, if the node is on the GPU.
+  Frame(const Graph& body, SymbolMap symbols, const Turns& turns, PlanWriter& outer, NodeId node,
+        std::span<const Device> inputs);
 
   // Before the copy's symbols were mapped; node and value numbers are the same.
   const Graph& source() const { return source_; }
@@ -42,14 +44,18 @@ class Frame {
   PlanWriter& writer() { return writer_; }
 
   void set_input(size_t i, MemoryId m) { writer_.set_memory(graph().inputs()[i].value, m); }
+  // Input i is the outer graph's value `v`, for as long as the body runs.
+  void give_input(size_t i, PlanWriter& outer, ValueId v) {
+    writer_.set_value(graph().inputs()[i].value, outer, v);
+  }
   ValueId output(size_t i) const { return graph().outputs()[i].value; }
   // The value whose memory an output is.
   ValueId output_root(size_t i) const { return groups_.storage[output(i).index]; }
   // Has output i written to `m` when it is computed (`reserve`: allocated then). False if it cannot
-  // be: it is to be copied from `output_memory` when the body is written.
+  // be, for one on its own device: it is to be copied from `output_memory` when the body is written.
   bool place_output(size_t i, MemoryId m, bool reserve = false);
   // Writes what depends on fixed inputs only; the rest follows in each turn.
-  void write_early() { writer_.write_early(early_); }
+  void write_early() { writer_.write_early(); }
   // Whether output i is computed once, before the first turn.
   bool is_early(size_t i) const {
     return !early_.empty() && early_[graph().producer(output_root(i)).index];
@@ -57,7 +63,7 @@ class Frame {
   // Whether output i is input `input` with some elements changed, all else that reads the input comes
   // before, and `place_output` would take the output: both may lie in one place.
   bool updates_input(size_t i, size_t input) const;
-  MemoryId output_memory(size_t i) { return writer_.memory_of(output(i)); }
+  MemoryId output_memory(size_t i, Device device) { return writer_.memory_on(output(i), device); }
 
   std::unique_ptr<Control> control;  // of the node that is being written
 
@@ -69,6 +75,7 @@ class Frame {
   SymbolMap symbols_;
   std::unique_ptr<Graph> copy_;
   std::vector<bool> early_;  // nodes
+  Places places_;
   schedule::Groups groups_;
   PlanWriter writer_;
 };

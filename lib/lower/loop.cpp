@@ -58,6 +58,7 @@ class Loop : public Control {
     std::vector<std::optional<DimId>> names;  // per axis: the extent after the loop
     std::vector<DimId> extents;               // in the body; a symbol where it is named
     bool varies = false;                      // it has names
+    Device device = Device::kHost;            // where it lies
     bool constant = false;
     bool same = false;           // from the first turn on
     bool updated = false;        // in its place
@@ -81,6 +82,7 @@ class Loop : public Control {
 
   ValueId operand(size_t i) const { return w_.graph().operands(node_)[i]; }
   ValueId result(size_t r) const { return w_.graph().result(id_, static_cast<int>(r)); }
+  Device stack_device(size_t j) const { return w_.home_of(result(carried_.size() + j)); }
   DimTable& dims() { return w_.dims(); }
   DimId number(int64_t n) { return dims().constant(n); }
 
@@ -100,6 +102,7 @@ class Loop : public Control {
     };
     for (size_t i = 0; i < carried_.size(); ++i) {
       Carried& c = carried_[i];
+      c.device = w_.home_of(result(i));
       c.extents = w_.graph().type(operand(2 + i)).dims;
       for (DimId& extent : c.extents) {
         c.names.push_back(next_name());
@@ -155,7 +158,11 @@ class Loop : public Control {
     for (size_t i = 0; i <= carried_.size(); ++i) {
       turns_.fixed[i] = i > 0 && body_.outputs()[i].value == body_.inputs()[i].value;
     }
-    auto made = std::make_unique<Frame>(body_, std::move(inner), turns_, w_.state());
+    std::vector<Device> homes = {Device::kHost};
+    for (size_t i = 2; i < node_.num_operands; ++i) {
+      homes.push_back(i - 2 < carried_.size() ? carried_[i - 2].device : w_.home_of(operand(i)));
+    }
+    auto made = std::make_unique<Frame>(body_, std::move(inner), turns_, w_, id_, homes);
     for (size_t j = 0; j < stacked_.size(); ++j) {
       stacked_[j].row_bytes = made->writer().num_bytes(made->output(1 + carried_.size() + j));
     }
@@ -181,10 +188,12 @@ class Loop : public Control {
       }
       for (size_t j = 0; j < stacked_.size() && !c.row; ++j) {
         const bool same = f.output_root(1 + carried_.size() + j) == root;
-        const bool fits = stacked_[j].row_bytes == f.writer().num_bytes(f.output(1 + i));
+        const bool fits = stacked_[j].row_bytes == f.writer().num_bytes(f.output(1 + i)) &&
+                          stack_device(j) == c.device;
         if (same && fits && !stacked_[j].grows) c.row = j;
       }
-      c.updated = !c.row && w_.state().options.update_carried && f.updates_input(1 + i, 1 + i);
+      c.updated = !c.row && w_.state().options.update_carried && f.updates_input(1 + i, 1 + i) &&
+                  f.writer().home_of(root) == c.device;
     }
     for (const Carried& c : carried_) {
       if (c.from) ++carried_[*c.from].followers;  // of each, at most one
@@ -217,7 +226,8 @@ class Loop : public Control {
         carried_, [&](const Carried& c) { return c.from && *c.from == input - 1; });
     const bool fits = f.writer().num_bytes(f.output(1 + i)) ==
                       f.writer().num_bytes(f.graph().inputs()[input].value);
-    if (!taken && fits && !source.varies) carried_[i].from = input - 1;
+    const bool near = source.device == carried_[i].device;
+    if (!taken && fits && near && !source.varies) carried_[i].from = input - 1;
   }
 
   // Along the chain that begins at i, which no other value becomes.
@@ -274,13 +284,13 @@ class Loop : public Control {
     Carried& c = carried_[i];
     const DType dtype = w_.graph().type(operand(2 + i)).dtype;
     if (c.updated) return begin_updated(i);
-    c.current = w_.owned(dtype);
+    c.current = w_.owned(dtype, c.device);
     if (c.is_computed()) {
-      c.next = w_.owned(dtype);
-      for (size_t k = 0; k <= c.followers; ++k) c.spares.push_back(w_.owned(dtype));
+      c.next = w_.owned(dtype, c.device);
+      for (size_t k = 0; k <= c.followers; ++k) c.spares.push_back(w_.owned(dtype, c.device));
       if (!c.varies) begin_buffers(i);
     }
-    w_.alias(c.current, w_.memory_of(operand(2 + i)));
+    w_.alias(c.current, w_.memory_on(operand(2 + i), c.device));
   }
 
   void begin_updated(size_t i) {
@@ -288,9 +298,9 @@ class Loop : public Control {
     const DimId bytes = w_.num_bytes(operand(2 + i));
     const bool in_place = w_.is_assigned(result(i)) && w_.fits(result(i));
     c.current = in_place ? w_.assigned_now(result(i))
-                         : w_.temporary(bytes, w_.graph().type(operand(2 + i)).dtype);
+                         : w_.temporary(bytes, w_.graph().type(operand(2 + i)).dtype, c.device);
     c.next = c.current;
-    w_.copy(c.current, w_.memory_of(operand(2 + i)), bytes);
+    w_.copy(c.current, w_.memory_on(operand(2 + i), c.device), bytes);
   }
 
   void begin_buffers(size_t i) {
@@ -300,8 +310,10 @@ class Loop : public Control {
     // With followers the result's place might hold one of their values in the end.
     const bool in_place = w_.is_assigned(result(i)) && w_.fits(result(i)) && c.followers == 0;
     std::vector<MemoryId> buffers = {in_place ? w_.assigned_now(result(i))
-                                              : w_.temporary(bytes, dtype)};
-    for (size_t k = 0; k <= c.followers; ++k) buffers.push_back(w_.temporary(bytes, dtype));
+                                              : w_.temporary(bytes, dtype, c.device)};
+    for (size_t k = 0; k <= c.followers; ++k) {
+      buffers.push_back(w_.temporary(bytes, dtype, c.device));
+    }
     // The last turn's is the result's place: of an even number of turns the second.
     const bool even = trips_ && dims().constant_value(*trips_).value_or(1) % 2 == 0;
     if (in_place && even) std::swap(buffers[0], buffers[1]);
@@ -313,15 +325,15 @@ class Loop : public Control {
     Stacked& s = stacked_[j];
     const ValueId v = result(carried_.size() + j);
     const DType dtype = w_.graph().type(v).dtype;
-    s.row = w_.owned(dtype);
+    s.row = w_.owned(dtype, stack_device(j));
     if (s.grows) {
-      s.stack = w_.owned(dtype);
+      s.stack = w_.owned(dtype, stack_device(j));
       w_.reserve(s.stack, number(0));
     } else {
       const DimId bytes = dims().mul(*trips_, s.row_bytes);
       const bool fits =
-          w_.is_assigned(v) && (w_.fits(v) || w_.memory(w_.memory_of(v)).bytes == bytes);
-      s.stack = fits ? w_.assigned_now(v) : w_.temporary(bytes, dtype);
+          w_.is_assigned(v) && (w_.fits(v) || w_.memory(w_.home_memory(v)).bytes == bytes);
+      s.stack = fits ? w_.assigned_now(v) : w_.temporary(bytes, dtype, stack_device(j));
       w_.alias(s.row, s.stack);  // there before the loop, so all through it
     }
     if (!s.named) return;
@@ -361,7 +373,7 @@ class Loop : public Control {
     f.set_input(0, counter_);
     for (size_t i = 2; i < node_.num_operands; ++i) {
       const bool moves = i - 2 < carried_.size() && !carried_[i - 2].constant;
-      f.set_input(i - 1, moves ? carried_[i - 2].current : w_.memory_of(operand(i)));
+      moves ? f.set_input(i - 1, carried_[i - 2].current) : f.give_input(i - 1, w_, operand(i));
     }
     if (!counted_) {
       go_on_ = w_.temporary(number(1), DType::kBool);
@@ -379,7 +391,9 @@ class Loop : public Control {
   }
 
   void end_turn(Frame& f) {
-    if (!counted_ && !go_on_written_) w_.copy(go_on_, f.output_memory(0), number(1));
+    if (!counted_ && !go_on_written_) {
+      w_.copy(go_on_, f.output_memory(0, Device::kHost), number(1));
+    }
     std::vector<DimId> extents;
     for (size_t i = 0; i < carried_.size(); ++i) {
       Carried& c = carried_[i];
@@ -390,7 +404,7 @@ class Loop : public Control {
       if (c.written || !c.is_computed()) continue;
       const DimId bytes = f.writer().num_bytes(f.output(1 + i));
       if (c.varies) w_.reserve(c.next, bytes);
-      w_.copy(c.next, f.output_memory(1 + i), bytes);
+      w_.copy(c.next, f.output_memory(1 + i, c.device), bytes);
     }
     for (size_t j = 0; j < stacked_.size(); ++j) end_row(f, j);
     w_.bind_values(varying_, extents);
@@ -434,7 +448,7 @@ class Loop : public Control {
   void move_last(Frame& f, size_t i) {
     const Carried& c = carried_[i];
     if (c.constant || c.updated) return;
-    if (c.same) return w_.alias(c.current, f.output_memory(1 + i));
+    if (c.same) return w_.alias(c.current, f.output_memory(1 + i, c.device));
     if (c.row) return w_.alias(c.current, stacked_[*c.row].row);
     w_.alias(c.current, c.next);
     MemoryId free = c.next;
@@ -451,7 +465,7 @@ class Loop : public Control {
       take_extents(f, j);
       start_row(s);
     }
-    if (!s.written) w_.copy(s.row, f.output_memory(output), s.row_bytes);
+    if (!s.written) w_.copy(s.row, f.output_memory(output, stack_device(j)), s.row_bytes);
   }
 
   // The first turn's extents get the names; those of later turns must be the same.
@@ -495,7 +509,12 @@ class Loop : public Control {
     }
     w_.bind_values(symbols, extents);
     for (size_t i = 0; i < carried_.size(); ++i) {
-      w_.give(result(i), carried_[i].constant ? w_.memory_of(operand(2 + i)) : carried_[i].current);
+      const Carried& c = carried_[i];
+      if (c.constant && !w_.is_assigned(result(i))) {
+        w_.set_value(result(i), w_, operand(2 + i));
+      } else {
+        w_.give(result(i), c.constant ? w_.memory_on(operand(2 + i), c.device) : c.current);
+      }
     }
     for (size_t j = 0; j < stacked_.size(); ++j) {
       w_.give(result(carried_.size() + j), stacked_[j].stack);

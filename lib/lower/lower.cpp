@@ -124,6 +124,7 @@ void write_steps(const Graph& graph, ModuleState& state) {
                                       .device = device});
     w.copy(to, w.memory_on(v, device), w.num_bytes(v));
   }
+  state.insert_copies();
 }
 
 }  // namespace
@@ -179,7 +180,6 @@ Pieces count_pieces(const LoweredModule& module) {
 namespace {
 
 void check_placement(const Graph& graph, const std::vector<Device>& placement) {
-  if (placement.empty()) return;
   GCOMP_CHECK(placement.size() == graph.num_nodes(), "lower: a placement of another graph");
   for (uint32_t i = 0; i < placement.size(); ++i) {
     if (placement[i] == Device::kHost) continue;
@@ -192,7 +192,12 @@ void check_placement(const Graph& graph, const std::vector<Device>& placement) {
 }  // namespace
 
 LoweredModule lower(const Graph& graph, const LowerOptions& options) {
-  check_placement(graph, options.placement);
+  Homes homes;
+  if (!options.placement.empty()) {
+    check_placement(graph, options.placement);
+    for (const auto& [body, devices] : options.body_placement) check_placement(*body, devices);
+    homes.add_all(graph, options.placement, options.body_placement);
+  }
   LoweredModule module;
   module.graph = &graph;
   // Each try makes kernels that more groups can share.
@@ -201,7 +206,7 @@ LoweredModule lower(const Graph& graph, const LowerOptions& options) {
     module.graph = &graph;
     module.unwritten = unwritten_outputs(graph);
     module.overwritten_states.assign(graph.states().size(), false);
-    ModuleState state{.module = &module, .options = options};
+    ModuleState state{.module = &module, .options = options, .homes = homes};
     state.fusion.fuse = options.fuse && attempt < 2;
     state.target = {.vector_bytes = options.vector_bytes,
                     .vector_registers = options.vector_registers,

@@ -7,14 +7,32 @@
 
 namespace gcomp::lower {
 
+void ModuleState::insert_copies() {
+  std::ranges::stable_sort(copies, {}, [](const auto& copy) { return copy.first; });
+  std::vector<Step> steps;
+  steps.reserve(module->steps.size() + copies.size());
+  auto next = copies.begin();
+  for (size_t i = 0; i <= module->steps.size(); ++i) {
+    for (; next != copies.end() && next->first == i; ++next)
+      steps.push_back(std::move(next->second));
+    if (i < module->steps.size()) steps.push_back(std::move(module->steps[i]));
+  }
+  module->steps = std::move(steps);
+  copies.clear();
+}
+
 PlanWriter::PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
-                       std::span<const Device> devices, ModuleState& state)
+                       const Places& places, ModuleState& state, PlanWriter* outer,
+                       const std::vector<bool>* early)
     : graph_(graph),
       groups_(groups),
-      devices_(devices),
+      places_(places),
       state_(state),
+      outer_(outer),
+      early_(early),
       required_(graph.num_nodes(), false),
-      live_(graph.num_nodes(), false) {
+      live_(graph.num_nodes(), false),
+      group_begin_(state.module->steps.size()) {
   find_live();
   if (!state.options.trace) return;
   std::vector<GraphTrace>& traces = state.module->stats.traces;
@@ -38,17 +56,17 @@ MemoryId PlanWriter::add_memory(Memory m) {
   return MemoryId(state_.module->memory.size() - 1);
 }
 
-MemoryId PlanWriter::temporary(DimId bytes, DType dtype) {
+MemoryId PlanWriter::temporary(DimId bytes, DType dtype, Device device) {
   return add_memory({.kind = Memory::Kind::kTemporary,
                      .index = 0,
                      .dtype = dtype,
                      .bytes = bytes,
                      .offset = {},
-                     .device = device_});
+                     .device = device});
 }
 
-MemoryId PlanWriter::owned(DType dtype) {
-  return add_memory({.kind = Memory::Kind::kOwned, .index = 0, .dtype = dtype});
+MemoryId PlanWriter::owned(DType dtype, Device device) {
+  return add_memory({.kind = Memory::Kind::kOwned, .index = 0, .dtype = dtype, .device = device});
 }
 
 void PlanWriter::set_memory(ValueId v, MemoryId m, bool reserve) {
@@ -57,20 +75,24 @@ void PlanWriter::set_memory(ValueId v, MemoryId m, bool reserve) {
   if (reserve) unreserved_.insert(root);
 }
 
+void PlanWriter::set_value(ValueId v, PlanWriter& of, ValueId value) {
+  names_.emplace(groups_.storage[v.index].index, Name{&of, value});
+}
+
 bool PlanWriter::fits(ValueId v) {
-  const Memory& m = memory(memory_of(v));
+  const Memory& m = memory(home_memory(v));
   return m.kind == Memory::Kind::kOwned || m.bytes == num_bytes(v);
 }
 
 MemoryId PlanWriter::assigned_now(ValueId v) {
-  const MemoryId m = memory_of(v);
+  const MemoryId m = home_memory(v);
   if (unreserved_.erase(groups_.storage[v.index].index) != 0) reserve(m, num_bytes(v));
   return m;
 }
 
 void PlanWriter::give(ValueId v, MemoryId from) {
   if (!is_assigned(v)) return set_memory(v, from);
-  const MemoryId to = memory_of(v);
+  const MemoryId to = home_memory(v);
   if (to == from) return;
   if (!fits(v)) {  // memory of another name of the value, whose extents no one has compared yet
     require_equal(memory(to).bytes, num_bytes(v), "the number of elements changes");
@@ -84,22 +106,40 @@ DimId PlanWriter::num_bytes(ValueId v) {
 }
 
 Device PlanWriter::home_of(ValueId v) const {
-  const NodeId n = graph_.producer(groups_.storage[v.index]);
+  if (places_.homes.empty()) return Device::kHost;
+  const ValueId root = groups_.storage[v.index];
+  const NodeId n = graph_.producer(root);
   const Op op = graph_.node(n).op;
-  return op == Op::input || op == Op::constant ? Device::kHost : device_of(n);
+  const bool made = op != Op::input && op != Op::constant && !has_trait(op, kHasBody);
+  return made ? device_of(n) : places_.homes[root.index];
 }
 
 MemoryId PlanWriter::memory_on(ValueId v, Device device) {
-  const ValueId root = groups_.storage[v.index];
-  return device == home_of(root) ? own_memory(root) : memory_abroad(root, device);
+  PlanWriter* w = this;
+  ValueId root = groups_.storage[v.index];
+  MemoryId found;
+  std::vector<MemoryId*> same;  // of the names on the way there
+  for (auto name = w->names_.find(root.index); name != w->names_.end() && !found.valid();
+       name = w->names_.find(root.index)) {
+    same.push_back(&name->second.memory[static_cast<size_t>(device)]);
+    found = *same.back();
+    w = name->second.of;
+    root = w->groups_.storage[name->second.value.index];
+  }
+  if (!found.valid()) {
+    found = device == w->home_of(root) ? w->own_memory(root) : w->memory_abroad(root, device);
+  }
+  for (MemoryId* const m : same) *m = found;
+  return found;
 }
 
-// Not where it is written.
+// Not where it is written; no name of another value.
 MemoryId PlanWriter::memory_abroad(ValueId root, Device device) {
   const auto [it, inserted] = abroad_.try_emplace(root.index);
   if (!inserted) return it->second;
   const Op op = graph_.producer_node(root).op;
-  const bool copied = op != Op::input && op != Op::constant;  // those the runtime keeps on both
+  const bool is_input = op == Op::input && outer_ == nullptr;
+  const bool copied = !is_input && op != Op::constant;  // those the runtime keeps on both
   const MemoryId home = own_memory(root);
   Memory m = memory(home);
   m.device = device;
@@ -114,7 +154,8 @@ MemoryId PlanWriter::memory_abroad(ValueId root, Device device) {
   return abroad;
 }
 
-// Before the steps of the current group: in a cond or loop each way through them needs it.
+// Before the steps of the current group: each way through a cond or loop needs it. Of an early value: before the
+// first turn.
 void PlanWriter::insert_copy(ValueId root, MemoryId to, MemoryId from) {
   LoweredModule& m = *state_.module;
   const LocId loc = graph_.producer_node(root).loc;
@@ -126,8 +167,8 @@ void PlanWriter::insert_copy(ValueId root, MemoryId to, MemoryId from) {
   m.stats.groups.push_back(std::move(s));
   Step copy{
       .kind = Step::Kind::kCopy, .memory = {to, from}, .extent = num_bytes(root), .group = number};
-  m.steps.insert(m.steps.begin() + static_cast<long>(group_begin_), std::move(copy));
-  ++group_begin_;
+  const bool before_turns = early_end_ != 0 && is_early(root);
+  state_.copies.emplace_back(before_turns ? early_end_ : group_begin_, std::move(copy));
 }
 
 MemoryId PlanWriter::own_memory(ValueId root) {
@@ -158,7 +199,8 @@ void PlanWriter::begin_group(uint32_t group) {
   group_ = group;
   group_begin_ = state_.module->steps.size();
   const schedule::Group& g = groups_.groups[group];
-  device_ = device_of(g.nodes[0]);
+  const bool controls = has_trait(graph_.node(g.nodes[0]).op, kHasBody);
+  device_ = controls ? Device::kHost : device_of(g.nodes[0]);
   GroupStats s;
   s.num_nodes = static_cast<uint32_t>(g.nodes.size());
   constexpr size_t kMaxNames = 12;
@@ -314,16 +356,17 @@ void PlanWriter::write_group(uint32_t g) {
   }
 }
 
-void PlanWriter::write_early(const std::vector<bool>& early) {
+void PlanWriter::write_early() {
   written_.resize(groups_.groups.size(), false);
   for (uint32_t g = 0; g < groups_.groups.size(); ++g) {
     const schedule::Group& group = groups_.groups[g];
-    if (!early[group.nodes[0].index] || !is_needed(group)) continue;
+    if (!(*early_)[group.nodes[0].index] || !is_needed(group)) continue;
     written_[g] = true;
     begin_group(g);
     require_extents(group.nodes);
     write_group(g);
   }
+  early_end_ = state_.module->steps.size();
 }
 
 bool PlanWriter::is_needed(const schedule::Group& group) const {
@@ -356,6 +399,7 @@ std::optional<NodeId> PlanWriter::write_groups() {
     if (has_trait(op, kHasBody)) return group.nodes[0];
     write_group(g);
   }
+  group_begin_ = state_.module->steps.size();
   return std::nullopt;
 }
 

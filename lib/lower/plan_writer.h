@@ -24,13 +24,27 @@ struct ModuleState {
   uint32_t num_labels = 0;
   schedule::FusionOptions fusion = {};
   size_t num_nodes = 0;  // of all graphs written, nested ones as often as they are used
+  const Homes& homes;
+  std::vector<std::pair<size_t, Step>> copies = {};  // from device to device: before which step
+
+  // Once all else is written: each copy to its place among the steps.
+  void insert_copies();
+};
+
+// Where the nodes of a graph are computed, and the results of cond and loop, and the inputs, lie. Empty: all on
+// the host.
+struct Places {
+  std::vector<Device> devices;  // per node
+  std::vector<Device> homes;    // per value
 };
 
 class PlanWriter {
  public:
-  // `source`: what `graph` is a copy of, or itself. `devices`: of its nodes; empty: all on the host.
+  // `source`: what `graph` is a copy of, or itself. Of a nested graph: `outer` writes the graph around it, `early`
+  // has the nodes that depend on no others (write_early), if there are any.
   PlanWriter(const Graph& source, const Graph& graph, const schedule::Groups& groups,
-             std::span<const Device> devices, ModuleState& state);
+             const Places& places, ModuleState& state, PlanWriter* outer = nullptr,
+             const std::vector<bool>* early = nullptr);
 
   const Graph& graph() const { return graph_; }
   const schedule::Groups& groups() const { return groups_; }
@@ -42,17 +56,25 @@ class PlanWriter {
   }
 
   MemoryId add_memory(Memory m);
-  MemoryId temporary(DimId bytes, DType dtype);
+  MemoryId temporary(DimId bytes, DType dtype) { return temporary(bytes, dtype, device_); }
+  MemoryId temporary(DimId bytes, DType dtype, Device device);
   // The memory of a stored value (given by `set_memory`, or made on first use) on the group's device: a
-  // value of the other device is copied before the group's steps, once for all who read it here.
+  // value of the other device is copied before the group's steps, once for all who read it here. What is the same
+  // in every turn of a loop is copied before the loop.
   MemoryId memory_of(ValueId v) { return memory_on(v, device_); }
   MemoryId memory_on(ValueId v, Device device);
-  // Where a stored value is written. Inputs and constants: the host, but they are on both.
+  MemoryId home_memory(ValueId v) { return memory_on(v, home_of(v)); }
+  // Where a stored value is written. Inputs of the module and constants: the host, but they are on both.
   Device home_of(ValueId v) const;
+  Device device_of(NodeId n) const {
+    return places_.devices.empty() ? Device::kHost : places_.devices[n.index];
+  }
   const Memory& memory(MemoryId m) const { return state_.module->memory[m.index]; }
-  MemoryId owned(DType dtype);
+  MemoryId owned(DType dtype, Device device);
   // `reserve`: kOwned memory that gets its bytes when the value is computed.
   void set_memory(ValueId v, MemoryId m, bool reserve = false);
+  // From here on `v` is another name of that writer's value, on either device.
+  void set_value(ValueId v, PlanWriter& of, ValueId value);
   bool is_assigned(ValueId v) const { return memory_.contains(groups_.storage[v.index].index); }
   // Whether memory set for `v` (which may be another name's) is of its size.
   bool fits(ValueId v);
@@ -63,7 +85,8 @@ class PlanWriter {
   DimId num_elements(ValueId v) { return dims().product(graph_.type(v).dims); }
   DimId num_bytes(ValueId v);
 
-  void begin_group(uint32_t group);  // calls from here on compute this group
+  // Calls from here on compute this group. The device of a cond or loop: the host.
+  void begin_group(uint32_t group);
   void call(LoweredCall call);
   void step(Step s);
   // Memory of a temporary that a call of this group has as parameter.
@@ -86,16 +109,24 @@ class PlanWriter {
   // The groups in order, up to the next cond or loop, whose node is returned: its bodies are to be
   // written before this is called again. nullopt: all are written.
   std::optional<NodeId> write_groups();
-  // Those of `early` nodes, which depend on no others; `write_groups` then leaves them out.
-  void write_early(const std::vector<bool>& early);
+  // Those of early nodes; `write_groups` then leaves them out.
+  void write_early();
 
  private:
+  struct Name {
+    PlanWriter* of;
+    ValueId value;
+    MemoryId memory[2] = {};  // by device, once somebody asked
+  };
+
   void write_group(uint32_t group);
   void report_share(uint32_t group) const;
   MemoryId own_memory(ValueId root);
   MemoryId memory_abroad(ValueId root, Device device);
   void insert_copy(ValueId root, MemoryId to, MemoryId from);
-  Device device_of(NodeId n) const { return devices_.empty() ? Device::kHost : devices_[n.index]; }
+  bool is_early(ValueId v) const {
+    return early_ != nullptr && !early_->empty() && (*early_)[graph_.producer(v).index];
+  }
   void find_live();
   bool is_needed(const schedule::Group& group) const;
   void require_operands(NodeId node);
@@ -104,10 +135,13 @@ class PlanWriter {
 
   const Graph& graph_;
   const schedule::Groups& groups_;
-  std::span<const Device> devices_;  // per node, or empty
+  const Places& places_;
   ModuleState& state_;
+  PlanWriter* const outer_;
+  const std::vector<bool>* const early_;
   std::unordered_map<uint32_t, MemoryId> memory_;  // by storage root
   std::unordered_map<uint32_t, MemoryId> abroad_;  // the same on the other device
+  std::unordered_map<uint32_t, Name> names_;       // storage roots that are others' values
   std::map<int, MemoryId> group_temporaries_;      // BufferArg::key of the current group
   std::unordered_set<uint32_t> unreserved_;        // storage roots
   std::vector<bool> required_;                     // nodes whose demands are written
@@ -116,7 +150,8 @@ class PlanWriter {
   uint32_t next_group_ = 0;
   uint32_t group_ = 0;  // the current one
   Device device_ = Device::kHost;
-  size_t group_begin_ = 0;  // its first step
+  size_t group_begin_;    // its first step
+  size_t early_end_ = 0;  // behind the steps of early groups
   uint32_t stats_index_ = 0;
   size_t trace_ = 0;  // index in stats.traces
 };

@@ -239,7 +239,7 @@ void find_boundaries(const Graph& graph, const PlacementProblem& p,
   std::vector<NodeId> host_reader(graph.num_values());
   for (uint32_t i = 0; i < graph.num_nodes(); ++i) {
     const Op op = graph.node(NodeId(i)).op;
-    if (cuda_obstacle(graph, NodeId(i)).empty()) continue;
+    if (cuda_obstacle(graph, NodeId(i)).empty() && !has_trait(op, kHasBody)) continue;
     for (ValueId o : graph.operands(NodeId(i)).subspan(op == Op::check ? 1 : 0)) {
       host_reader[p.root_of[o.index]] = NodeId(i);
     }

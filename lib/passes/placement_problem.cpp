@@ -104,7 +104,7 @@ class Builder {
     if (n.op == Op::check) return read(operands[1], kNoVariable);
     if (n.op == Op::bind_dims) return read(operands[0], kNoVariable);
     if (renames(n.op)) return;
-    if (!cuda_obstacle(graph_, id).empty()) {
+    if (!cuda_obstacle(graph_, id).empty() || has_trait(n.op, kHasBody)) {
       for (ValueId o : operands) read(o, kNoVariable);
       return;
     }

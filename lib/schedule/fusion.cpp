@@ -98,8 +98,8 @@ struct GroupState {
   std::vector<bool> reduced;  // empty: no reduction yet
   DimId kept;                 // elements of the axes not reduced
   bool split = false;
-  bool open = true;              // more nodes may join
-  bool read_outside = false;     // by a node of another group, or through an index map
+  bool open = true;           // more nodes may join
+  bool read_outside = false;  // by a node of another group, or through an index map
   // Read from outside, a guess of how many addresses it takes; of too many the first ones.
   std::vector<ValueId> tensors;
 };

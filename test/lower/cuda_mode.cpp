@@ -5,8 +5,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "gcomp/passes/placement.h"
-
 namespace gcomp::test {
 namespace {
 
@@ -80,10 +78,7 @@ CudaMode::~CudaMode() {
 }
 
 lower::LoweredModule CudaMode::lower(const Graph& g, lower::LowerOptions options) {
-  options.placement.assign(g.num_nodes(), Device::kHost);
-  for (size_t i = 0; i < g.num_nodes(); ++i) {
-    if (cuda_obstacle(g, NodeId(i)).empty()) options.placement[i] = Device::kCuda;
-  }
+  place_nodes(g, options, [](const Node&) { return true; });
   lower::LoweredModule m = lower::lower(g, options);
   if (!records()) return m;
   const std::vector<std::string> names = names_of(m);

@@ -18,8 +18,14 @@ struct Placed : Net {
     for (ValueId v : outputs) b.output("y" + std::to_string(v.index), v);
     graph = b.finish();
     lower::LowerOptions options;
+    options.cuda_blocks = false;  // iterations run on this CPU
     options.placement.assign(graph->num_nodes(), Device::kHost);
     for (ValueId v : on_gpu) options.placement[graph->producer(v).index] = Device::kCuda;
+    for (const auto& [body, nodes] : in_bodies) {
+      std::vector<Device>& devices = options.body_placement[body];
+      devices.assign(body->num_nodes(), Device::kHost);
+      for (ValueId v : nodes) devices[body->producer(v).index] = Device::kCuda;
+    }
     lower::LoweredModule module = lower::lower(*graph, options);
     CHECK(device_faults(module).empty());
     const std::vector<interp::Tensor> inputs = random_inputs(*graph, 5, 1);
@@ -30,7 +36,14 @@ struct Placed : Net {
     for (size_t i = 0; i < got.size(); ++i) CHECK(got[i].bytes == want[i].bytes);
     return module;
   }
+  // A nested graph whose values `nodes` are computed on the GPU where its cond or loop is on it.
+  GraphId body(GraphBuilder& inner, const std::vector<ValueId>& nodes) {
+    const GraphId id = context.add_graph(inner.finish());
+    in_bodies.emplace_back(&context.graph(id), nodes);
+    return id;
+  }
   std::unique_ptr<Graph> graph;
+  std::vector<std::pair<const Graph*, std::vector<ValueId>>> in_bodies;
 };
 
 // Steps that copy to `device`.
@@ -42,6 +55,19 @@ int copies_to(const lower::LoweredModule& m, Device device) {
     count += to == device && m.memory[s.memory[1].index].device != to;
   }
   return count;
+}
+
+// Such copies between the begin and the end of a loop.
+int copies_in_turns(const lower::LoweredModule& m, Device device) {
+  lower::LoweredModule turns = m;
+  turns.steps.clear();
+  int open = 0;
+  for (const Step& s : m.steps) {
+    open += s.kind == Step::Kind::kBeginLoop;
+    open -= s.kind == Step::Kind::kEndLoop;
+    if (open > 0) turns.steps.push_back(s);
+  }
+  return copies_to(turns, device);
 }
 
 int mentions(const lower::LoweredModule& m, Memory::Kind kind, Device device) {
@@ -134,6 +160,92 @@ TEST_CASE("the host's control reads copies, made before it begins") {
   }
   CHECK(copies_to(module, Device::kHost) == 2);
   CHECK(last_copy < jump);
+}
+
+// y = x; `turns` times: y = -y + c, and each y a row; c is computed on the host, or on the GPU.
+struct Scan : Placed {
+  ValueId x = input(DType::kInt64, {dim(6)});
+  ValueId c = b.value(Op::abs, {x});
+  ValueId turns = b.scalar(DType::kInt64, 4);
+  GraphBuilder inner{context, GraphBuilder::Mode::kInterned};
+  ValueId counter = inner.input("k", {DType::kInt64, {}});
+  ValueId y = inner.input("y", {DType::kInt64, {dim(6)}});
+  ValueId capture = inner.input("c", {DType::kInt64, {dim(6)}});
+  ValueId turned = inner.value(Op::neg, {y});
+  ValueId next = inner.value(Op::add, {turned, capture});
+
+  NodeId loop(ValueId go_on, const std::vector<ValueId>& on_gpu) {
+    inner.output("go_on", go_on);
+    inner.output("y", next);
+    inner.output("row", next);
+    const std::vector<GraphId> bodies = {body(inner, on_gpu)};
+    const ValueId begins = b.constant(make_splat(DType::kBool, {}, 1));
+    const std::vector<DimId> names = {context.dims.fresh_symbol("turns")};
+    return b.node(
+        Op::loop, std::vector{turns, begins, x, c},
+        {{AttrKey::bodies, bodies}, {AttrKey::index, int64_t{1}}, {AttrKey::symbols, names}});
+  }
+  ValueId always() { return inner.constant(make_splat(DType::kBool, {}, 1)); }
+};
+
+TEST_CASE(
+    "a loop on the GPU: what it carries, stacks and captures lies there, turns copy nothing") {
+  for (const bool captured_there : {false, true}) {
+    Scan s;
+    const NodeId loop = s.loop(s.always(), {s.turned, s.next});
+    const ValueId y = s.b.result(loop, 0), rows = s.b.result(loop, 1);
+    const ValueId after = s.b.reduce(Op::reduce_sum, s.b.value(Op::neg, {rows}), {0});
+    std::vector<ValueId> on_gpu = {y, after, s.b.graph().operands(s.b.graph().producer(after))[0]};
+    if (captured_there) on_gpu.push_back(s.c);
+    const auto module = s.run(on_gpu, {y, after});
+    CHECK(copies_in_turns(module, Device::kHost) + copies_in_turns(module, Device::kCuda) == 0);
+    CHECK(copies_to(module, Device::kCuda) == (captured_there ? 0 : 1));
+    CHECK(copies_to(module, Device::kHost) == 0);
+    CHECK(mentions(module, Memory::Kind::kOutput, Device::kHost) == 0);
+    CHECK(std::ranges::count(module.kernel_devices, Device::kCuda) >= 2);
+  }
+}
+
+TEST_CASE("a loop on the host has its bodies there, wherever these are for others") {
+  Scan s;
+  const NodeId loop = s.loop(s.always(), {s.turned, s.next});
+  const auto module = s.run({}, {s.b.result(loop, 0)});
+  CHECK(std::ranges::count(module.kernel_devices, Device::kCuda) == 0);
+}
+
+TEST_CASE("a turn copies what the host decides by, and what the other device reads") {
+  Scan s;
+  const ValueId sum = s.inner.reduce(Op::reduce_sum, s.next, {0});
+  const ValueId go_on = s.inner.value(Op::lt, {sum, s.inner.scalar(DType::kInt64, 1000000)});
+  const NodeId loop = s.loop(go_on, {s.next, sum, go_on});  // the negation is the host's
+  const auto module = s.run({s.c, s.b.result(loop)}, {s.b.result(loop, 0)});
+  CHECK(copies_in_turns(module, Device::kHost) == 2);  // the condition, and y for the negation
+  CHECK(copies_in_turns(module, Device::kCuda) == 1);  // the negation
+  for (const Step& step : module.steps) {
+    if (step.kind != Step::Kind::kTurn) continue;
+    for (const lower::MemoryId m : step.memory) {
+      CHECK(module.memory[m.index].device == Device::kHost);
+    }
+  }
+}
+
+TEST_CASE("a branch makes its result where it is computed, the other's is copied there") {
+  Placed p;
+  const ValueId x = p.input(DType::kInt64, {p.dim(6)});
+  const ValueId zero = p.b.scalar(DType::kInt64, 0);
+  const ValueId positive = p.b.value(Op::gt, {p.b.reduce(Op::reduce_sum, x, {0}), zero});
+  std::vector<GraphId> bodies;
+  for (const Op op : {Op::abs, Op::bit_not}) {
+    GraphBuilder inner(p.context, GraphBuilder::Mode::kInterned);
+    const ValueId r = inner.value(op, {inner.input("v", {DType::kInt64, {p.dim(6)}})});
+    inner.output("r", r);
+    bodies.push_back(p.body(inner, op == Op::abs ? std::vector{r} : std::vector<ValueId>()));
+  }
+  const ValueId y = p.b.value(Op::cond, {positive, x}, {{AttrKey::bodies, bodies}});
+  const ValueId z = p.b.value(Op::neg, {y});
+  const auto module = p.run({y, z}, {y, z});
+  CHECK(copies_to(module, Device::kCuda) == 1);
+  CHECK(copies_to(module, Device::kHost) == 0);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "gcomp/ir/text.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::test {
@@ -111,16 +112,46 @@ std::vector<std::pair<int64_t, int64_t>> cut(int64_t extent, int64_t pieces, boo
 
 }  // namespace
 
+void place_nodes(const Graph& g, lower::LowerOptions& options,
+                 const std::function<bool(const Node&)>& on_gpu) {
+  for (const Graph* graph : inner_first(g)) {
+    std::vector<Device>& devices = graph == &g ? options.placement : options.body_placement[graph];
+    devices.assign(graph->num_nodes(), Device::kHost);
+    for (uint32_t i = 0; i < devices.size(); ++i) {
+      const NodeId n(i);
+      if (cuda_obstacle(*graph, n).empty() && on_gpu(graph->node(n))) devices[i] = Device::kCuda;
+    }
+  }
+}
+
 std::vector<std::string> device_faults(const lower::LoweredModule& module) {
   std::vector<std::string> faults;
   for (size_t i = 0; i < module.steps.size(); ++i) {
     const Step& s = module.steps[i];
-    if (s.kind == Step::Kind::kCopy) continue;
-    const bool calls = s.kind == Step::Kind::kCall;
-    const Device device = calls ? module.kernel_devices[s.kernel] : Device::kHost;
-    const bool fine = std::ranges::all_of(s.memory, [&](MemoryId m) {
-      return !m.valid() || module.memory[m.index].device == device;
-    });
+    // The device of the step, and how much of its memory must lie there; the rest is the host's.
+    Device device = Device::kHost;
+    size_t there = 0;
+    switch (s.kind) {
+      case Step::Kind::kCopy: continue;
+      case Step::Kind::kCall:
+        device = module.kernel_devices[s.kernel];
+        there = s.memory.size();
+        break;
+      case Step::Kind::kFill:
+      case Step::Kind::kReserve:
+      case Step::Kind::kAlias:
+      case Step::Kind::kSwap:
+      case Step::Kind::kRow:
+        device = module.memory[s.memory[0].index].device;
+        there = std::min<size_t>(s.memory.size(), 2);
+        break;
+      default: break;
+    }
+    bool fine = true;
+    for (size_t k = 0; k < s.memory.size(); ++k) {
+      const Device wanted = k < there ? device : Device::kHost;
+      fine = fine && (!s.memory[k].valid() || module.memory[s.memory[k].index].device == wanted);
+    }
     if (!fine) faults.push_back("step " + std::to_string(i) + " is on one device, its memory not");
   }
   return faults;

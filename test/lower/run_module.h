@@ -13,6 +13,10 @@
 
 namespace gcomp::test {
 
+// Nodes of the graph and of those nested in it, each with a kernel on the GPU: there if `on_gpu` says so.
+void place_nodes(const Graph& g, lower::LowerOptions& options,
+                 const std::function<bool(const Node&)>& on_gpu);
+
 // Steps that touch memory of a device they do not run on; empty if there are none.
 std::vector<std::string> device_faults(const lower::LoweredModule& module);
 

@@ -154,6 +154,7 @@ struct LowerOptions {
   // nodes: compile time follows the number of distinct kernels (1 to 5 ms each).
   uint32_t max_kernels = 4000;
   std::vector<Device> placement = {};  // per node of the graph; empty: all on the host
+  BodyDevices body_placement = {};     // of graphs nested in it
   bool cuda_blocks = true;  // kernels for the GPU may have blocks of threads that work together
   bool cuda_matrix_units = true;  // of GPUs from 8.0 on: products of half formats by them
   bool cuda_tf32 = false;         // products of float32 by them too, of factors rounded to 11 bits
