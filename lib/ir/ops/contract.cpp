@@ -255,11 +255,9 @@ std::vector<OpInfo> contract_rows() {
            "the leading (batch) extents. trans_a: a is [..., K, M]; trans_b: b is [..., N, K]. "
            "K = 0 gives zeros. Integers wrap; float16 and bfloat16 accumulate in float32 and "
            "round once. The order of float additions is fixed but unspecified. On a GPU's matrix "
-           "units "
-           "products of float16 and bfloat16 are exact and added in float32 or wider, but how sums "
-           "are "
-           "rounded, and whether subnormal factors count, is the GPU's; under --allow-tf32 they "
-           "multiply float32 too, whose factors are rounded to 11 bits.",
+           "units products of float16 and bfloat16 are exact and added in float32 or wider, but "
+           "how sums are rounded, and whether subnormal factors count, is the GPU's; under "
+           "--allow-tf32 they multiply float32 too, whose factors are rounded to 11 bits.",
        .attrs = {{AttrKey::trans_a, AttrKind::kInt, false, "1: a's last two axes are swapped"},
                  {AttrKey::trans_b, AttrKind::kInt, false, "1: b's last two axes are swapped"}},
        .infer = infer_matmul},
