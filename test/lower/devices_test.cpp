@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "gcomp/artifact/lowered_plan.h"
 #include "gcomp/interp/evaluate.h"
 #include "net.h"
 
@@ -12,9 +13,9 @@ using lower::Memory;
 using lower::Step;
 
 struct Placed : Net {
-  // Lowered with what `on_gpu` computes on the GPU; runs it and compares.
-  lower::LoweredModule run(const std::vector<ValueId>& on_gpu,
-                           const std::vector<ValueId>& outputs) {
+  // Lowered with what `on_gpu` computes on the GPU.
+  lower::LoweredModule lower(const std::vector<ValueId>& on_gpu,
+                             const std::vector<ValueId>& outputs) {
     for (ValueId v : outputs) b.output("y" + std::to_string(v.index), v);
     graph = b.finish();
     lower::LowerOptions options;
@@ -26,7 +27,12 @@ struct Placed : Net {
       devices.assign(body->num_nodes(), Device::kHost);
       for (ValueId v : nodes) devices[body->producer(v).index] = Device::kCuda;
     }
-    lower::LoweredModule module = lower::lower(*graph, options);
+    return lower::lower(*graph, options);
+  }
+  // Runs it as well, and compares.
+  lower::LoweredModule run(const std::vector<ValueId>& on_gpu,
+                           const std::vector<ValueId>& outputs) {
+    lower::LoweredModule module = lower(on_gpu, outputs);
     CHECK(device_faults(module).empty());
     const std::vector<interp::Tensor> inputs = random_inputs(*graph, 5, 1);
     std::string error;
@@ -227,6 +233,28 @@ TEST_CASE("a turn copies what the host decides by, and what the other device rea
       CHECK(module.memory[m.index].device == Device::kHost);
     }
   }
+}
+
+TEST_CASE("launches that may fail are verified before a turn whose condition is computed") {
+  const auto steps_of_turn = [](bool may_fail, bool computes) {
+    Scan s;
+    const std::vector<Attr> axis = {{AttrKey::axis, int64_t{0}}};
+    const ValueId picked = may_fail ? s.inner.value(Op::gather_elements, {s.next, s.capture}, axis)
+                                    : s.inner.value(Op::abs, {s.next});
+    s.next = picked;
+    const ValueId sum = s.inner.reduce(Op::reduce_sum, picked, {0});
+    const ValueId less = s.inner.value(Op::lt, {sum, s.inner.scalar(DType::kInt64, 1000)});
+    const NodeId loop = s.loop(computes ? less : s.always(), {picked});
+    const ValueId y = s.b.result(loop, 0);
+    const lower::LoweredModule module = s.lower({y}, {y});
+    artifact::PlanOrigin origin;
+    artifact::build_plan(module, "", {}, &origin);
+    return std::ranges::count_if(
+        origin.step, [&](uint32_t step) { return module.steps[step].kind == Step::Kind::kTurn; });
+  };
+  CHECK(steps_of_turn(true, true) == 2);
+  CHECK(steps_of_turn(false, true) == 1);
+  CHECK(steps_of_turn(true, false) == 1);
 }
 
 TEST_CASE("a branch makes its result where it is computed, the other's is copied there") {
