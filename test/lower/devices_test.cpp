@@ -4,6 +4,7 @@
 
 #include "gcomp/artifact/lowered_plan.h"
 #include "gcomp/interp/evaluate.h"
+#include "gcomp/lower/arrange.h"
 #include "net.h"
 
 namespace gcomp::test {
@@ -255,6 +256,41 @@ TEST_CASE("launches that may fail are verified before a turn whose condition is 
   CHECK(steps_of_turn(true, true) == 2);
   CHECK(steps_of_turn(false, true) == 1);
   CHECK(steps_of_turn(true, false) == 1);
+}
+
+// A state takes its new value, on the host, from a cond, one branch of which may fail on the GPU: the plan's steps for
+// the module's step that writes over the old value.
+int64_t steps_to_overwrite(bool may_fail) {
+  Placed p;
+  const Type six = {DType::kInt64, {p.dim(6)}};
+  const ValueId old = p.input(six.dtype, six.dims), v = p.input(six.dtype, six.dims);
+  std::vector<GraphId> bodies;
+  for (const bool first : {true, false}) {
+    GraphBuilder inner(p.context, GraphBuilder::Mode::kInterned);
+    const ValueId in = inner.input("v", six);
+    const std::vector<Attr> axis = {{AttrKey::axis, int64_t{0}}};
+    const ValueId made = first && may_fail ? inner.value(Op::gather_elements, {in, in}, axis)
+                                           : inner.value(first ? Op::abs : Op::neg, {in});
+    inner.output("r", made);
+    bodies.push_back(p.body(inner, {made}));
+  }
+  const ValueId chosen =
+      p.b.value(Op::cond, {p.input(DType::kBool, {}), v}, {{AttrKey::bodies, bodies}});
+  p.b.state({.input = 0, .output = 0, .initial = {}});
+  lower::LoweredModule module = p.lower({chosen}, {p.b.value(Op::add, {old, chosen})});
+  lower::arrange(module, {});
+  CHECK(module.overwritten_states[0]);
+  const auto writes_over = [&](uint32_t step) {
+    const Step& s = module.steps[step];
+    return s.kind == Step::Kind::kCall && module.kernel_devices[s.kernel] == Device::kHost;
+  };
+  artifact::PlanOrigin origin;
+  artifact::build_plan(module, "", {}, &origin);
+  return std::ranges::count_if(origin.step, writes_over);
+}
+
+TEST_CASE("launches that may fail, in a branch too, are verified before a state is overwritten") {
+  CHECK(steps_to_overwrite(true) == steps_to_overwrite(false) + 1);
 }
 
 TEST_CASE("a branch makes its result where it is computed, the other's is copied there") {
