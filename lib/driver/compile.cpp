@@ -62,8 +62,9 @@ void check_options(const CompileOptions& o) {
     usage_error(Code::kOptionValue, "only what can be called has a header", "--header",
                 "with --emit=so or obj");
   }
-  for (const auto& [given, option] :
-       {std::pair{o.cuda_everything, "--cuda-everything"}, {o.allow_tf32, "--allow-tf32"}}) {
+  for (const auto& [given, option] : {std::pair{o.cuda_everything, "--cuda-everything"},
+                                      {o.allow_tf32, "--allow-tf32"},
+                                      {o.cuda_line_info, "--cuda-line-info"}}) {
     if (!given || targets_cuda(o)) continue;
     usage_error(Code::kOptionValue, "there is code for a GPU only if one is a target", option,
                 "--target cpu,cuda");
@@ -159,10 +160,10 @@ void write_kernels(const Path& path, const lower::LoweredModule& module) {
   write_texts(path, texts);
 }
 
-void write_cuda(const Path& path, const std::optional<lower::LoweredModule>& both) {
+void write_cuda(const Path& path, const std::optional<lower::LoweredModule>& both, bool line_info) {
   std::vector<std::string> texts;
   if (both) {
-    for (codegen::CudaModule& m : print_device_code(*both).modules) {
+    for (codegen::CudaModule& m : print_device_code(*both, line_info).modules) {
       texts.push_back("// module " + std::to_string(texts.size()) + "\n" + m.text);
     }
   }
@@ -307,7 +308,7 @@ void compile_to(const Path& output, const CompileOptions& o) {
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {
     phases.begin("write");
-    write([&](const Path& to) { write_cuda(to, both); });
+    write([&](const Path& to) { write_cuda(to, both, o.cuda_line_info); });
     return finish(&module);
   }
   if (o.emit == Emit::kKernels) {

@@ -123,7 +123,7 @@ void generate_device_code(GeneratedCode& code, const lower::LoweredModule& host,
       code.objects.push_back(std::move(object));
     }
   }
-  code.device = print_device_code(both);
+  code.device = print_device_code(both, o.cuda_line_info);
   compile_device_code(code.device, o, cache);
   PlanOptions plan;
   if (o.emit == Emit::kObject) plan.inline_constants = UINT64_MAX;

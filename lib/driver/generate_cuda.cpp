@@ -53,7 +53,7 @@ uint32_t parameter_words(const kernel::Kernel& k) {
 
 }  // namespace
 
-DeviceCode print_device_code(const lower::LoweredModule& both) {
+DeviceCode print_device_code(const lower::LoweredModule& both, bool line_info) {
   const std::vector<std::string> nodes = nodes_of_kernels(both);
   const std::vector<int64_t> most = most_iterations(both);
   std::vector<const kernel::Kernel*> kernels;
@@ -74,8 +74,9 @@ DeviceCode print_device_code(const lower::LoweredModule& both) {
                             .shared_bytes = launch.shared_bytes,
                             .words = parameter_words(both.kernels[k])});
   }
-  code.modules =
-      codegen::print_cuda(kernels, names, {.comments = comments, .most_iterations = iterations});
+  code.modules = codegen::print_cuda(
+      kernels, names,
+      {.comments = comments, .line_info = line_info, .most_iterations = iterations});
   for (uint32_t m = 0; m < code.modules.size(); ++m) {
     for (const uint32_t k : code.modules[m].kernels) code.kernels[k].module = m;
   }
@@ -93,6 +94,7 @@ void compile_device_code(DeviceCode& code, const CompileOptions& o, codegen::Cod
   options.cache = cache;
   options.archs = archs(o);
   options.threads = o.threads;
+  options.line_info = o.cuda_line_info;
   code.nvrtc = codegen::nvrtc_version(options);
   code.images = codegen::compile_cuda(code.modules, options);
 }

@@ -19,8 +19,8 @@ struct DeviceCode {
   std::string nvrtc;                       // the version that made them
 };
 
-// Texts and launches of all kernels that are on the GPU.
-DeviceCode print_device_code(const lower::LoweredModule& both);
+// Texts and launches of all kernels that are on the GPU. `line_info`: see codegen::CudaPrintOptions.
+DeviceCode print_device_code(const lower::LoweredModule& both, bool line_info);
 
 // UserError if an architecture is none.
 void check_cuda_archs(const CompileOptions& options);

@@ -204,6 +204,7 @@ def test_artifacts_with_code_for_gpus(affine, cache, tmp_path):
     assert json.loads(gcomp_ok("inspect", tmp_path / "b.so", "--json"))["targets"] == ["cpu", "cuda"]
     assert compiled(cache, affine, tmp_path / "d.so", *options[:2], "--cuda-arch=sm_80") == "miss"
     assert compiled(cache, affine, tmp_path / "d.so", *options, "--allow-tf32") == "miss"
+    assert compiled(cache, affine, tmp_path / "d.so", *options, "--cuda-line-info") == "miss"
     # The kernels are known under another name, too.
     report = tmp_path / "p.json"
     gcomp_ok(affine, "-o", tmp_path / "c.so", f"--cache-dir={cache}", f"--profile={report}", *options, "--name=other")

@@ -79,6 +79,7 @@ def test_matrix_units(dtype, options, unit, products, tmp_path):
         (["--target", "gpu"], "'gpu' is no target"),
         (["--cuda-everything"], "there is code for a GPU only if one is a target"),
         (["--allow-tf32"], "there is code for a GPU only if one is a target"),
+        (["--cuda-line-info"], "there is code for a GPU only if one is a target"),
         (["--allow-tf32", "--target=cpu,cuda", "--cuda-arch=sm_75,sm_90"], "GPUs before sm_80 cannot multiply tf32"),
     ],
 )

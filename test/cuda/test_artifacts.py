@@ -2,6 +2,7 @@
 ONNX Runtime; the file itself."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -138,6 +139,20 @@ def test_the_file_describes_its_code(case):
     assert cuda["num_kernels"] == len(cuda["kernels"]) > 0
     assert all(k["sm_90"]["registers"] > 0 for k in cuda["kernels"])
     assert described["file_bytes"] == artifact.stat().st_size > cuda["code_bytes"] > 0
+
+
+def test_profilers_are_told_nodes_and_lines(case, tmp_path):
+    graph, _, plain, _ = case
+    options = ["--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90"]
+    artifact, again = tmp_path / "a.so", tmp_path / "b.so"
+    gcomp_ok(graph, *options, "--cuda-line-info", "-o", artifact)
+    gcomp_ok(graph, *options, "--cuda-line-info", "-o", again, cwd=tmp_path)
+    told, silent = artifact.read_bytes(), plain.read_bytes()
+    assert again.read_bytes() == told
+    for kernel in json.loads(gcomp_ok("inspect", artifact, "--json"))["cuda"]["kernels"]:
+        # Of the text for later GPUs; machine code has the same in a table of its own form.
+        assert re.search(rb'\.file\s+\d+ "/gcomp/' + re.escape(kernel["nodes"].encode()) + b'"', told), kernel["nodes"]
+    assert b".debug_line" in told and b".debug_line" not in silent
 
 
 def test_the_same_bytes_again(case, tmp_path):

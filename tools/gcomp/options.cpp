@@ -279,6 +279,9 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser.add_flag("--allow-tf32", o.allow_tf32,
                   "Large products of float32 on the GPU by its matrix units, of factors rounded to "
                   "tf32: 11 bits instead of 24");
+  parser.add_flag(
+      "--cuda-line-info", o.cuda_line_info,
+      "Tell profilers of GPUs the lines of kernels, in files named after the graph's nodes");
   parser.add_option("--cuda-arch", o.cuda_archs, "GPUs to make code for: sm_80,sm_90,sm_100")
       ->delimiter(',')
       ->type_name("LIST");

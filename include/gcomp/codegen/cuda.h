@@ -23,6 +23,8 @@ struct CudaPrintOptions {
   uint32_t kernels_per_module = 16;
   // Per kernel, or empty: a comment above it, the graph's nodes it computes.
   std::span<const std::string> comments = {};
+  // Compilers take a kernel's lines for those of a file "/gcomp/" and its comment.
+  bool line_info = false;
   // Per kernel, or empty: no call of it does more iterations than this; 0: not known. Indices that are
   // proven small are 32-bit.
   std::span<const int64_t> most_iterations = {};

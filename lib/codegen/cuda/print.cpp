@@ -7,12 +7,12 @@
 namespace gcomp::codegen {
 namespace {
 
-// Names come from files: none ends the line, or goes on to the next.
-std::string comment(std::string text) {
+// Names come from files: none ends the line, goes on to the next, or ends a string.
+std::string in_a_line(std::string text) {
   for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '\\') c = '?';
+    if (static_cast<unsigned char>(c) < ' ' || c == '\\' || c == '"') c = '?';
   }
-  return "// " + text + "\n";
+  return text;
 }
 
 CudaModule print_module(std::span<const kernel::Kernel* const> kernels,
@@ -29,7 +29,12 @@ CudaModule print_module(std::span<const kernel::Kernel* const> kernels,
     const std::string body = printer.run();
     used |= printer.used_helpers();
     bodies += "\n";
-    if (!options.comments.empty()) bodies += comment(options.comments[i]);
+    if (!options.comments.empty()) {
+      const std::string nodes = in_a_line(options.comments[i]);
+      bodies += "// " + nodes + "\n";
+      // An absolute path: the compiler would put its own folder before others.
+      if (options.line_info) bodies += "#line 1 \"/gcomp/" + nodes + "\"\n";
+    }
     bodies += printer.tables() + body;
   }
   module.text = cuda_preamble() + cuda_helpers(used) + bodies;
