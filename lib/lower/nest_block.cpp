@@ -17,7 +17,7 @@ using kernel::Values;
 namespace {
 
 constexpr uint32_t kWarp = 32;
-// Threads of a block, and the length of a row that is not known.
+// Threads of a block, and the length of a row that is not known where rows are many.
 constexpr int64_t kMostThreads = 512, kGuessedRow = 512;
 // Columns that are shorter, or so many, are done by a thread each.
 constexpr int64_t kShortColumn = 64, kManyColumns = 1 << 16;
@@ -32,8 +32,9 @@ constexpr int64_t kPartElements = 8192, kEnoughBlocks = 128, kMostBlocks = 512, 
 // About four elements a thread or more.
 NestEmitter::BlockShape NestEmitter::choose_block() const {
   if (!spec_.target().cuda_blocks || reduced_mask_ == 0) return {};
-  const int64_t length = dims_.constant_value(length_).value_or(kGuessedRow);
   const auto rows = dims_.constant_value(rows_);
+  const bool few = rows && *rows < kEnoughBlocks;
+  const int64_t length = dims_.constant_value(length_).value_or(few ? kPartElements : kGuessedRow);
   const bool columns = !reduced_.back();
   if (columns ? length < kShortColumn || rows.value_or(0) >= kManyColumns : length < kWarp) {
     return {};

@@ -162,6 +162,43 @@ def test_the_same_bytes_again(case, tmp_path):
     assert again.read_bytes() == artifact.read_bytes()
 
 
+def test_long_sums_transposes_and_maps_of_any_length(tmp_path):
+    """What several blocks or squares of shared memory do, and accesses of 16 bytes; against NumPy in float64."""
+    shapes = {"x": ["n", 50], "row": [50], "scale": []}
+    nodes = [
+        ("broadcast", [1], {"shape": ["n", 50], "axes": [1]}),
+        ("mul", [0, 3], {}),  # 4
+        ("reduce_sum", [4], {"axes": [0, 1]}),  # 5
+        ("reduce_max", [4], {"axes": [0]}),  # 6
+        ("transpose", [4], {"perm": [1, 0]}),  # 7
+        ("neg", [7], {}),  # 8
+        ("broadcast", [2], {"shape": ["n", 50], "axes": []}),
+        ("sub", [0, 9], {}),  # 10
+        ("mul", [5, 5], {}),  # 11
+    ]
+    graph = {
+        "version": 1,
+        "symbols": ["n"],
+        "inputs": [{"id": i, "name": name, "dtype": "float32", "shape": shapes[name]} for i, name in enumerate(shapes)],
+        "constants": [],
+        "nodes": [{"op": op, "in": given, "out": [3 + i], "attrs": attrs} for i, (op, given, attrs) in enumerate(nodes)],
+        "outputs": [{"name": name, "id": i} for name, i in (("sum", 11), ("most", 6), ("turned", 8), ("moved", 10))],
+    }
+    path, artifact = tmp_path / "graph.json", tmp_path / "model.so"
+    path.write_text(json.dumps(graph))
+    gcomp_ok(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90", "-o", artifact)
+    gpu = environment(compile_kernels(path, tmp_path))
+    rng = np.random.default_rng(4)
+    for n in (1, 901):
+        given = {name: rng.random([n if e == "n" else e for e in shape], np.float32) for name, shape in shapes.items()}
+        np.savez(tmp_path / "in.npz", **given)
+        got, _ = run(artifact, "--device", "cuda", env=gpu)
+        x, row, scale = (given[name].astype(np.float64) for name in shapes)
+        want = {"sum": (x * row).sum() ** 2, "most": (x * row).max(axis=0), "turned": -(x * row).T, "moved": x - scale}
+        for name, value in want.items():
+            np.testing.assert_allclose(got[name], value, rtol=2e-6, atol=1e-7)
+
+
 # Half a unit in the last place of the dtype, and what rounding both factors costs a product.
 @pytest.mark.parametrize("dtype, rounding, of_factors", [
     ("float16", 2**-11, 0),
