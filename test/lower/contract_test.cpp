@@ -31,10 +31,10 @@ struct Net {
     const interp::Tensor r = random_tensor(t, extents, rng);
     return b.constant(make_constant(t, r.shape, {r.bytes.begin(), r.bytes.end()}));
   }
-  std::string check(ValueId y, int64_t n, lower::Stats* stats = nullptr) {
+  std::string check(ValueId y, int64_t n, lower::Stats* stats = nullptr, bool as_artifact = true) {
     b.output("y", y);
     const auto g = b.finish();
-    return compare(*g, random_inputs(*g, n, 1), {}, {}, stats);
+    return compare(*g, random_inputs(*g, n, 1), {}, {}, stats, as_artifact);
   }
 };
 
@@ -48,7 +48,8 @@ struct ConvCase {
   int64_t group;
 };
 
-std::string check_matmul(DType t, const MatmulCase& c, bool trans_a, bool trans_b, bool constant) {
+std::string check_matmul(DType t, const MatmulCase& c, bool trans_a, bool trans_b, bool constant,
+                         bool as_artifact = true) {
   Net n;
   const ValueId a = trans_a ? n.input(t, {c.batch, c.k, c.m}) : n.input(t, {c.batch, c.m, c.k});
   const std::vector<int64_t> shape =
@@ -57,7 +58,7 @@ std::string check_matmul(DType t, const MatmulCase& c, bool trans_a, bool trans_
   return n.check(
       n.b.value(Op::matmul, {a, b},
                 {{AttrKey::trans_a, int64_t{trans_a}}, {AttrKey::trans_b, int64_t{trans_b}}}),
-      21);
+      21, nullptr, as_artifact);
 }
 
 // Of x and the weights.
@@ -200,12 +201,39 @@ TEST_CASE("a GPU's blocks for products with few rows or columns, long and short,
       CAPTURE(c.m);
       CAPTURE(c.k);
       const DType t = c.k > 1000 ? DType::kFloat64 : DType::kFloat32;  // long sums show rounding
-      CHECK(check_matmul(t, c, flags & 1, flags & 2, false) == "");
+      CHECK(check_matmul(t, c, flags & 1, flags & 2, false, false) == "");
     }
   }
   CHECK(check_matmul(DType::kFloat64, {1, 15, 900, 40}, false, false, false) == "");
   CHECK(check_matmul(DType::kFloat16, {1, 2, 64, 40}, false, true, false) == "");
   CHECK(check_matmul(DType::kBFloat16, {1, 40, 64, 2}, false, false, false) == "");
+}
+
+TEST_CASE("random products with few rows or columns, and what is computed from them") {
+  std::mt19937 rng(5);
+  const auto random = [&](int64_t from, int64_t to) {
+    return from + static_cast<int64_t>(rng() % static_cast<uint32_t>(to - from + 1));
+  };
+  for (int i = 0; i < 24; ++i) {
+    const int64_t few = random(1, 15), lines = random(1, 70), k = random(32, 200);
+    const MatmulCase c = rng() % 2 == 0 ? MatmulCase{random(1, 3), few, k, lines}
+                                        : MatmulCase{random(1, 3), lines, k, few};
+    const bool trans_a = rng() % 2 == 0, trans_b = rng() % 2 == 0;
+    const DType t = rng() % 2 == 0 ? DType::kFloat32 : DType::kFloat64;
+    using Shape = std::vector<int64_t>;
+    Net n;
+    const ValueId a = n.input(t, trans_a ? Shape{c.batch, c.k, c.m} : Shape{c.batch, c.m, c.k});
+    const ValueId b = n.input(t, trans_b ? Shape{c.batch, c.n, c.k} : Shape{c.batch, c.k, c.n});
+    const ValueId row = n.input(t, {c.m, 1}), column = n.input(t, {c.n});
+    const ValueId other = n.input(t, {c.batch, c.m, c.n});
+    const ValueId y =
+        n.b.value(Op::matmul, {a, b},
+                  {{AttrKey::trans_a, int64_t{trans_a}}, {AttrKey::trans_b, int64_t{trans_b}}});
+    const ValueId moved = n.b.elementwise(Op::add, {n.b.elementwise(Op::mul, {y, row}), column});
+    CAPTURE(i);
+    CHECK(n.check(n.b.value(Op::add, {n.b.value(Op::tanh, {moved}), other}), 7, nullptr, false) ==
+          "");
+  }
 }
 
 TEST_CASE("which products a GPU computes by blocks") {
