@@ -103,7 +103,7 @@ std::unique_ptr<Graph> optimize(std::unique_ptr<Graph> graph, const CompileOptio
 
 lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, const Report& report,
                                  std::function<void(double)> reached,
-                                 const std::vector<Device>& placement = {}) {
+                                 const passes::Placement* placement = nullptr) {
   const codegen::CpuTraits cpu = codegen::cpu_traits(cpu_level(o.mcpu));
   lower::LowerOptions options;
   options.vector_bytes = cpu.vector_bytes;
@@ -113,8 +113,11 @@ lower::LoweredModule lower_graph(const Graph& graph, const CompileOptions& o, co
   options.static_extents = pass::selects(pipeline(), o.pipeline, passes::kStaticExtents);
   options.update_carried = pass::selects(pipeline(), o.pipeline, passes::kInplace);
   options.trace = report.wants_trace();
-  options.placement = placement;
-  options.cuda_matrix_units = !placement.empty() && have_matrix_units(o);
+  if (placement != nullptr) {
+    options.placement = placement->devices;
+    options.body_placement = passes::body_devices(*placement);
+  }
+  options.cuda_matrix_units = placement != nullptr && have_matrix_units(o);
   options.cuda_tf32 = o.allow_tf32;
   options.reached = std::move(reached);
   try {
@@ -303,7 +306,7 @@ void compile_to(const Path& output, const CompileOptions& o) {
       lower_graph(*graph, o, report, lowering_progress(progress, 0, twice ? 2 : 1));
   std::optional<lower::LoweredModule> both;
   if (twice) {
-    both = lower_graph(*graph, o, report, lowering_progress(progress, 1, 2), placement->devices);
+    both = lower_graph(*graph, o, report, lowering_progress(progress, 1, 2), &*placement);
   }
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {

@@ -244,7 +244,10 @@ class Explainer {
     const size_t g = last.graph_of(node);
     const Graph* graph = last.graphs[g];
     const NodeId id(node - last.base[g]);
-    if (placement_ != nullptr && graph == &last.graph()) place(*graph, id);
+    if (placement_ != nullptr) {
+      const bool outer = graph == &last.graph();
+      place(*graph, outer ? *placement_ : placement_->bodies.at(graph), id);
+    }
     const lower::GraphTrace* trace = nullptr;
     size_t uses = 0;
     for (const lower::GraphTrace& t : module_->stats.traces) {
@@ -266,9 +269,9 @@ class Explainer {
     neighbours(*trace, *graph, id);
   }
 
-  void place(const Graph& graph, NodeId id) {
-    if (graph.node(id).op != Op::input) row("device", device_of(graph, *placement_, id));
-    for (const std::string& copy : copies_of(graph, *placement_, id)) row("copied", copy);
+  void place(const Graph& graph, const passes::GraphPlacement& placement, NodeId id) {
+    if (graph.node(id).op != Op::input) row("device", device_of(graph, placement, id));
+    for (const std::string& copy : copies_of(graph, placement, id)) row("copied", copy);
   }
 
   static std::string why_no_kernel(const Graph& graph, NodeId id) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "gcomp/ir/text.h"
 
@@ -10,6 +12,7 @@ namespace gcomp::driver {
 namespace {
 
 using passes::Boundary;
+using passes::GraphPlacement;
 using passes::Placement;
 
 constexpr size_t kMostCopies = 20;
@@ -28,21 +31,30 @@ PlacementReport report_placement(const Graph& graph, const Placement& placement)
   PlacementReport r;
   r.seconds = placement.seconds;
   r.host_seconds = placement.host_seconds;
-  r.nodes = static_cast<size_t>(std::ranges::count(placement.devices, Device::kCuda));
-  r.num_copies = placement.boundaries.size();
-  std::vector<const Boundary*> largest;
-  for (const Boundary& b : placement.boundaries) largest.push_back(&b);
-  std::ranges::sort(largest, {}, [](const Boundary* b) {
-    return std::pair(~b->bytes, b->value.index);  // the largest first
-  });
-  if (largest.size() > kMostCopies) largest.resize(kMostCopies);
   NodePrinter printer(graph, PrintOptions{.max_elements = 8, .elide = true});
-  for (const Boundary* b : largest) {
-    r.copies.push_back({.value = printer.line(graph, graph.producer(b->value)),
+  struct At {
+    const Graph* graph;
+    const GraphPlacement* placement;
+    const Boundary* boundary;
+  };
+  std::vector<At> largest;  // of outer graphs first
+  for (const Graph* g : printer.graphs() | std::views::reverse) {
+    const GraphPlacement& placed = g == &graph ? placement : placement.bodies.at(g);
+    for (uint32_t i = 0; i < g->num_nodes(); ++i) {
+      r.nodes += placed.devices[i] == Device::kCuda && !has_trait(g->node(NodeId(i)).op, kHasBody);
+    }
+    r.num_copies += placed.boundaries.size();
+    for (const Boundary& b : placed.boundaries) largest.push_back({g, &placed, &b});
+  }
+  std::ranges::stable_sort(largest, std::greater(), [](const At& a) { return a.boundary->bytes; });
+  if (largest.size() > kMostCopies) largest.resize(kMostCopies);
+  for (const auto& [g, placed, b] : largest) {
+    r.copies.push_back({.value = printer.line(*g, g->producer(b->value)),
                         .to = b->to,
                         .bytes = b->bytes,
                         .cause = std::string(passes::name(b->cause)),
-                        .why = passes::describe(graph, placement, *b)});
+                        .why = passes::describe(*g, *placed, *b),
+                        .in_body = g != &graph});
   }
   return r;
 }
@@ -52,8 +64,8 @@ std::string to_table(const PlacementReport& r) {
                      std::to_string(r.num_copies) + " copies; about " + microseconds(r.seconds) +
                      " a run, " + microseconds(r.host_seconds) + " on the host alone\n";
   for (const PlacementReport::Copy& c : r.copies) {
-    text += "  " + std::to_string(c.bytes) + " bytes to " + name_of(c.to) + ", " + c.why + ": " +
-            c.value + "\n";
+    text += "  " + std::to_string(c.bytes) + " bytes to " + name_of(c.to) +
+            (c.in_body ? " each time a body runs, " : ", ") + c.why + ": " + c.value + "\n";
   }
   return text + "\n";
 }
@@ -65,7 +77,8 @@ nlohmann::ordered_json to_json(const PlacementReport& r) {
                       {"to", c.to == Device::kCuda ? "cuda" : "cpu"},
                       {"bytes", c.bytes},
                       {"cause", c.cause},
-                      {"why", c.why}});
+                      {"why", c.why},
+                      {"in_body", c.in_body}});
   }
   return {{"cuda_nodes", r.nodes},
           {"seconds", r.seconds},
@@ -74,18 +87,26 @@ nlohmann::ordered_json to_json(const PlacementReport& r) {
           {"largest_copies", copies}};
 }
 
-std::string device_of(const Graph& graph, const Placement& placement, NodeId node) {
-  if (placement.devices[node.index] == Device::kCuda) return name_of(Device::kCuda);
+std::string device_of(const Graph& graph, const GraphPlacement& placement, NodeId node) {
+  const bool controls = has_trait(graph.node(node).op, kHasBody);
+  if (placement.devices[node.index] == Device::kCuda) {
+    return controls ? "the host, and the GPU for what is placed there in its bodies"
+                    : name_of(Device::kCuda);
+  }
   const std::string_view obstacle = cuda_obstacle(graph, node);
   if (!obstacle.empty()) return "the host: it has no kernel on the GPU, " + std::string(obstacle);
   const passes::NodeSeconds& s = placement.nodes[node.index];
-  if (s.host == 0 && s.device == 0) return "both: computed where it is read";
+  if (s.host == 0 && s.device == 0) {
+    return controls ? "the host: its bodies gain nothing on the GPU"
+                    : "both: computed where it is read";
+  }
   return "the host, where it and its neighbourhood cost least (it " +
          microseconds(static_cast<double>(s.host)) + " there, " +
          microseconds(static_cast<double>(s.device)) + " on the GPU)";
 }
 
-std::vector<std::string> copies_of(const Graph& graph, const Placement& placement, NodeId node) {
+std::vector<std::string> copies_of(const Graph& graph, const GraphPlacement& placement,
+                                   NodeId node) {
   std::vector<std::string> lines;
   for (const Boundary& b : placement.boundaries) {
     if (graph.producer(b.value) != node) continue;

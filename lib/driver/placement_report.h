@@ -15,8 +15,9 @@ struct PlacementReport {
     Device to;
     uint64_t bytes;
     std::string cause, why;  // "no kernel"; in a sentence
+    bool in_body;            // in each turn of a loop, or in a branch
   };
-  size_t nodes = 0;  // on the GPU
+  size_t nodes = 0;  // on the GPU, nested graphs' too
   double seconds = 0, host_seconds = 0;
   size_t num_copies = 0;
   std::vector<Copy> copies;  // the largest, largest first
@@ -27,9 +28,9 @@ std::string to_table(const PlacementReport& report);
 nlohmann::ordered_json to_json(const PlacementReport& report);
 
 // "the GPU"; "the host, where it costs least (3 us there, 5 us on the GPU)".
-std::string device_of(const Graph& graph, const passes::Placement& placement, NodeId node);
+std::string device_of(const Graph& graph, const passes::GraphPlacement& placement, NodeId node);
 // "to the host, 4,096 bytes: the caller takes it", for each way the node's results are copied.
-std::vector<std::string> copies_of(const Graph& graph, const passes::Placement& placement,
+std::vector<std::string> copies_of(const Graph& graph, const passes::GraphPlacement& placement,
                                    NodeId node);
 
 }  // namespace gcomp::driver

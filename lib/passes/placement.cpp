@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ranges>
 #include <span>
+#include <unordered_set>
 
+#include "gcomp/ir/text.h"
 #include "min_cut.h"
 #include "placement_problem.h"
 
@@ -233,17 +236,19 @@ void place_others(const Graph& graph, const PlacementProblem& p, std::vector<Dev
   }
 }
 
-void find_boundaries(const Graph& graph, const PlacementProblem& p,
-                     const std::vector<uint8_t>& on_device, Placement& result) {
-  // Nodes that are always on the host, by what they read.
-  std::vector<NodeId> host_reader(graph.num_values());
-  for (uint32_t i = 0; i < graph.num_nodes(); ++i) {
-    const Op op = graph.node(NodeId(i)).op;
-    if (cuda_obstacle(graph, NodeId(i)).empty() && !has_trait(op, kHasBody)) continue;
-    for (ValueId o : graph.operands(NodeId(i)).subspan(op == Op::check ? 1 : 0)) {
-      host_reader[p.root_of[o.index]] = NodeId(i);
-    }
+// Why the host reads, or has, what is on the GPU at the other end.
+Boundary::Cause cause_at(const Graph& graph, NodeId host_end, Boundary::Cause port,
+                         bool is_module) {
+  if (host_end.valid()) {
+    const bool controls = has_trait(graph.node(host_end).op, kHasBody);
+    return controls ? Boundary::Cause::kControl : Boundary::Cause::kNoKernel;
   }
+  return is_module ? port : Boundary::Cause::kControl;
+}
+
+void find_boundaries(const Graph& graph, const PlacementProblem& p, AssumedSizes& sizes,
+                     const std::vector<uint8_t>& on_device, bool is_module,
+                     GraphPlacement& result) {
   for (const Net& n : p.nets) {
     uint32_t there = 0;
     NodeId here;
@@ -252,22 +257,22 @@ void find_boundaries(const Graph& graph, const PlacementProblem& p,
       there += on_device[v];
       if (!on_device[v] && !here.valid()) here = p.nodes[v];
     }
-    Boundary b{.value = n.value, .bytes = p.bytes(graph, n.value)};
+    Boundary b{.value = n.value,
+               .bytes = static_cast<uint64_t>(sizes.bytes(graph.type_id(n.value)))};
     if (n.producer != kNoVariable && on_device[n.producer]) {
-      const NodeId fixed = host_reader[n.value.index];
       if (!n.host_reads && !here.valid()) continue;
       b.to = Device::kHost;
-      b.cause = here.valid()    ? Boundary::Cause::kCost
-                : fixed.valid() ? Boundary::Cause::kNoKernel
-                                : Boundary::Cause::kOutput;
-      b.node = here.valid() ? here : fixed;
+      b.node = here.valid() ? here : n.host_reader;
+      b.cause = here.valid() ? Boundary::Cause::kCost
+                             : cause_at(graph, n.host_reader, Boundary::Cause::kOutput, is_module);
     } else {
-      if (there == 0 || n.up == 0) continue;  // 0: a state that no run changes
+      if (there == 0 || n.up == 0)
+        continue;  // 0: a state that no run changes, what a body is given
       b.to = Device::kCuda;
-      b.cause = graph.node(n.maker).op == Op::input ? Boundary::Cause::kInput
-                : n.producer == kNoVariable         ? Boundary::Cause::kNoKernel
-                                                    : Boundary::Cause::kCost;
-      b.node = n.maker;
+      if (graph.node(n.maker).op != Op::input) b.node = n.maker;
+      b.cause = n.producer != kNoVariable
+                    ? Boundary::Cause::kCost
+                    : cause_at(graph, b.node, Boundary::Cause::kInput, is_module);
     }
     result.boundaries.push_back(b);
   }
@@ -276,9 +281,9 @@ void find_boundaries(const Graph& graph, const PlacementProblem& p,
 
 constexpr double kSecond = 1e-12;
 
-Placement answer(const Graph& graph, const PlacementProblem& p,
-                 const std::vector<uint8_t>& on_device) {
-  Placement result;
+GraphPlacement answer(const Graph& graph, const PlacementProblem& p, AssumedSizes& sizes,
+                      const std::vector<uint8_t>& on_device, bool is_module) {
+  GraphPlacement result;
   result.devices.assign(graph.num_nodes(), Device::kHost);
   result.nodes.resize(graph.num_nodes());
   const auto seconds = [](int64_t picoseconds) {
@@ -292,38 +297,115 @@ Placement answer(const Graph& graph, const PlacementProblem& p,
                        static_cast<float>(seconds(p.device[v]))};
   }
   place_others(graph, p, result.devices);
-  find_boundaries(graph, p, on_device, result);
+  find_boundaries(graph, p, sizes, on_device, is_module, result);
   result.seconds = seconds(p.total(on_device));
   result.host_seconds = seconds(p.total(std::vector<uint8_t>(p.nodes.size(), 0)));
   return result;
 }
 
+// ---- nested graphs
+
+// How each nested graph is run: by the first that runs it.
+std::unordered_map<const Graph*, GraphUse> find_uses(const std::vector<const Graph*>& graphs) {
+  std::unordered_map<const Graph*, GraphUse> uses;
+  for (const Graph* g : graphs) {
+    for (const Node& n : g->nodes()) {
+      if (!has_trait(n.op, kHasBody)) continue;
+      GraphUse use{.kind = GraphUse::Kind::kBranch};
+      if (n.op == Op::loop) {
+        use.kind = GraphUse::Kind::kTurn;
+        use.carried = static_cast<uint32_t>(g->attrs(n).integer(AttrKey::index));
+      }
+      for (GraphId body : g->attrs(n).graphs(AttrKey::bodies)) {
+        uses.try_emplace(&g->context().graph(body), use);
+      }
+    }
+  }
+  return uses;
+}
+
+// Bodies of conds and loops that are all on the host are there too.
+void take_back_bodies(const std::vector<const Graph*>& inner_first, Placement& placement) {
+  std::unordered_set<const Graph*> used = {inner_first.back()};
+  for (const Graph* g : inner_first | std::views::reverse) {
+    GraphPlacement& placed = g == inner_first.back() ? placement : placement.bodies.at(g);
+    if (!used.contains(g)) {
+      placed.devices.assign(g->num_nodes(), Device::kHost);
+      placed.boundaries.clear();
+      placed.seconds = placed.host_seconds;
+      placed.uses_cuda = false;
+    }
+    for (uint32_t i = 0; i < g->num_nodes(); ++i) {
+      const Node& n = g->node(NodeId(i));
+      if (!has_trait(n.op, kHasBody) || placed.devices[i] == Device::kHost) continue;
+      for (GraphId body : g->attrs(n).graphs(AttrKey::bodies))
+        used.insert(&g->context().graph(body));
+    }
+  }
+}
+
+// Inner graphs first: what surrounds them knows what they cost.
+template <class Solve>
+Placement place_all(const Graph& graph, const PlacementCosts& costs, const Solve& solve) {
+  const std::vector<const Graph*> graphs = inner_first(graph);
+  const std::unordered_map<const Graph*, GraphUse> uses = find_uses(graphs);
+  AssumedSizes sizes(graph.context(), costs.extent);
+  Placement result;
+  BodyCosts bodies;
+  for (const Graph* g : graphs) {
+    const bool is_module = g == &graph;
+    const PlacementProblem p(*g, costs, sizes, is_module ? GraphUse() : uses.at(g), bodies);
+    const std::vector<uint8_t> on_device = solve(g, p);
+    GraphPlacement placed = answer(*g, p, sizes, on_device, is_module);
+    if (is_module) {
+      static_cast<GraphPlacement&>(result) = std::move(placed);
+    } else {
+      bodies.emplace(g, p.cost(*g, on_device));
+      result.bodies.emplace(g, std::move(placed));
+    }
+  }
+  take_back_bodies(graphs, result);
+  return result;
+}
+
 }  // namespace
 
+BodyDevices body_devices(const Placement& placement) {
+  BodyDevices devices;
+  for (const auto& [body, placed] : placement.bodies) devices.emplace(body, placed.devices);
+  return devices;
+}
+
 Placement place(const Graph& graph, const PlacementCosts& costs) {
-  const PlacementProblem p(graph, costs);
-  return answer(graph, p, Placer(p).run());
+  const auto solve = [](const Graph*, const PlacementProblem& p) { return Placer(p).run(); };
+  return place_all(graph, costs, solve);
 }
 
 Placement place_everything(const Graph& graph, const PlacementCosts& costs) {
-  const PlacementProblem p(graph, costs);
-  return answer(graph, p, std::vector<uint8_t>(p.nodes.size(), 1));
+  const auto solve = [](const Graph*, const PlacementProblem& p) {
+    return std::vector<uint8_t>(p.nodes.size(), 1);
+  };
+  return place_all(graph, costs, solve);
 }
 
 double placed_seconds(const Graph& graph, const std::vector<Device>& devices,
                       const PlacementCosts& costs) {
-  const PlacementProblem p(graph, costs);
-  std::vector<uint8_t> on_device;
-  for (NodeId n : p.nodes) on_device.push_back(devices[n.index] == Device::kCuda ? 1 : 0);
-  return static_cast<double>(p.total(on_device)) * kSecond;
+  const auto solve = [&](const Graph* g, const PlacementProblem& p) {
+    if (g != &graph) return Placer(p).run();
+    std::vector<uint8_t> on_device;
+    for (NodeId n : p.nodes) on_device.push_back(devices[n.index] == Device::kCuda ? 1 : 0);
+    return on_device;
+  };
+  return place_all(graph, costs, solve).seconds;
 }
 
 std::string_view name(Boundary::Cause cause) {
-  constexpr std::string_view kNames[] = {"input", "output", "no kernel", "cost"};
+  constexpr std::string_view kNames[] = {"input", "output", "no kernel", "control", "cost"};
   return kNames[static_cast<size_t>(cause)];
 }
 
-std::string describe(const Graph& graph, const Placement& placement, const Boundary& boundary) {
+std::string describe(const Graph& graph, const GraphPlacement& placement,
+                     const Boundary& boundary) {
   const auto microseconds = [](float seconds) {
     char text[32];
     std::snprintf(text, sizeof text, "%.3g us", static_cast<double>(seconds) * 1e6);
@@ -335,6 +417,16 @@ std::string describe(const Graph& graph, const Placement& placement, const Bound
     case Boundary::Cause::kNoKernel:
       return std::string(name(graph.node(boundary.node).op)) +
              " has no kernel on the GPU: " + std::string(cuda_obstacle(graph, boundary.node));
+    case Boundary::Cause::kControl: {
+      if (!boundary.node.valid()) {
+        return boundary.to == Device::kHost ? "the host decides by it if there is another turn"
+                                            : "the host counts turns with it";
+      }
+      const std::string op(name(graph.node(boundary.node).op));
+      return boundary.to == Device::kHost
+                 ? "the host runs " + op + " by it, or what is in it reads it there"
+                 : op + " makes it on the host";
+    }
     case Boundary::Cause::kCost: break;
   }
   const NodeSeconds& s = placement.nodes[boundary.node.index];

@@ -34,16 +34,18 @@ size_t num_data_operands(const Node& n) {
 
 class Builder {
  public:
-  Builder(PlacementProblem& p, const Graph& graph, const PlacementCosts& costs)
+  Builder(PlacementProblem& p, const Graph& graph, const PlacementCosts& costs, AssumedSizes& sizes,
+          const GraphUse& use, const BodyCosts& bodies)
       : p_(p),
         graph_(graph),
         costs_(costs),
+        sizes_(sizes),
+        use_(use),
+        bodies_(bodies),
         anywhere_(graph.num_nodes(), false),
         read_bytes_(graph.num_values(), 0),
         written_(graph.num_values(), false),
-        net_of_(graph.num_values(), kNoVariable) {
-    symbols_.assign(graph.context().dims.num_symbols(), costs.extent);
-  }
+        net_of_(graph.num_values(), kNoVariable) {}
 
   void run() {
     for (uint32_t i = 0; i < graph_.num_nodes(); ++i) visit(NodeId(i));
@@ -52,36 +54,17 @@ class Builder {
       written_[root] = true;
     }
     add_writes();
-    mark_outputs();
+    if (use_.kind == GraphUse::Kind::kModule) mark_outputs();
+    if (use_.kind == GraphUse::Kind::kTurn) mark_turn();
     collect_readers();
   }
 
  private:
-  double elements(ValueId v) {
-    const uint32_t id = graph_.type_id(v).index;
-    if (id >= elements_.size()) {
-      elements_.resize(id + 1, -1);
-      p_.bytes_of_type.resize(id + 1, 0);
-    }
-    double& n = elements_[id];
-    if (n >= 0) return n;
-    const DimTable& dims = graph_.context().dims;
-    const Type& type = graph_.type(v);
-    n = 1;
-    for (DimId d : type.dims) {
-      n *= static_cast<double>(std::max<int64_t>(dims.evaluate(d, symbols_), 0));
-    }
-    p_.bytes_of_type[id] = n * static_cast<double>(byte_size(type.dtype));
-    return n;
-  }
-  double bytes(ValueId v) {
-    elements(v);
-    return p_.bytes_of_type[graph_.type_id(v).index];
-  }
+  double elements(ValueId v) { return sizes_.elements(graph_.type_id(v)); }
+  double bytes(ValueId v) { return sizes_.bytes(graph_.type_id(v)); }
   double axis_extent(ValueId v, int64_t axis) const {
     const Type& type = graph_.type(v);
-    const int64_t n =
-        graph_.context().dims.evaluate(type.dims[static_cast<size_t>(axis)], symbols_);
+    const int64_t n = sizes_.extent(type.dims[static_cast<size_t>(axis)]);
     return static_cast<double>(std::max<int64_t>(n, 1));
   }
 
@@ -92,6 +75,7 @@ class Builder {
     for (uint32_t r = 0; r < n.num_results; ++r) {
       const ValueId v(n.first_result.index + r);
       p_.root_of.push_back(r == 0 && renames(n.op) ? p_.root_of[operands[0].index] : v.index);
+      p_.maker_of.push_back(kNoVariable);
       read_bytes_[v.index] = bytes(v);
     }
     anywhere_[id.index] = is_anywhere(n);
@@ -101,18 +85,95 @@ class Builder {
       read = std::min(read, read_bytes_[operands[0].index]);
     }
     if (anywhere_[id.index] || n.op == Op::input) return;
-    if (n.op == Op::check) return read(operands[1], kNoVariable);
-    if (n.op == Op::bind_dims) return read(operands[0], kNoVariable);
+    if (n.op == Op::check) return read_here(operands[1], id);
+    if (n.op == Op::bind_dims) return read_here(operands[0], id);
     if (renames(n.op)) return;
-    if (!cuda_obstacle(graph_, id).empty() || has_trait(n.op, kHasBody)) {
-      for (ValueId o : operands) read(o, kNoVariable);
+    if (has_trait(n.op, kHasBody)) return visit_control(id, n);
+    if (!cuda_obstacle(graph_, id).empty()) {
+      for (ValueId o : operands) read_here(o, id);
       return;
     }
+    const uint32_t variable = add_variable(id);
+    for (uint32_t r = 0; r < n.num_results; ++r) p_.maker_of[n.first_result.index + r] = variable;
+    const double bytes_read = read_all(n, variable);
+    add_costs(n, bytes_read);
+  }
+
+  uint32_t add_variable(NodeId id) {
     const auto variable = static_cast<uint32_t>(p_.nodes.size());
     p_.variable_of[id.index] = variable;
     p_.nodes.push_back(id);
-    const double bytes_read = read_all(n, variable);
-    add_costs(n, bytes_read);
+    return variable;
+  }
+
+  // ---- cond and loop
+
+  void visit_control(NodeId id, const Node& n) {
+    const bool is_cond = n.op == Op::cond;
+    std::vector<const BodyCost*> bodies;
+    for (GraphId body : graph_.attrs(n).graphs(AttrKey::bodies)) {
+      bodies.push_back(&bodies_.at(&graph_.context().graph(body)));
+    }
+    const auto any = [&](const auto& property) { return std::ranges::any_of(bodies, property); };
+    // A branch is taken every other time.
+    const double times = is_cond ? 0.5 : turns(n);
+    const auto cost = [&](int64_t BodyCost::* of) {
+      double sum = 0;
+      for (const BodyCost* b : bodies) sum += static_cast<double>(b->*of);
+      return picoseconds(sum * times * 1e-12);
+    };
+    uint32_t variable = kNoVariable;
+    if (any([](const BodyCost* b) { return b->uses_cuda; })) {
+      variable = add_variable(id);
+      p_.host.push_back(cost(&BodyCost::host));
+      p_.device.push_back(cost(&BodyCost::placed));
+    } else {
+      p_.fixed += cost(&BodyCost::host);
+    }
+    const uint32_t num_control = is_cond ? 1 : 2;  // operands that the host decides by
+    const auto operands = graph_.operands(n);
+    const auto carried =
+        is_cond ? 0 : static_cast<uint32_t>(graph_.attrs(n).integer(AttrKey::index));
+    for (uint32_t i = 0; i < operands.size(); ++i) {
+      const uint32_t input = i - num_control + (is_cond ? 0 : 1);
+      bool there = false, here = i < num_control || variable == kNoVariable;
+      if (!here && i - num_control < carried) {
+        there = bodies[0]->made_there[input];
+        here = !there;
+      } else if (!here) {
+        there = any([&](const BodyCost* b) { return b->reads_there[input]; });
+        here = any([&](const BodyCost* b) { return b->reads_here[input]; });
+      }
+      written_[p_.root_of[operands[i].index]] = true;
+      if (there) read(operands[i], variable);
+      if (here) read_here(operands[i], id);
+    }
+    for (uint32_t r = 0; r < n.num_results; ++r) {
+      const uint32_t output = r + (is_cond ? 0 : 1);
+      const bool there = any([&](const BodyCost* b) { return b->made_there[output]; });
+      if (there) p_.maker_of[n.first_result.index + r] = variable;
+    }
+  }
+
+  // Of a loop, as far as they are known before.
+  double turns(const Node& n) {
+    ValueId limit = graph_.operands(n)[0];
+    while (renames(graph_.producer_node(limit).op)) {
+      limit = graph_.operands(graph_.producer(limit))[0];
+    }
+    const Node& maker = graph_.producer_node(limit);
+    const Constant* c = graph_.constant(limit);
+    int64_t most = costs_.turns;
+    if (c != nullptr && c->dtype == DType::kInt64) {
+      most = c->as_int(0);
+    } else if (maker.op == Op::dims) {
+      most = sizes_.extent(graph_.attrs(maker).dims(AttrKey::values)[0]);
+    }
+    const Graph& body = graph_.context().graph(graph_.attrs(n).graphs(AttrKey::bodies)[0]);
+    // With a condition the limit may be any large number.
+    if (body.constant(body.outputs()[0].value) == nullptr) most = std::min(most, costs_.turns);
+    constexpr int64_t kMost = 1 << 20;  // more decide nothing else
+    return static_cast<double>(std::clamp<int64_t>(most, 0, kMost));
   }
 
   // Computed wherever it is read, from nothing that a run has in memory.
@@ -164,16 +225,22 @@ class Builder {
     return is_map(n.op) && n.op != Op::gather ? 0 : sum;  // else by who reads the map
   }
 
-  void read(ValueId o, uint32_t variable) {
-    if (anywhere_[graph_.producer(o).index]) return;
+  // The net of what a run has in memory; null for what is computed wherever it is read.
+  Net* net_of(ValueId o) {
+    if (anywhere_[graph_.producer(o).index]) return nullptr;
     const uint32_t root = p_.root_of[o.index];
-    if (anywhere_[graph_.producer(ValueId(root)).index]) return;
-    Net& net = net_for(ValueId(root));
-    if (variable == kNoVariable) {
-      net.host_reads = true;
-    } else {
-      reads_.emplace_back(net_of_[root], variable);
-    }
+    if (anywhere_[graph_.producer(ValueId(root)).index]) return nullptr;
+    return &net_for(ValueId(root));
+  }
+  void read(ValueId o, uint32_t variable) {
+    if (net_of(o) != nullptr) reads_.emplace_back(net_of_[p_.root_of[o.index]], variable);
+  }
+  // By a node that is always on the host.
+  void read_here(ValueId o, NodeId reader) {
+    Net* const net = net_of(o);
+    if (net == nullptr) return;
+    net->host_reads = true;
+    net->host_reader = reader;
   }
 
   Net& net_for(ValueId root) {
@@ -181,14 +248,21 @@ class Builder {
     if (number == kNoVariable) {
       number = static_cast<uint32_t>(p_.nets.size());
       const NodeId p = graph_.producer(root);
-      Net net{.value = root, .maker = p, .producer = p_.variable_of[p.index]};
+      Net net{.value = root, .maker = p, .producer = p_.maker_of[root.index]};
       // A cut between two nodes of one kernel makes it two.
       const double copy = costs_.transfer + bytes(root) / costs_.transfer_bytes;
       net.up = net.down = picoseconds(copy + costs_.launch);
-      if (graph_.node(p).op == Op::input) net.up = picoseconds(copy);
+      if (graph_.node(p).op == Op::input) net.up = is_given(p) ? 0 : picoseconds(copy);
       p_.nets.push_back(net);
     }
     return p_.nets[number];
+  }
+
+  // Whether the input is the same in every turn of a loop, or a branch's: copied before, if at all.
+  bool is_given(NodeId input) const {
+    const auto i = static_cast<uint32_t>(graph_.attrs(input).integer(AttrKey::index));
+    return use_.kind == GraphUse::Kind::kBranch ||
+           (use_.kind == GraphUse::Kind::kTurn && i > use_.carried);
   }
 
   // Steps that one thread does after another, and whether each goes to memory.
@@ -266,6 +340,7 @@ class Builder {
   void add_writes() {
     for (uint32_t v = 0; v < p_.nodes.size(); ++v) {
       const Node& n = graph_.node(p_.nodes[v]);
+      if (has_trait(n.op, kHasBody)) continue;  // their bodies have them
       for (uint32_t r = 0; r < n.num_results; ++r) {
         const ValueId value(n.first_result.index + r);
         if (!written_[value.index]) continue;
@@ -284,32 +359,44 @@ class Builder {
     }
     for (size_t i = 0; i < is_state.size(); ++i) {
       const ValueId v(p_.root_of[graph_.outputs()[i].value.index]);
-      if (is_state[i] || anywhere_[graph_.producer(v).index]) continue;
-      if (p_.variable_of[graph_.producer(v).index] == kNoVariable) continue;
-      Net& net = net_for(v);
-      if (!net.host_reads) {
-        net.down = picoseconds(costs_.transfer + bytes(v) / costs_.transfer_bytes);
-      }
-      net.host_reads = true;
+      if (!is_state[i]) read_at_end(v);
+    }
+  }
+
+  // What the caller, or the host, takes when all is computed: no kernel ends for it.
+  void read_at_end(ValueId v) {
+    if (anywhere_[graph_.producer(v).index] || p_.maker_of[v.index] == kNoVariable) return;
+    Net& net = net_for(v);
+    if (!net.host_reads) {
+      net.down = picoseconds(costs_.transfer + bytes(v) / costs_.transfer_bytes);
+    }
+    net.host_reads = true;
+  }
+
+  // The host decides by the condition. What is carried stays where it is made.
+  void mark_turn() {
+    read_at_end(ValueId(p_.root_of[graph_.outputs()[0].value.index]));
+    for (uint32_t i = 1; i <= use_.carried; ++i) {
+      keep(graph_.inputs()[i].value, graph_.outputs()[i].value);
     }
   }
 
   void keep_state(const State& s) {
     const ValueId old = graph_.inputs()[s.input].value;
+    keep(old, s.output == State::kUnchanged ? old : graph_.outputs()[s.output].value);
+  }
+
+  // The input is, in the next run or turn, what `next` is in this one.
+  void keep(ValueId old, ValueId next) {
     if (net_of_[old.index] == kNoVariable) return;  // not read
     Net& net = p_.nets[net_of_[old.index]];
-    net.is_state = true;
-    if (s.output == State::kUnchanged) {
-      net.up = 0;
-      return;
-    }
-    const NodeId maker =
-        graph_.producer(ValueId(p_.root_of[graph_.outputs()[s.output].value.index]));
+    const ValueId root(p_.root_of[next.index]);
+    const NodeId maker = graph_.producer(root);
     if (anywhere_[maker.index] || graph_.node(maker).op == Op::input) {
       net.up = 0;
     } else {
       net.maker = maker;
-      net.producer = p_.variable_of[maker.index];
+      net.producer = p_.maker_of[root.index];
     }
   }
 
@@ -349,9 +436,10 @@ class Builder {
   PlacementProblem& p_;
   const Graph& graph_;
   const PlacementCosts& costs_;
-  std::vector<int64_t> symbols_;
-  std::vector<double> elements_;  // per type; -1: not yet
-  std::vector<bool> anywhere_;    // per node
+  AssumedSizes& sizes_;
+  const GraphUse& use_;
+  const BodyCosts& bodies_;
+  std::vector<bool> anywhere_;  // per node
   std::vector<double>
       read_bytes_;                // per value: what a reader takes from memory, through index maps
   std::vector<bool> written_;     // per value: a kernel other than its own reads it
@@ -362,11 +450,52 @@ class Builder {
 
 }  // namespace
 
-PlacementProblem::PlacementProblem(const Graph& graph, const PlacementCosts& costs) {
-  run = picoseconds(costs.run);
+double AssumedSizes::elements(TypeId type) {
+  if (type.index >= elements_.size()) elements_.resize(type.index + 1, -1);
+  double& n = elements_[type.index];
+  if (n >= 0) return n;
+  n = 1;
+  for (DimId d : context_.types[type].dims) {
+    n *= static_cast<double>(std::max<int64_t>(extent(d), 0));
+  }
+  return n;
+}
+
+double AssumedSizes::bytes(TypeId type) {
+  return elements(type) * static_cast<double>(byte_size(context_.types[type].dtype));
+}
+
+PlacementProblem::PlacementProblem(const Graph& graph, const PlacementCosts& costs,
+                                   AssumedSizes& sizes, const GraphUse& use,
+                                   const BodyCosts& bodies) {
+  if (use.kind == GraphUse::Kind::kModule) run = picoseconds(costs.run);
   variable_of.reserve(graph.num_nodes());
   root_of.reserve(graph.num_values());
-  Builder(*this, graph, costs).run();
+  Builder(*this, graph, costs, sizes, use, bodies).run();
+}
+
+BodyCost PlacementProblem::cost(const Graph& graph, const std::vector<uint8_t>& on_device) const {
+  BodyCost c;
+  c.host = total(std::vector<uint8_t>(nodes.size(), 0));
+  c.placed = total(on_device);
+  c.uses_cuda = std::ranges::find(on_device, 1) != on_device.end();
+  std::vector<bool> there(graph.num_values(), false), here(graph.num_values(), false);
+  for (const Net& n : nets) {
+    here[n.value.index] = n.host_reads;
+    for (uint32_t k = 0; k < n.num_readers; ++k) {
+      const bool reads_there = on_device[readers[n.first_reader + k]] != 0;
+      (reads_there ? there : here)[n.value.index] = true;
+    }
+  }
+  for (const Port& input : graph.inputs()) {
+    c.reads_there.push_back(there[input.value.index]);
+    c.reads_here.push_back(here[input.value.index]);
+  }
+  for (const Port& output : graph.outputs()) {
+    const uint32_t maker = maker_of[root_of[output.value.index]];
+    c.made_there.push_back(maker != kNoVariable && on_device[maker] != 0);
+  }
+  return c;
 }
 
 int64_t PlacementProblem::total(const std::vector<uint8_t>& on_device) const {

@@ -43,6 +43,52 @@ def test_texts_and_reasons(products, tmp_path):
     assert [(c["to"], c["cause"]) for c in told["largest_copies"]] == [("cuda", "input"), ("cuda", "input"), ("cpu", "cost")]
 
 
+def test_the_nodes_of_a_loop(tmp_path):
+    """Products, turn after turn; the host decides by the least of their sums."""
+    matrix = {"dtype": "float32", "shape": [1024, 1024]}
+    body = {
+        "inputs": [{"id": 0, "name": "k", "dtype": "int64", "shape": []}]
+        + [{"id": i, "name": "sw"[i - 1]} | matrix for i in (1, 2)],
+        "constants": [{"id": 3, "dtype": "float32", "shape": [], "data": [1e6]}],
+        "nodes": [
+            {"op": "matmul", "in": [1, 2], "out": [4], "loc": "product"},
+            {"op": "reduce_sum", "in": [4], "out": [5], "attrs": {"axes": [1]}, "loc": "sums"},
+            {"op": "reduce_min", "in": [5], "out": [6], "attrs": {"axes": [0]}, "loc": "least"},
+            {"op": "lt", "in": [6, 3], "out": [7], "loc": "go_on"},
+        ],
+        "outputs": [{"name": "go_on", "id": 7}, {"name": "s", "id": 4}],
+    }
+    graph = {
+        "version": 1,
+        "symbols": [],
+        "inputs": [{"id": i, "name": "xw"[i]} | matrix for i in range(2)],
+        "constants": [
+            {"id": 2, "dtype": "int64", "shape": [], "data": [100]},
+            {"id": 3, "dtype": "bool", "shape": [], "data": [True]},
+        ],
+        "nodes": [{"op": "loop", "in": [2, 3, 0, 1], "out": [4], "attrs": {"bodies": [body], "index": 1}, "loc": "turns"}],
+        "outputs": [{"name": "y", "id": 4}],
+    }
+    path, profile = tmp_path / "loop.json", tmp_path / "p.json"
+    path.write_text(json.dumps(graph))
+
+    def explain(node):
+        options = ("--target", "cpu,cuda", "--emit=cuda", f"--profile={profile}", "--explain", node)
+        done = gcomp(path, "-o", tmp_path / "x.cu", *options)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert "device        the GPU\n" in explain("product")
+    assert "device        the host, and the GPU for what is placed there in its bodies\n" in explain("turns")
+    assert "device        the host, where it and its neighbourhood cost least" in explain("go_on")
+    assert "copied        to the GPU, 4194304 bytes: the caller gives it" in explain("w")
+    assert "GCOMP_KERNEL" in (tmp_path / "x.cu").read_text()
+    told = json.loads(profile.read_text())["placement"]
+    copies = [(c["to"], c["cause"], c["in_body"]) for c in told["largest_copies"]]
+    assert copies[:3] == [("cuda", "input", False), ("cuda", "input", False), ("cpu", "output", False)]
+    assert [c[2] for c in copies[3:]] == [True]  # what the condition needs, each turn
+
+
 def test_small_graphs_stay(tmp_path):
     done = gcomp(SMALL, "-o", tmp_path / "x.so", "--target", "cpu,cuda")
     assert done.returncode == 0

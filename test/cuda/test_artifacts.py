@@ -63,13 +63,78 @@ def block_model(path):
     return {"x": rng.standard_normal((3, length, width)).astype(np.float32)}
 
 
-@pytest.fixture(scope="module", params=["block", "logistic", "eight_schools"])
+def nested_model(path):
+    """Turns and branches: an LSTM over sequences of several lengths, a loop that data end, an If of their result."""
+    rng = np.random.default_rng(7)
+    length, batch, width, hidden = 5, 3, 4, 6
+
+    def tensor(name, value):
+        return numpy_helper.from_array(np.asarray(value), name)
+
+    def floats(name, *shape):
+        return tensor(name, (rng.standard_normal(shape) * 0.5).astype(np.float32))
+
+    def info(name, dtype, shape):
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    # Doubles the state while it is small; every state is a row.
+    turn = helper.make_graph(
+        [
+            helper.make_node("Add", ["state", "state"], ["twice"]),
+            helper.make_node("Add", ["twice", "step"], ["next"]),
+            helper.make_node("ReduceMax", ["next"], ["most"], keepdims=0),
+            helper.make_node("Less", ["most", "limit"], ["go_on"]),
+            helper.make_node("Identity", ["next"], ["row"]),
+        ],
+        "turn",
+        [info("k", TensorProto.INT64, []), info("was", TensorProto.BOOL, []), info("state", TensorProto.FLOAT, None)],
+        [info("go_on", TensorProto.BOOL, []), info("next", TensorProto.FLOAT, None), info("row", TensorProto.FLOAT, None)],
+    )
+
+    def branch(op):
+        node = helper.make_node(op, ["last"], [op + "_of"])
+        return helper.make_graph([node], op, [], [info(op + "_of", TensorProto.FLOAT, None)])
+
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r", "b", "lengths"], ["all", "last_h", "last_c"], hidden_size=hidden, direction="bidirectional"),
+        helper.make_node("Abs", ["last_c"], ["begin"]),
+        helper.make_node("Exp", ["shift"], ["step"]),
+        helper.make_node("Loop", ["most_turns", "yes", "begin"], ["last", "rows"], body=turn),
+        helper.make_node("ReduceSum", ["rows"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "limit"], ["large"]),
+        helper.make_node("If", ["large"], ["chosen"], then_branch=branch("Tanh"), else_branch=branch("Neg")),
+        helper.make_node("Sqrt", ["rows"], ["roots"]),
+    ]
+    weights = [floats("w", 2, 4 * hidden, width), floats("r", 2, 4 * hidden, hidden), floats("b", 2, 8 * hidden)]
+    weights += [tensor("most_turns", np.int64(40)), tensor("yes", True), tensor("limit", np.float32(100))]
+    graph = helper.make_graph(
+        nodes,
+        "nested",
+        [
+            info("x", TensorProto.FLOAT, [length, batch, width]),
+            info("lengths", TensorProto.INT32, [batch]),
+            info("shift", TensorProto.FLOAT, [2, batch, hidden]),
+        ],
+        [info(name, TensorProto.FLOAT, None) for name in ("all", "chosen", "roots")],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return {
+        "x": rng.standard_normal((length, batch, width)).astype(np.float32),
+        "lengths": np.array([5, 2, 4], np.int32),
+        "shift": rng.standard_normal((2, batch, hidden)).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module", params=["block", "nested", "logistic", "eight_schools"])
 def case(request, tmp_path_factory):
     """Graph, inputs, artifact for both devices, environment with a GPU."""
     folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "block":
-        graph = folder / "block.onnx"
-        inputs = block_model(graph)
+    models = {"block": block_model, "nested": nested_model}
+    if request.param in models:
+        graph = folder / "model.onnx"
+        inputs = models[request.param](graph)
     else:
         graph = ROOT / "graphs" / f"{request.param}.json"
         inputs = random_inputs(graph)

@@ -253,5 +253,146 @@ TEST_CASE("a state is where its new value is made") {
   }
 }
 
+// state = state * weights, products of matrices, `turns` times or while the sum is small.
+struct Recurrence : Net {
+  Recurrence(int64_t size, int64_t turns, bool by_condition, bool with_host_work) {
+    const std::vector<DimId> shape = {dim(size), dim(size)};
+    GraphBuilder inner(context, GraphBuilder::Mode::kInterned);
+    inner.input("k", {DType::kInt64, {}});
+    state = inner.input("state", {DType::kFloat32, shape});
+    const ValueId weights = inner.input("weights", {DType::kFloat32, shape});
+    next = inner.value(Op::matmul, {state, weights});
+    if (with_host_work) {
+      const DimId count = context.dims.fresh_symbol("count");
+      const ValueId places =
+          inner.value(Op::nonzero, {next}, {{AttrKey::symbols, std::vector<DimId>{count}}});
+      const ValueId least = inner.reduce(Op::reduce_min, places, {0, 1});
+      next = inner.value(
+          Op::add, {next, inner.broadcast(inner.cast(least, DType::kFloat32), shape, {}, {})});
+    }
+    if (by_condition) {
+      const ValueId sum =
+          inner.reduce(Op::reduce_sum, inner.reduce(Op::reduce_sum, next, {1}), {0});
+      go_on = inner.value(Op::lt, {sum, inner.scalar(DType::kFloat32, 1e30)});
+    } else {
+      go_on = inner.constant(make_splat(DType::kBool, {}, 1));
+    }
+    inner.output("go_on", go_on);
+    inner.output("state", next);
+    inner.output("row", next);
+    const GraphId id = context.add_graph(inner.finish());
+    body = &context.graph(id);
+    const ValueId x = input(shape), w = input(shape);
+    const std::vector<ValueId> operands = {b.scalar(DType::kInt64, static_cast<double>(turns)),
+                                           b.constant(make_splat(DType::kBool, {}, 1)), x, w};
+    loop = b.node(Op::loop, operands,
+                  {{AttrKey::bodies, std::vector<GraphId>{id}},
+                   {AttrKey::index, int64_t{1}},
+                   {AttrKey::symbols, std::vector<DimId>{context.dims.symbol("rows")}}});
+    output(b.reduce(Op::reduce_sum, b.result(loop, 1), {0}));
+    graph = b.finish();
+  }
+  const Graph* body;
+  ValueId state, next, go_on;
+  NodeId loop;
+  std::unique_ptr<Graph> graph;
+};
+
+TEST_CASE("a loop goes to the GPU if its turns are worth it") {
+  for (const int64_t size : {int64_t{16}, int64_t{1024}}) {
+    for (const bool by_condition : {false, true}) {
+      CAPTURE(size);
+      CAPTURE(by_condition);
+      Recurrence r(size, 50, by_condition, false);
+      const Placement p = place(*r.graph);
+      const GraphPlacement& body = p.bodies.at(r.body);
+      const bool there = size == 1024;
+      CHECK((p.devices[r.loop.index] == Device::kCuda) == there);
+      CHECK((body.devices[r.body->producer(r.next).index] == Device::kCuda) == there);
+      CHECK(body.uses_cuda == there);
+      CHECK(p.uses_cuda == there);
+      // In a turn only what the condition needs is copied, outside the inputs and the output.
+      REQUIRE(body.boundaries.size() == (there && by_condition ? 1u : 0u));
+      if (!there) continue;
+      CHECK(p.boundaries.size() == 3);
+      if (!by_condition) continue;
+      CHECK(body.boundaries[0].to == Device::kHost);
+      CHECK(body.boundaries[0].bytes <= 4 * 1024);  // it, or the sums of rows
+    }
+  }
+}
+
+TEST_CASE("copies of each turn weigh as often as there are turns") {
+  Recurrence without(600, 1000, false, false), with(600, 1000, false, true);
+  PlacementCosts costs;
+  costs.transfer = 1e-2;  // more than a turn on the host
+  CHECK(place(*without.graph, costs).bodies.at(without.body).uses_cuda);
+  const Placement p = place(*with.graph, costs);
+  CHECK_FALSE(p.bodies.at(with.body).uses_cuda);
+  CHECK(p.devices[with.loop.index] == Device::kHost);
+}
+
+TEST_CASE("a loop as a whole: its copies may cost more than its turns gain") {
+  for (const int64_t turns : {1, 2000}) {
+    CAPTURE(turns);
+    Recurrence r(300, turns, false, false);
+    PlacementCosts costs;
+    costs.transfer = 2e-3;
+    const Placement p = place(*r.graph, costs);
+    CHECK((p.devices[r.loop.index] == Device::kCuda) == (turns != 1));
+    // What is on the host for all who run it is told as such.
+    CHECK(p.bodies.at(r.body).uses_cuda == (turns != 1));
+  }
+}
+
+TEST_CASE("a turn's seconds are counted as often as it is run") {
+  Recurrence one(64, 1, false, false), many(64, 100, false, false);
+  PlacementCosts costs;
+  const Placement a = place(*one.graph, costs), b = place(*many.graph, costs);
+  const double turn = a.bodies.at(one.body).host_seconds;
+  CHECK(turn > 0);
+  CHECK(b.host_seconds >= 100 * turn);
+  CHECK(b.host_seconds < 100 * turn + a.host_seconds * 100);
+  CHECK(a.host_seconds > turn);
+}
+
+TEST_CASE("what the host decides by is told as such") {
+  Recurrence r(8, 4, true, false);
+  const Placement p = place_everything(*r.graph);
+  const GraphPlacement& body = p.bodies.at(r.body);
+  const auto b = std::ranges::find(body.boundaries, r.go_on, &Boundary::value);
+  REQUIRE(b != body.boundaries.end());
+  CHECK(body.boundaries.size() == 1);
+  CHECK(b->to == Device::kHost);
+  CHECK(b->cause == Boundary::Cause::kControl);
+  CHECK(describe(*r.body, body, *b) == "the host decides by it if there is another turn");
+}
+
+TEST_CASE(
+    "a condition that is computed on the GPU is copied for the host, a branch's result is not") {
+  Net n;
+  const std::vector<DimId> shape = {n.dim(16)};
+  const ValueId x = n.input(shape);
+  std::vector<GraphId> bodies;
+  for (const Op op : {Op::exp, Op::neg}) {
+    GraphBuilder inner(n.context, GraphBuilder::Mode::kInterned);
+    inner.output("r", inner.value(op, {inner.input("v", {DType::kFloat32, shape})}));
+    bodies.push_back(n.context.add_graph(inner.finish()));
+  }
+  const ValueId sum = n.b.reduce(Op::reduce_sum, x, {0});
+  const ValueId positive = n.b.value(Op::gt, {sum, n.b.scalar(DType::kFloat32, 0)});
+  const ValueId y = n.b.value(Op::cond, {positive, x}, {{AttrKey::bodies, bodies}});
+  n.output(n.b.value(Op::abs, {y}));
+  const auto graph = n.b.finish();
+  const Placement p = place_everything(*graph);
+  CHECK(is_on_gpu(*graph, p, y));
+  REQUIRE(p.boundaries.size() == 3);  // the input, the condition, the output
+  const auto b = std::ranges::find(p.boundaries, positive, &Boundary::value);
+  REQUIRE(b != p.boundaries.end());
+  CHECK(b->cause == Boundary::Cause::kControl);
+  CHECK(describe(*graph, p, *b) == "the host runs cond by it, or what is in it reads it there");
+  for (const auto& [body, placed] : p.bodies) CHECK(placed.boundaries.empty());
+}
+
 }  // namespace
 }  // namespace gcomp::passes

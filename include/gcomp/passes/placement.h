@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "gcomp/ir/device.h"
@@ -32,6 +33,7 @@ struct PlacementCosts {
   double device_products = 2e12, host_products = 4e11;  // multiply-adds of matmul and conv
   double kernel_ops = 512;                              // that fusion puts into one kernel at most
   int64_t extent = 64;                                  // of every symbol
+  int64_t turns = 16;                                   // of a loop that data end
 };
 
 // A value that is copied from one device to the other.
@@ -40,40 +42,49 @@ struct Boundary {
     kInput,     // the caller gives it
     kOutput,    // the caller takes it
     kNoKernel,  // `node`, at one end of it, has no kernel on the GPU
+    kControl,   // `node` is a cond or loop that the host runs by it; invalid: the loop around is
     kCost,      // both ends gain more than the copy costs
   };
   ValueId value;
   Device to = Device::kHost;
   uint64_t bytes = 0;  // with symbols as assumed
   Cause cause = Cause::kCost;
-  NodeId node = {};  // kNoKernel, kCost: that asks for it
+  NodeId node = {};  // kNoKernel, kControl, kCost: that asks for it
 };
 
 struct NodeSeconds {
   float host = 0, device = 0;
 };
 
-struct Placement {
-  std::vector<Device> devices;  // per node
+// Of one graph.
+struct GraphPlacement {
+  std::vector<Device> devices;  // per node; cond and loop: see BodyDevices
   std::vector<Boundary> boundaries;
   std::vector<NodeSeconds> nodes;  // per node
-  // Of a run, under the costs; copies and all.
+  // Under the costs, copies and all: of a run; of a nested graph's turn, or way through it.
   double seconds = 0, host_seconds = 0;  // as placed; all on the host
   bool uses_cuda = false;                // any node on the GPU
 };
 
-// Linear in the graph. Nothing is on the GPU unless a run gains by it.
+struct Placement : GraphPlacement {
+  // Of all nested graphs, as they are placed for the conds and loops that are on the GPU.
+  std::unordered_map<const Graph*, GraphPlacement> bodies;
+};
+BodyDevices body_devices(const Placement& placement);
+
+// Linear in the graphs. Nothing is on the GPU unless a run gains by it; in a body, unless a turn does.
 Placement place(const Graph& graph, const PlacementCosts& costs = {});
 
 // Everything that has a kernel there, whatever it costs.
 Placement place_everything(const Graph& graph, const PlacementCosts& costs = {});
 
-// What a run costs with nodes on these devices (those of nodes that are computed where they are read do not count).
+// What a run costs with nodes on these devices (those of nodes that are computed where they are read do not count) and
+// bodies as place() has them.
 double placed_seconds(const Graph& graph, const std::vector<Device>& devices,
                       const PlacementCosts& costs = {});
 
 // "the caller takes it", "nonzero has no kernel on the GPU: the host learns extents from it", ...
-std::string describe(const Graph& graph, const Placement& placement, const Boundary& boundary);
+std::string describe(const Graph& graph, const GraphPlacement& placement, const Boundary& boundary);
 std::string_view name(Boundary::Cause cause);  // "output", for tables
 
 }  // namespace gcomp::passes
