@@ -17,7 +17,8 @@ using Program = void*;
 
 constexpr int kOldestMajor = 12, kHasNoCache = 13;
 // A constant, for it goes into the results.
-constexpr const char* kProgramName = "/gcomp/gcomp.cu";  // absolute: else line information has the folder
+constexpr const char* kProgramName =
+    "/gcomp/gcomp.cu";  // absolute: else line information has the folder
 constexpr const char* kCure =
     "install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` into the active Python "
     "environment or "
