@@ -183,6 +183,45 @@ def test_kernel_times_name_kernels_of_the_gpu(case):
     assert on_gpu & {k["name"] for k in described["kernels"]}
 
 
+def test_a_loop_that_a_failed_kernel_would_never_end(tmp_path):
+    def info(name, dtype, shape):
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    # As long as picked % 2 < 5: always.
+    turn = helper.make_graph(
+        [
+            helper.make_node("GatherElements", ["state", "places"], ["picked"]),
+            helper.make_node("Mod", ["picked", "two"], ["rest"]),
+            helper.make_node("ReduceMax", ["rest"], ["most"], keepdims=0),
+            helper.make_node("Less", ["most", "five"], ["go_on"]),
+            helper.make_node("Add", ["state", "picked"], ["next"]),
+        ],
+        "turn",
+        [info("k", TensorProto.INT64, []), info("was", TensorProto.BOOL, []), info("state", TensorProto.INT64, [4])],
+        [info("go_on", TensorProto.BOOL, []), info("next", TensorProto.INT64, [4])],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["", "yes", "table"], ["y"], body=turn)],
+        "endless",
+        [info("table", TensorProto.INT64, [4]), info("places", TensorProto.INT64, [4])],
+        [info("y", TensorProto.INT64, [4])],
+        [numpy_helper.from_array(np.array(True), "yes")]
+        + [numpy_helper.from_array(np.array(n, np.int64), name) for name, n in (("two", 2), ("five", 5))],
+    )
+    model, artifact = tmp_path / "model.onnx", tmp_path / "model.so"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    gcomp_ok(model, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90", "-o", artifact)
+    np.savez(tmp_path / "in.npz", table=np.arange(4), places=np.array([0, 1, 2, 1000]))
+    gpu = environment(compile_kernels(model, tmp_path))
+    runs = [
+        gcomp("run", artifact, "--inputs", tmp_path / "in.npz", "--device", device, env=gpu, timeout=60)
+        for device in ("cpu", "cuda")
+    ]
+    assert runs[0].returncode == runs[1].returncode != 0
+    assert runs[0].stderr == runs[1].stderr
+    assert "turn" in runs[0].stderr or "GatherElements" in runs[0].stderr or "index" in runs[0].stderr
+
+
 def test_without_a_gpu_it_runs_on_the_cpu_and_says_so(case):
     _, _, artifact, gpu = case
     _, done = run(artifact, env=gpu | {"GCOMP_FAKE_CUDA_DEVICES": "0"})
