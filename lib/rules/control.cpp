@@ -45,6 +45,18 @@ std::optional<std::vector<DimId>> extents_given(const Match& m, Emitter& e, cons
   return by;
 }
 
+// In a body the extents of its inputs are known everywhere; around it what the graph computes has to bring them. Adds
+// to a node's operands those of `given` that do, if its attributes mention any; false if the op takes none.
+bool add_carriers(Emitter& e, Op op, const std::vector<DimId>& mentioned,
+                  const std::vector<ValueId>& given, std::vector<ValueId>* operands) {
+  if (!e.builder().needs_carrier(mentioned)) return true;
+  for (ValueId v : given) {
+    const bool brings = e.builder().needs_carrier(e.type(v).dims);
+    if (brings && std::ranges::find(*operands, v) == operands->end()) operands->push_back(v);
+  }
+  return info(op).max_operands < 0;
+}
+
 // The body's outputs, computed from `given`.
 std::optional<std::vector<ValueId>> inlined(const Match& m, Emitter& e, const Graph& g,
                                             const std::vector<ValueId>& given) {
@@ -58,14 +70,17 @@ std::optional<std::vector<ValueId>> inlined(const Match& m, Emitter& e, const Gr
     const Node& n = g.node(NodeId(i));
     if (n.op == Op::input) continue;
     std::vector<Attr> attrs;
+    std::vector<DimId> mentioned;
     for (const Attr& a : g.attrs(n)) {
       attrs.push_back(a);
       if (auto* dims = std::get_if<std::vector<DimId>>(&attrs.back().value)) {
         for (DimId& d : *dims) d = m.dims().substitute(d, *by);
+        mentioned.insert(mentioned.end(), dims->begin(), dims->end());
       }
     }
     operands.clear();
     for (ValueId v : g.operands(n)) operands.push_back(made[v.index]);
+    if (!add_carriers(e, n.op, mentioned, given, &operands)) return std::nullopt;
     const NodeId copy = e.builder().node(n.op, operands, std::move(attrs));
     for (uint32_t r = 0; r < n.num_results; ++r) {
       made[n.first_result.index + r] = e.builder().result(copy, static_cast<int>(r));

@@ -252,3 +252,6 @@ TEST_CASE("random nested conds and loops") {
     CHECK(run_one(seed) == "");
   }
 }
+
+// A loop of one turn becomes part of a graph in which its input's extent is no input's: who mentions it needs a carrier.
+TEST_CASE("a seed that found a fault") { CHECK(run_one(505) == ""); }
