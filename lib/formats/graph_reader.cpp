@@ -423,7 +423,10 @@ GraphId GraphReader::finish_body(const json& j) {
   if (!source_.unknown_ops.any()) {
     for (size_t i = 0; i < j["outputs"].size(); ++i) output(j["outputs"][i], i);
   }
-  require_symbols(builder_.graph(), source_.file_name, path());
+  if (!check_symbols(builder_.graph())
+           .empty()) {  // only then its path, as long as the nesting is deep
+    require_symbols(builder_.graph(), source_.file_name, path());
+  }
   return source_.context.add_graph(builder_.finish());
 }
 
