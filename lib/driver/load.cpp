@@ -38,7 +38,7 @@ std::unique_ptr<Graph> load_onnx(Context& context, const std::filesystem::path& 
 }
 
 // The runtime solves no equations: each symbol must be an extent by itself somewhere.
-void check_symbols(const Graph& graph) {
+void require_extents(const Graph& graph) {
   const DimTable& dims = graph.context().dims;
   std::vector<bool> known(dims.num_symbols(), false);
   for (const Port& port : graph.inputs()) {
@@ -80,7 +80,7 @@ std::unique_ptr<Graph> load_graph(Context& context, const std::filesystem::path&
       graph = formats::read_graph(context, path);
       if (!dims.empty()) graph = specialize(*graph, dims);
   }
-  check_symbols(*graph);
+  require_extents(*graph);
   return graph;
 }
 

@@ -423,10 +423,7 @@ GraphId GraphReader::finish_body(const json& j) {
   if (!source_.unknown_ops.any()) {
     for (size_t i = 0; i < j["outputs"].size(); ++i) output(j["outputs"][i], i);
   }
-  if (!check_symbols(builder_.graph())
-           .empty()) {  // only then its path, as long as the nesting is deep
-    require_symbols(builder_.graph(), source_.file_name, path());
-  }
+  require_symbols(builder_.graph(), source_.file_name, [this] { return path(); });
   return source_.context.add_graph(builder_.finish());
 }
 

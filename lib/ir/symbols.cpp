@@ -116,11 +116,13 @@ class Checker {
 
 std::vector<SymbolProblem> check_symbols(const Graph& graph) { return Checker(graph).run(); }
 
-void require_symbols(const Graph& graph, const std::string& file_name, const std::string& path) {
+void require_symbols(const Graph& graph, const std::string& file_name,
+                     const std::function<std::string()>& path) {
   const std::vector<SymbolProblem> found = check_symbols(graph);
   if (found.empty()) return;
   const Node& n = graph.node(found[0].node);
-  graph_error({found[0].what, path + graph.context().locs[n.loc], found[0].advice,
+  const std::string outer = path ? path() : "";
+  graph_error({found[0].what, outer + graph.context().locs[n.loc], found[0].advice,
                Code::kFreeSymbol, file_name});
 }
 

@@ -13,9 +13,7 @@ namespace {
 
 bool is_half(DType t) { return t == DType::kFloat16 || t == DType::kBFloat16; }
 
-bool gives_bool(Op op) {
-  return (op >= Op::eq && op <= Op::ge) || op == Op::is_nan || op == Op::is_inf;
-}
+bool gives_bool(Op op) { return is_comparison(op) || op == Op::is_nan || op == Op::is_inf; }
 
 bool is_commutative(Op op) {
   switch (op) {

@@ -28,8 +28,6 @@ uint64_t saturate(double value) {
   return static_cast<uint64_t>(static_cast<Int>(value));
 }
 
-bool is_comparison(Op op) { return op >= Op::eq && op <= Op::ge; }
-
 template <class T>
 bool compare(Op op, T a, T b) {
   switch (op) {

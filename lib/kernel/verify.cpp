@@ -145,8 +145,7 @@ void Verifier::check_elementwise() {
   }
   Type first = operand_type(0);
   for (Type other : operand_types(1)) expect(other == first, "operand types differ");
-  bool predicate = (inst_->op >= Op::eq && inst_->op <= Op::ge) || inst_->op == Op::is_nan ||
-                   inst_->op == Op::is_inf;
+  bool predicate = is_comparison(inst_->op) || inst_->op == Op::is_nan || inst_->op == Op::is_inf;
   expect(t == (predicate ? Type{DType::kBool, first.lanes} : first), "wrong result type");
   expect(!is_half(first.dtype), "arithmetic on a half format");
 }

@@ -84,6 +84,7 @@ struct OpInfo {
 
 const OpInfo& info(Op op);
 std::string_view name(Op op);
+constexpr bool is_comparison(Op op) { return op >= Op::eq && op <= Op::ge; }
 inline bool has_trait(Op op, uint32_t traits) { return (info(op).traits & traits) != 0; }
 bool parse_op(std::string_view name, Op* op);
 std::span<const OpInfo> all_ops();  // in enumeration order

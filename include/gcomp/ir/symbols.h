@@ -1,6 +1,7 @@
 #pragma once
 // Symbols of a graph: where a node may use one.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,9 @@ struct SymbolProblem {
 // are not looked into: they have symbols of their own.
 std::vector<SymbolProblem> check_symbols(const Graph& graph);
 
-// The first of them as a UserError (kGraph), its place `path` (of a nested graph in its file) and the node's.
+// The first of them as a UserError (kGraph), its place what `path` gives (of a nested graph in its file; only
+// asked then: it may be as long as the nesting is deep) and the node's.
 void require_symbols(const Graph& graph, const std::string& file_name,
-                     const std::string& path = "");
+                     const std::function<std::string()>& path = {});
 
 }  // namespace gcomp

@@ -35,8 +35,6 @@ std::string_view infix(Op op) {
   }
 }
 
-bool is_comparison(Op op) { return op >= Op::eq && op <= Op::ge; }
-
 // By the names of double; those of float end in f.
 std::string_view math_name(Op op) {
   switch (op) {

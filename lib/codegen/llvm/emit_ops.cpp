@@ -182,7 +182,7 @@ llvm::Value* KernelEmitter::emit_op(const Inst& inst) {
   if (inst.op == Op::where) return b_.CreateSelect(a[0], a[1], a[2]);
   DType t = operand_type(inst, 0).dtype;
   if (kernel::needs_expansion(inst.op, t)) return call_math(inst, a);
-  if (inst.op >= Op::eq && inst.op <= Op::ge) return emit_compare(inst.op, t, a[0], a[1]);
+  if (is_comparison(inst.op)) return emit_compare(inst.op, t, a[0], a[1]);
   if (inst.op == Op::min || inst.op == Op::max) return emit_min_max(inst.op, t, a[0], a[1]);
   return is_float(t) ? emit_float_op(inst, a) : emit_int_op(inst, t, a);
 }
