@@ -20,7 +20,7 @@ struct Target {
   // of different shapes are one kernel).
   bool static_extents = true;
   // An iteration of the parallel range is what one thread does: one element of a map, one row of a
-  // reduction. Vectors have one lane, but for maps of neighbours in memory.
+  // reduction. Vectors have one lane, but for neighbours in memory that one access takes.
   bool cuda = false;
   bool cuda_blocks = false;   // an iteration may be done by a block of threads that work together
   bool matrix_units = false;  // blocks may use warp_mma for half formats

@@ -1,4 +1,5 @@
-// Groups of elementwise nodes and reductions: one nest, or two kernels where several blocks of a GPU share a row.
+// Groups of elementwise nodes and reductions: one nest, or a kernel for each pass where several blocks of a GPU
+// share a row.
 
 #include "nest_emitter.h"
 #include "plan_writer.h"
@@ -21,8 +22,9 @@ void lower_nest(PlanWriter& w, uint32_t group) {
   };
   KernelSpec spec(w.graph(), w.target());
   NestEmitter nest(w.graph(), w.groups(), group, spec, loops, reduced);
-  if (!nest.rows_are_split()) return call(nest, spec);
-  for (const NestPhase phase : {NestPhase::kParts, NestPhase::kJoin}) {
+  const int phases = nest.num_phases();
+  if (phases == 0) return call(nest, spec);
+  for (int phase = 0; phase < phases; ++phase) {
     KernelSpec part(w.graph(), w.target());
     NestEmitter of_part(w.graph(), w.groups(), group, part, loops, reduced, phase);
     call(of_part, part);

@@ -26,7 +26,7 @@ size_t hash_linear(size_t h, const Linear& l) {
 
 NestEmitter::NestEmitter(const Graph& graph, const schedule::Groups& groups, uint32_t group,
                          KernelSpec& spec, std::vector<DimId> loops, std::vector<bool> reduced,
-                         NestPhase phase)
+                         int phase)
     : graph_(graph),
       groups_(groups),
       group_number_(group),
@@ -77,6 +77,12 @@ uint32_t NestEmitter::native_instance(ValueId v) {
               "fusion: value " + std::to_string(v.index) + " is not in its group's space");
   return instance({table_.reshape(index, extents, shape), {}});
 }
+
+Linear NestEmitter::place_of(ValueId v) {
+  return table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+}
+
+bool NestEmitter::is_of_row(ValueId v) { return (table_.axes(place_of(v)) & reduced_mask_) == 0; }
 
 bool NestEmitter::is_expanded(ValueId v) const {
   const NodeId n = graph_.producer(v);
@@ -426,7 +432,7 @@ std::pair<std::vector<DimId>, std::vector<bool>> NestEmitter::merged_loops() {
     for (const Guard& g : i.guards) all.push_back(g.index);
   }
   for (const auto& [v, i] : outputs_) {
-    all.push_back(table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims));
+    all.push_back(place_of(v));
   }
   std::vector<DimId> extents;
   std::vector<bool> reduced;

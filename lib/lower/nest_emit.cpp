@@ -320,28 +320,27 @@ void NestEmitter::emit_row(int row_lanes) {
   std::vector<bool> row_items(items_.size(), false);
   for (uint32_t pass = 0; pass < num_passes_; ++pass) {
     emit_pass(pass, row_lanes);
-    if (phase_ == NestPhase::kParts) return;
+    if (phase_ == static_cast<int>(pass)) return;
     for (uint32_t i = 0; i < items_.size(); ++i) {
       row_items[i] = in_phase_[i] && !is_deep(items_[i]) && items_[i].stage <= pass + 1;
     }
     emit_items(row_level_, row_items, row_lanes);
   }
   for (const auto& [v, i] : outputs_) {
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
-    if ((table_.axes(at) & reduced_mask_) != 0) continue;
-    store_of_row(at, spec_.output(v), values_[i], row_lanes);
+    if (is_of_row(v)) store_of_row(place_of(v), spec_.output(v), values_[i], row_lanes);
   }
 }
 
 void NestEmitter::store_of_row(const Linear& at, Buffer buffer, Value v, int lanes) {
   if (block_.threads() == 0) return emit_store(at, buffer, v, lanes);
-  const Value index = base_of(at);
-  by_first_thread([&] { b_.store(buffer, index, v); });
+  base_of(at);  // known outside the branch too
+  by_first_thread([&] { emit_store(at, buffer, v, lanes); });
 }
 
-// Whether this kernel stores output item `i`.
-bool NestEmitter::is_stored(uint32_t i) const {
-  return phase_ == NestPhase::kWhole || is_deep(items_[i]) == (phase_ == NestPhase::kParts);
+// Whether this kernel stores output `v`, item `i`.
+bool NestEmitter::is_stored(ValueId v, uint32_t i) {
+  if (phase_ == kAllPasses) return true;
+  return is_part() ? !is_of_row(v) && static_cast<int>(items_[i].stage) == phase_ : is_of_row(v);
 }
 
 // The first pass that writes to the memory of `output`: itself, or an item kept there.
@@ -366,8 +365,8 @@ std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
   }
   std::vector<std::pair<ValueId, ValueId>> found;
   for (const auto& [v, out] : outputs_) {
-    if (!is_stored(out)) continue;
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    if (!is_stored(v, out)) continue;
+    const Linear at = place_of(v);
     const uint32_t stored = first_store(v, out);
     std::map<ValueId, bool> safe;  // storage roots that are read
     std::set<ValueId> here;        // by this kernel
@@ -441,7 +440,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
     }
   }
   for (const auto& [v, i] : outputs_) {
-    if (is_stored(i)) spec_.output(v);
+    if (is_stored(v, i)) spec_.output(v);
   }
 
   std::vector<bool> early(items_.size(), false);  // rows' items that need no reduction

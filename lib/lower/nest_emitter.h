@@ -55,25 +55,21 @@ struct Item {
   std::vector<Guard> guards = {};  // kLoad, kSelect, kWrap
 };
 
-// What a kernel does of a nest. Where blocks of a GPU share a row, there are two (nest_block.cpp).
-enum class NestPhase : uint8_t {
-  kWhole,
-  kParts,  // accumulates parts of rows, and stores what has the reduced loops
-  kJoin,   // joins the parts of each row, and stores the rest
-};
+// What a kernel does of a nest: all, or, where blocks of a GPU share a row, pass 0, 1, ... over parts of the rows; one
+// more kernel stores what has not the reduced loops (nest_block.cpp).
+constexpr int kAllPasses = -1;
 
 class NestEmitter {
  public:
   // `loops` and `reduced` replace the group's space by one with the same elements in the same order.
   NestEmitter(const Graph& graph, const schedule::Groups& groups, uint32_t group, KernelSpec& spec,
-              std::vector<DimId> loops, std::vector<bool> reduced,
-              NestPhase phase = NestPhase::kWhole);
+              std::vector<DimId> loops, std::vector<bool> reduced, int phase = kAllPasses);
 
   // Neighbouring loops that every access of the group walks as one: extents and flags after merging.
   std::pair<std::vector<DimId>, std::vector<bool>> merged_loops();
 
-  // Whether the nest is to be two kernels, kParts and kJoin.
-  bool rows_are_split();
+  // The kernels that the nest is to be, if blocks share rows: phases 0, 1, ... Else 0, and it is one.
+  int num_phases();
 
   // Emits the kernel; gives the parallel extent and grain.
   std::pair<DimId, uint32_t> emit();
@@ -96,6 +92,8 @@ class NestEmitter {
   // --- building
   uint32_t instance(Instance i);
   uint32_t native_instance(ValueId v);
+  Linear place_of(ValueId v);  // in its memory, at the loops' element
+  bool is_of_row(ValueId v);   // one element for all of a row
   uint32_t item(ValueId v, uint32_t instance);
   bool build(ValueId v, uint32_t instance);
   uint32_t need(ValueId v, const Instance& i);
@@ -114,16 +112,21 @@ class NestEmitter {
   void choose_levels();
   int choose_lanes();
   int choose_access_lanes();
+  int lanes_for_map(int most) const;
+  int lanes_for_row(int most) const;
   int most_live(AxisMask lane) const;
   void plan();
+  void count_passes();
   void plan_passes();
   void need_operands(uint32_t item, std::vector<bool>* needed) const;
   void find_items_of_phase();
   uint32_t num_accumulators(uint32_t reduction) const;
   uint32_t recompute_weight(uint32_t item) const;
+  uint32_t max_recompute_weight() const;
   bool keep(uint32_t item);
   std::vector<bool> needed_in_pass(uint32_t pass) const;
-  bool is_stored(uint32_t item) const;
+  bool is_stored(ValueId output, uint32_t item);
+  bool is_read_back(uint32_t item, uint32_t pass) const;
   uint32_t first_store(ValueId output, uint32_t item) const;
   int level_of(AxisMask axes) const;
   uint32_t total_weight() const;
@@ -159,6 +162,7 @@ class NestEmitter {
   void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);
   void emit_innermost(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
   void emit_body(uint32_t pass, int lanes, bool scalar_part, kernel::Values* carried);
+  void emit_deep_item(uint32_t item, uint32_t pass, int lanes);
   void decode(int level, kernel::Value p);
   kernel::Values reduce_init(uint32_t item, int lanes);
   void reduce_step(uint32_t item, int lanes, std::span<kernel::Value> acc);
@@ -170,24 +174,50 @@ class NestEmitter {
 
   std::pair<DimId, uint32_t> emit_accesses(const std::vector<bool>& early);
 
-  // --- blocks of threads (nest_block.cpp)
-  // `along` threads do a row together, each every so many of its elements; `across` rows a block. No threads: a
-  // thread does a row.
+  // --- blocks of threads (nest_block_plan.cpp, nest_block.cpp)
+  // `along` threads do a row together, each every so many of its elements; a block does `across` rows, or as many times
+  // row_lanes(). Neighbouring threads are in one row, or (columns) in neighbouring ones. No threads: a thread does a row.
   struct BlockShape {
+    bool columns = false;
     uint32_t across = 1, along = 0;
     uint32_t threads() const { return across * along; }
+    uint32_t warps_of_row() const;
+    int64_t sums() const;  // of each lane that its warps leave in shared memory
   };
-  BlockShape choose_block() const;
+  // Neighbours in the row, or in as many rows, that a thread does at once.
+  struct Piece {
+    kernel::Value at = {};       // the first's place in the row
+    bool is_rest = false;        // of what fills no vector
+    kernel::Value inside = {};   // whether there are such elements; invalid: there are
+    kernel::Values values = {};  // by item: what was loaded early, or an earlier pass has found
+  };
+  void choose_block();
+  BlockShape block_of_rows() const;
+  BlockShape block_of_columns() const;
   void choose_parts();
+  void choose_pieces();
+  int row_lanes() const { return lanes_reduced_ ? 1 : lanes_; }
+  int piece_lanes() const { return lanes_reduced_ ? lanes_ : 1; }
+  bool is_part() const { return phase_ >= 0 && phase_ < static_cast<int>(num_passes_); }
+  bool joins(uint32_t pass) const { return phase_ > static_cast<int>(pass); }
   std::pair<DimId, uint32_t> emit_tiles(const std::vector<bool>& early);
   void begin_block();
   void begin_tile(kernel::Value p);
-  void emit_strided(uint32_t pass, kernel::Values* carried);
+  void begin_pieces();
+  std::vector<bool> early_loads(uint32_t pass) const;
+  int64_t pieces_at_once(const std::vector<bool>& loads) const;
+  void emit_block_pass(uint32_t pass, kernel::Values* carried);
+  void emit_strided(uint32_t pass, const std::vector<bool>& loads, kernel::Values* carried);
+  void emit_pieces(uint32_t pass, std::span<Piece> pieces, const std::vector<bool>& loads,
+                   kernel::Values* carried);
+  void in_piece(Piece& piece, const std::vector<bool>& results, kernel::Values* carried,
+                const std::function<void(kernel::Values*)>& body);
   kernel::Buffer part_buffer(uint32_t reduction, size_t accumulator, DType dtype);
   void store_part(uint32_t reduction, std::span<const kernel::Value> acc);
   void join_parts(kernel::Values* carried);
   void by_first_thread(const std::function<void()>& body);  // of each row
-  kernel::Values reduce_threads(uint32_t item, kernel::Values acc);
+  kernel::Values reduce_threads(uint32_t item, const kernel::Values& acc);
+  void join_warps(uint32_t item, std::vector<kernel::Values>* sums);
 
   // --- squares in shared memory (nest_transpose.cpp)
   struct Tiled {
@@ -212,7 +242,7 @@ class NestEmitter {
   std::vector<bool> reduced_;
   AxisMask reduced_mask_ = 0;
   DimId rows_, length_;  // elements of the loops that are not reduced, and of those that are
-  NestPhase phase_;
+  const int phase_;
   bool planned_ = false;
   std::vector<bool> in_phase_;  // items that this kernel computes
   ValueId given_;
@@ -246,11 +276,19 @@ class NestEmitter {
   std::map<uint32_t, Kept> kept_;
   int lanes_ = 1;
   BlockShape block_;
+  bool has_rest_ = false;  // of a row, that fills no vector
+  // Of a thread that keeps all of its row in registers (else there are none); by item: the first pass that computes it,
+  // and whether later ones need what it has found.
+  int64_t num_pieces_ = 0;
+  std::vector<Piece> pieces_;
+  std::vector<uint32_t> first_pass_;
+  std::vector<bool> held_;
   std::vector<Tiled> tiled_;
   uint32_t tile_axis_ = 0;     // along which their neighbours lie
   DimId parts_, part_length_;  // of a row, where blocks share it
-  // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements.
-  kernel::Value warp_, lane_, column_, along_, row_, has_row_, part_, from_, to_;
+  // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements (those from
+  // middle_ on fill no vector).
+  kernel::Value warp_, lane_, column_, along_, row_, has_row_, part_, from_, middle_, to_;
 
   std::vector<kernel::Value> axis_value_;
   std::vector<kernel::Value> values_;

@@ -43,7 +43,7 @@ void NestEmitter::emit_epilogue(Value row, Value column, Value x, int lanes) {
   }
   emit_items(2, all, lanes);
   for (const auto& [v, i] : outputs_) {
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    const Linear at = place_of(v);
     emit_store(at, spec_.output(v), values_[i], lanes);
   }
   close_level(2);

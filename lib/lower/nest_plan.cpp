@@ -11,7 +11,8 @@ namespace gcomp::lower {
 namespace {
 
 // What recomputing may cost (in op_weight) before a value is kept for later passes instead.
-constexpr uint32_t kMaxRecomputeWeight = 8;
+// A GPU's memory is slow beside its arithmetic: there a load weighs more, and arithmetic may cost as much as two.
+constexpr uint32_t kMaxRecomputeWeight = 8, kCudaRecomputeWeight = 48, kCudaLoadWeight = 16;
 // Rows up to this length may be summed with lanes across rows; what reading an element from afar and
 // joining the lanes of a sum cost then (in op_weight).
 constexpr int64_t kMaxShortRow = 64;
@@ -44,8 +45,6 @@ int NestEmitter::level_of(AxisMask axes) const {
 // slim matrix), the rows: lanes along it are few, and what is computed from the sum would have one.
 int NestEmitter::choose_lane_axis() {
   const int last = static_cast<int>(loops_.size()) - 1;
-  // GPU: neighbouring threads have neighbouring elements, or what one access takes.
-  if (spec_.target().cuda) return choose_access_lanes() > 1 ? last : -1;
   if (reduced_mask_ == 0 || !reduced_[static_cast<size_t>(last)]) return last;
   int rows = last;
   while (rows >= 0 && reduced_[static_cast<size_t>(rows)]) --rows;
@@ -86,23 +85,23 @@ bool NestEmitter::lanes_pay_across(uint32_t rows) {
 void NestEmitter::choose_levels() {
   const auto n = static_cast<uint32_t>(loops_.size());
   axis_level_.assign(n, 1);
-  lane_axis_ = choose_lane_axis();
-  lanes_reduced_ = lane_axis_ >= 0 && reduced_[static_cast<size_t>(lane_axis_)];
-  row_level_ = lane_axis_ >= 0 && !lanes_reduced_ ? 2 : 1;
-  if (lane_axis_ >= 0 && !lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = 2;
-  int next = row_level_ + 1;
-  block_ = choose_block();
-  for (uint32_t a = 0; a < n; ++a) {
-    if (!reduced_[a] || static_cast<int>(a) == lane_axis_) continue;
-    if (block_.threads() != 0) {
-      axis_level_[a] = next;
-    } else {
-      reduced_outer_.push_back(a);
-      axis_level_[a] = next++;
-    }
+  if (spec_.target().cuda) {
+    choose_block();
+  } else {
+    lane_axis_ = choose_lane_axis();
   }
-  if (block_.threads() != 0) ++next;
-  if (lanes_reduced_) axis_level_[static_cast<size_t>(lane_axis_)] = next++;
+  lanes_reduced_ = lane_axis_ >= 0 && reduced_[static_cast<size_t>(lane_axis_)];
+  const bool blocks = block_.threads() != 0;  // they walk the rows' loops as one, and the others
+  row_level_ = lane_axis_ >= 0 && !lanes_reduced_ && !blocks ? 2 : 1;
+  if (row_level_ == 2) axis_level_[static_cast<size_t>(lane_axis_)] = 2;
+  int next = row_level_ + 1;
+  for (uint32_t a = 0; a < n; ++a) {
+    if (!reduced_[a] || (static_cast<int>(a) == lane_axis_ && !blocks)) continue;
+    if (!blocks) reduced_outer_.push_back(a);
+    axis_level_[a] = blocks ? next : next++;
+  }
+  if (blocks || lanes_reduced_) ++next;
+  if (lanes_reduced_ && !blocks) axis_level_[static_cast<size_t>(lane_axis_)] = next - 1;
   level_log_.resize(static_cast<size_t>(next) + 1);
   level_terms_.resize(static_cast<size_t>(next) + 1);
 }
@@ -134,26 +133,36 @@ int NestEmitter::most_live(AxisMask lane) const {
   return most;
 }
 
-// GPU: elements of a map that a thread does, so that each access is one of 16 bytes. 1 where neighbours are apart in
-// memory or are not all there, and where it would leave threads of the GPU without work.
+// GPU: neighbours that a thread does at once, so that each access is one of 16 bytes. 1 where they are apart in memory
+// or not all there.
 int NestEmitter::choose_access_lanes() {
-  if (reduced_mask_ != 0 || loops_.empty()) return 1;
+  if (loops_.empty() || (reduced_mask_ != 0 && !spec_.target().cuda_blocks)) return 1;
   const auto axis = static_cast<uint32_t>(loops_.size() - 1);
   const AxisMask lane = AxisMask{1} << axis;
+  const auto are_neighbours = [&](const Linear& at) {
+    return dims_.is_constant(table_.coefficient(at, axis), 1) && table_.only_linear(at, axis);
+  };
   int widest = 1;
   for (const Item& i : items_) {
     if ((i.axes & lane) == 0) continue;
     if (i.kind == ItemKind::kSelect || i.kind == ItemKind::kWrap || !i.guards.empty()) return 1;
     if (i.kind != ItemKind::kLoad) continue;
-    const bool neighbours = dims_.is_constant(table_.coefficient(i.linear, axis), 1);
-    if (!neighbours || !table_.only_linear(i.linear, axis)) return 1;
+    if (!are_neighbours(i.linear)) return 1;
     widest = std::max(widest, static_cast<int>(byte_size(i.dtype)));
   }
   for (const auto& [v, i] : outputs_) {
+    const Linear at = place_of(v);
+    if ((table_.axes(at) & lane) == 0) continue;
+    if (reduced_mask_ != 0 && !are_neighbours(at)) return 1;
     widest = std::max(widest, static_cast<int>(byte_size(items_[i].dtype)));
   }
   int lanes = std::min(kAccessBytes / widest, kMostAccessLanes);
   while (lanes > 1 && most_live(lane) * lanes * std::max(widest, 4) > kLiveBytes) lanes /= 2;
+  return reduced_mask_ == 0 ? lanes_for_map(lanes) : lanes_for_row(lanes);
+}
+
+// Fewer where much would be left over, or threads of the GPU without work.
+int NestEmitter::lanes_for_map(int lanes) const {
   const auto extent = dims_.constant_value(loops_.back());
   while (extent && *extent < 4 * lanes && *extent % lanes != 0) lanes /= 2;
   const auto elements = dims_.constant_value(rows_);
@@ -161,11 +170,19 @@ int NestEmitter::choose_access_lanes() {
   return lanes;
 }
 
+// What is left over may only be the end of a row that is one loop.
+int NestEmitter::lanes_for_row(int lanes) const {
+  const auto extent = dims_.constant_value(loops_.back());
+  const bool has_end = reduced_.back() && std::ranges::count(reduced_, true) == 1;
+  if (!extent) return has_end ? lanes : 1;
+  while (*extent % lanes != 0 && (!has_end || *extent < 4 * lanes)) lanes /= 2;
+  return lanes;
+}
+
 // Wide bodies hide the latency of long chains (measured: 32 x float is twice as quick as 8 on a chain
 // of 30 ops) until the live values no longer fit the registers.
 int NestEmitter::choose_lanes() {
   if (lane_axis_ < 0) return 1;
-  if (spec_.target().cuda) return choose_access_lanes();
   const AxisMask lane = AxisMask{1} << lane_axis_;
   int widest = 1;
   for (uint32_t i = 0; i < items_.size(); ++i) {
@@ -194,16 +211,21 @@ int NestEmitter::choose_lanes() {
   return best;
 }
 
+uint32_t NestEmitter::max_recompute_weight() const {
+  return spec_.target().cuda ? kCudaRecomputeWeight : kMaxRecomputeWeight;
+}
+
 uint32_t NestEmitter::recompute_weight(uint32_t item) const {
   uint32_t weight = 0;
   std::vector<uint32_t> open{item};
-  while (!open.empty() && weight <= kMaxRecomputeWeight) {
+  while (!open.empty() && weight <= max_recompute_weight()) {
     const Item& i = items_[open.back()];
     open.pop_back();
     if (!is_deep(i)) continue;
     weight += i.kind == ItemKind::kOp
                   ? schedule::op_weight(graph_.producer_node(i.value).op, i.dtype)
-                  : 1;
+              : i.kind == ItemKind::kLoad && spec_.target().cuda ? kCudaLoadWeight
+                                                                 : 1;
     if (i.kind == ItemKind::kWrap || general_in_lanes(i.linear)) weight += 4;
     open.insert(open.end(), i.operands.begin(), i.operands.end());
   }
@@ -213,10 +235,11 @@ uint32_t NestEmitter::recompute_weight(uint32_t item) const {
 // Finds memory for `item` from the pass it is computed in to later ones.
 bool NestEmitter::keep(uint32_t id) {
   if (kept_.contains(id)) return true;
+  if (phase_ != kAllPasses) return false;
   const Item& item = items_[id];
   for (const auto& [v, out] : outputs_) {
     if (out != id) continue;
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    const Linear at = place_of(v);
     if ((table_.axes(at) & reduced_mask_) == 0) continue;
     kept_[id] = {.output = v, .buffer = {}, .local = false, .at = at};
     return true;
@@ -224,7 +247,7 @@ bool NestEmitter::keep(uint32_t id) {
   if (item.dtype == DType::kBool) return false;
   // The row of an output that is written in the last pass, when all its readers are done.
   for (const auto& [v, out] : outputs_) {
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
+    const Linear at = place_of(v);
     const bool whole = table_.axes(at) == (AxisMask{1} << loops_.size()) - 1;
     bool used = false;
     for (const auto& [other, k] : kept_) used = used || k.output == v;
@@ -278,6 +301,12 @@ void NestEmitter::need_operands(uint32_t item, std::vector<bool>* needed) const 
   }
 }
 
+// Whether pass `pass` finds in memory or in registers what an earlier one has computed.
+bool NestEmitter::is_read_back(uint32_t item, uint32_t pass) const {
+  if (num_pieces_ != 0) return first_pass_[item] < pass;
+  return kept_.contains(item) && items_[item].stage < pass;
+}
+
 // The deep items that pass `pass` computes: what its sinks need, up to what earlier passes kept.
 std::vector<bool> NestEmitter::needed_in_pass(uint32_t pass) const {
   std::vector<bool> needed(items_.size(), false);
@@ -293,22 +322,23 @@ std::vector<bool> NestEmitter::needed_in_pass(uint32_t pass) const {
   for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
     if (!needed[i]) continue;
     if (!is_deep(items_[i])) continue;  // has its value already
-    if (kept_.contains(i) && items_[i].stage < pass) continue;
+    if (is_read_back(i, pass)) continue;
     need_operands(i, &needed);
   }
   return needed;
 }
 
-void NestEmitter::plan_passes() {
+void NestEmitter::count_passes() {
   num_passes_ = 0;
   if (reduced_mask_ == 0) return;
   for (uint32_t r : reductions_) num_passes_ = std::max(num_passes_, items_[r].stage);
   for (const auto& [v, i] : outputs_) {
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
-    if ((table_.axes(at) & reduced_mask_) != 0) {
-      num_passes_ = std::max(num_passes_, items_[i].stage + 1);
-    }
+    if (!is_of_row(v)) num_passes_ = std::max(num_passes_, items_[i].stage + 1);
   }
+}
+
+// What is kept in memory from pass to pass.
+void NestEmitter::plan_passes() {
   for (uint32_t pass = 1; pass < num_passes_; ++pass) {
     const std::vector<bool> needed = needed_in_pass(pass);
     // From the sinks down: the first items of earlier passes met are the ones to keep.
@@ -316,8 +346,8 @@ void NestEmitter::plan_passes() {
     for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
       if (!needed[i] || covered[i] || !is_deep(items_[i]) || items_[i].stage >= pass) continue;
       const bool done = kept_.contains(i) ||
-                        (recompute_weight(i) > kMaxRecomputeWeight && keep(i)) ||
-                        recompute_weight(i) <= kMaxRecomputeWeight;
+                        (recompute_weight(i) > max_recompute_weight() && keep(i)) ||
+                        recompute_weight(i) <= max_recompute_weight();
       if (!done) continue;
       for (uint32_t o : items_[i].operands) covered[o] = true;
       covered[i] = true;
@@ -325,17 +355,18 @@ void NestEmitter::plan_passes() {
   }
 }
 
-// Of kParts: what is reduced and what has the reduced loops; of kJoin: the other outputs.
+// Of a pass: what it reduces and stores. Of the last phase: the other outputs.
 void NestEmitter::find_items_of_phase() {
-  in_phase_.assign(items_.size(), phase_ == NestPhase::kWhole);
-  if (phase_ == NestPhase::kWhole) return;
-  const bool parts = phase_ == NestPhase::kParts;
-  for (uint32_t r : reductions_) in_phase_[r] = parts;
+  in_phase_.assign(items_.size(), phase_ == kAllPasses);
+  if (phase_ == kAllPasses) return;
+  for (uint32_t r : reductions_) {
+    if (static_cast<int>(items_[r].stage) == phase_ + 1) in_phase_[r] = true;
+  }
   for (const auto& [v, i] : outputs_) {
-    if (is_deep(items_[i]) == parts) in_phase_[i] = true;
+    if (is_stored(v, i)) in_phase_[i] = true;
   }
   for (uint32_t i = static_cast<uint32_t>(items_.size()); i-- > 0;) {
-    const bool joined = !parts && items_[i].kind == ItemKind::kReduce;
+    const bool joined = items_[i].kind == ItemKind::kReduce && joins(items_[i].stage - 1);
     if (in_phase_[i] && !joined) need_operands(i, &in_phase_);
   }
 }
@@ -344,10 +375,12 @@ void NestEmitter::plan() {
   if (planned_) return;
   planned_ = true;
   build_outputs();
+  count_passes();
   choose_levels();
-  lanes_ = choose_lanes();
-  plan_passes();
+  if (!spec_.target().cuda) lanes_ = choose_lanes();
   choose_parts();
+  choose_pieces();
+  if (num_pieces_ == 0) plan_passes();
   choose_tile();
   find_items_of_phase();
 }

@@ -163,15 +163,17 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
   needed_ = needed_in_pass(pass);
   std::vector<uint32_t> here;
   for (uint32_t r : reductions_) {
-    if (items_[r].stage == pass + 1) here.push_back(r);
+    if (items_[r].stage == pass + 1 && in_phase_[r]) here.push_back(r);
   }
-  const int wide = lanes_reduced_ ? lanes_ : row_lanes;
+  const bool join = joins(pass);
+  if (join && here.empty()) return;
+  const int wide = lanes_reduced_ && !join ? lanes_ : row_lanes;
   Values carried;
   for (uint32_t r : here) {
     for (Value v : reduce_init(r, wide)) carried.push_back(v);
   }
   const size_t half = carried.size();
-  const bool rest = lanes_reduced_ && lanes_ > 1;
+  const bool rest = lanes_reduced_ && lanes_ > 1 && !join && (block_.threads() == 0 || has_rest_);
   if (rest) {
     for (uint32_t r : here) {
       for (Value v : reduce_init(r, 1)) carried.push_back(v);
@@ -189,10 +191,10 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
   // Items of earlier levels that only this pass needs were made at their level; deep ones now.
   if (block_.threads() == 0) {
     emit_reduced_loops(0, pass, row_lanes, &carried);
-  } else if (phase_ == NestPhase::kJoin) {
+  } else if (join) {
     join_parts(&carried);
   } else {
-    emit_strided(pass, &carried);
+    emit_block_pass(pass, &carried);
   }
   level_ = row_level_;
   size_t k = 0;
@@ -202,12 +204,12 @@ void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
     if (rest) {
       const std::span<const Value> scalar(carried.data() + half + k, n);
       acc = reduce_join(r, reduce_lanes(r, acc), scalar);
-    } else if (lanes_reduced_) {
+    } else if (lanes_reduced_ && !join) {
       acc = reduce_lanes(r, acc);
     }
     if (block_.threads() != 0) acc = reduce_threads(r, acc);
     k += n;
-    if (phase_ == NestPhase::kParts) {
+    if (phase_ == static_cast<int>(pass)) {
       store_part(r, acc);
       continue;
     }
@@ -320,19 +322,20 @@ void NestEmitter::emit_innermost(uint32_t pass, Value lo, Value hi, Values* carr
   if (lanes_ > 1 && !no_rest) loop(middle, hi, 1, carried);
 }
 
+// Computes item `id`, or reads what an earlier pass has kept of it.
+void NestEmitter::emit_deep_item(uint32_t id, uint32_t pass, int lanes) {
+  const auto kept = kept_.find(id);
+  if (kept == kept_.end() || items_[id].stage >= pass) return emit_item(id, lanes);
+  const Kept& k = kept->second;
+  const kernel::Buffer buffer = k.local ? k.buffer : spec_.output(k.output);
+  const bool varies = lane_axis_ >= 0 && (table_.axes(k.at) >> lane_axis_ & 1) != 0;
+  set_value(id, level_, emit_load(k.at, {}, buffer, items_[id].dtype, varies, lanes));
+}
+
 // The innermost iteration: what the pass computes, stores and accumulates.
 void NestEmitter::emit_body(uint32_t pass, int lanes, bool scalar_part, Values* carried) {
   for (uint32_t i = 0; i < items_.size(); ++i) {
-    if (!needed_[i] || values_[i].valid() || !is_deep(items_[i])) continue;
-    const auto kept = kept_.find(i);
-    if (kept != kept_.end() && items_[i].stage < pass) {
-      const Kept& k = kept->second;
-      const kernel::Buffer buffer = k.local ? k.buffer : spec_.output(k.output);
-      const bool varies = lane_axis_ >= 0 && (table_.axes(k.at) >> lane_axis_ & 1) != 0;
-      set_value(i, level_, emit_load(k.at, {}, buffer, items_[i].dtype, varies, lanes));
-    } else {
-      emit_item(i, lanes);
-    }
+    if (needed_[i] && !values_[i].valid() && is_deep(items_[i])) emit_deep_item(i, pass, lanes);
   }
   for (const auto& [i, k] : kept_) {
     if (items_[i].stage != pass) continue;
@@ -343,9 +346,8 @@ void NestEmitter::emit_body(uint32_t pass, int lanes, bool scalar_part, Values* 
     emit_store(k.at, k.local ? k.buffer : spec_.output(k.output), values_[i], lanes);
   }
   for (const auto& [v, i] : outputs_) {
-    const Linear at = table_.flatten(instances_[native_instance(v)].index, graph_.type(v).dims);
-    if (items_[i].stage != pass || (table_.axes(at) & reduced_mask_) == 0) continue;
-    emit_store(at, spec_.output(v), values_[i], lanes);
+    if (items_[i].stage != pass || is_of_row(v)) continue;
+    emit_store(place_of(v), spec_.output(v), values_[i], lanes);
   }
   size_t total = carried->size();
   size_t k = scalar_part ? total / 2 : 0;

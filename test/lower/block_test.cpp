@@ -37,7 +37,44 @@ int blocks(const Graph& g) {
   return count;
 }
 
+// Elements that a thread of a graph's only kernel loads, if it has no loops over a row.
+int loaded_by_thread(const Graph& g) {
+  lower::LowerOptions options;
+  options.placement = passes::place_everything(g).devices;
+  const lower::LoweredModule m = lower::lower(g, options);
+  int count = 0, loops = 0;
+  for (const kernel::Inst& i : m.kernels.at(0).insts) {
+    if (i.code == kernel::Code::kFor) ++loops;
+    if (i.code != kernel::Code::kLoad) continue;
+    const kernel::BufferInfo& from = m.kernels[0].buffers[i.imm];
+    if (from.role == kernel::Role::kIn) count += i.type.lanes;
+  }
+  return loops == 1 && m.kernels.size() == 1 ? count : -1;
+}
+
 struct Reduced : Net {
+  // `row`, which lacks `axis` of x, beside each element of x.
+  ValueId along(ValueId row, ValueId x, int64_t axis) {
+    std::vector<int64_t> kept;
+    for (size_t a = 0; a < b.type(x).dims.size(); ++a) {
+      if (static_cast<int64_t>(a) != axis) kept.push_back(static_cast<int64_t>(a));
+    }
+    return b.broadcast(row, b.type(x).dims, kept);
+  }
+  ValueId softmax(ValueId x, int64_t axis) {
+    const ValueId largest = along(b.reduce(Op::reduce_max, x, {axis}), x, axis);
+    const ValueId e = b.value(Op::exp, {b.elementwise(Op::sub, {x, largest})});
+    return b.elementwise(Op::div, {e, along(b.reduce(Op::reduce_sum, e, {axis}), x, axis)});
+  }
+  // x less its tanh'd sum, over the root of the sum of squares.
+  ValueId normalised(ValueId x, int64_t axis) {
+    const ValueId sum = b.value(Op::tanh, {b.reduce(Op::reduce_sum, x, {axis})});
+    const ValueId moved = b.elementwise(Op::sub, {x, along(sum, x, axis)});
+    const ValueId squares =
+        b.reduce(Op::reduce_sum, b.elementwise(Op::mul, {moved, moved}), {axis});
+    const ValueId more = b.elementwise(Op::add, {squares, b.scalar(b.type(x).dtype, 1)});
+    return b.elementwise(Op::div, {moved, along(b.value(Op::sqrt, {more}), x, axis)});
+  }
   ValueId reduce(Op op, ValueId x, std::vector<int64_t> axes) {
     if (op != Op::argmax && op != Op::argmin) return b.reduce(op, x, axes);
     return b.value(op, {x}, {{AttrKey::axis, axes[0]}, {AttrKey::select_last, int64_t{1}}});
@@ -121,19 +158,141 @@ TEST_CASE("NaN, equal elements and infinities in rows of several parts") {
   }
 }
 
+TEST_CASE("rows that fit are read once, by 16 bytes, whatever is computed of them") {
+  struct Case {
+    DType dtype;
+    int64_t rows, length;
+    int loaded;  // elements of a thread
+  };
+  for (const Case& c : {Case{DType::kFloat32, 300, 1024, 16}, Case{DType::kFloat32, 3, 8192, 16},
+                        Case{DType::kFloat32, 2, 16384, 32}, Case{DType::kFloat32, 40, 1000, 16},
+                        Case{DType::kFloat32, 40, 1001, 17}, Case{DType::kFloat32, 70, 64, 8},
+                        Case{DType::kFloat32, 17, 24, 4}, Case{DType::kFloat32, 300, 8, 4},
+                        Case{DType::kFloat32, 9, 38, 9}, Case{DType::kFloat32, 9, 33, 5},
+                        Case{DType::kFloat64, 30, 1024, 8}, Case{DType::kFloat16, 30, 1024, 32},
+                        Case{DType::kFloat16, 30, 1030, 17}}) {
+    for (const bool norm : {false, true}) {
+      Reduced r;
+      const ValueId x = r.input(c.dtype, {r.dim(c.rows), r.dim(c.length)});
+      if (norm && c.dtype == DType::kFloat16) continue;  // order shows in every digit
+      r.b.output("y", norm ? r.normalised(x, 1) : r.softmax(x, 1));
+      const auto g = r.b.finish();
+      CAPTURE(name(c.dtype));
+      CAPTURE(c.length);
+      CHECK(loaded_by_thread(*g) == c.loaded);
+      const Tolerance tolerance = {.relative = 2e-5};
+      CHECK(compare(*g, random_inputs(*g, 0, 3), {}, tolerance, nullptr, false) == "");
+    }
+  }
+}
+
+TEST_CASE("sums of columns, of neighbours by 16 bytes") {
+  struct Case {
+    DType dtype;
+    std::vector<int64_t> shape;  // -1: a symbol, which is 77
+    int64_t axis;
+    int lanes;
+  };
+  for (const Case& c :
+       {Case{DType::kFloat32, {300, 64}, 0, 4}, Case{DType::kFloat32, {-1, 132}, 0, 4},
+        Case{DType::kFloat32, {90, 6}, 0, 2}, Case{DType::kFloat32, {90, 7}, 0, 1},
+        Case{DType::kFloat32, {3, -1, 20}, 1, 4}, Case{DType::kFloat32, {90, -1}, 0, 1},
+        Case{DType::kFloat64, {5, 100, 34}, 1, 2}, Case{DType::kInt8, {90, 72}, 0, 8},
+        Case{DType::kFloat32, {3, 64}, 0, 4}, Case{DType::kFloat32, {2, 1 << 20}, 0, 4},
+        Case{DType::kFloat32, {8, 300000}, 0, 4}}) {
+    Reduced r;
+    std::vector<DimId> shape;
+    for (const int64_t n : c.shape) shape.push_back(n < 0 ? r.dim("N") : r.dim(n));
+    const ValueId x = r.input(c.dtype, shape), row = r.input(c.dtype, {shape.back()});
+    const ValueId sum = r.b.reduce(Op::reduce_sum, r.b.elementwise(Op::mul, {x, row}), {c.axis});
+    r.b.output("y", r.b.elementwise(Op::add, {sum, row}));
+    r.b.output("last", r.reduce(Op::argmax, x, {c.axis}));
+    const auto g = r.b.finish();
+    CAPTURE(c.shape.back());
+    CHECK(widest_load(*g) == c.lanes);
+    CHECK(compare(*g, random_inputs(*g, 77, 3), {}, {}, nullptr, false) == "");
+  }
+}
+
 TEST_CASE("softmax over an outer axis, by a block a tile of columns") {
   for (const int64_t columns : {1, 6, 40}) {
-    Reduced r;
-    const ValueId x = r.input(DType::kFloat32, {r.dim(2), r.dim("N"), r.dim(columns)});
-    const auto shape = r.b.type(x).dims;
-    const ValueId m = r.b.reduce(Op::reduce_max, x, {1});
-    const ValueId e =
-        r.b.value(Op::exp, {r.b.elementwise(Op::sub, {x, r.b.broadcast(m, shape, {0, 2})})});
-    const ValueId s = r.b.reduce(Op::reduce_sum, e, {1});
-    const ValueId y = r.b.elementwise(Op::div, {e, r.b.broadcast(s, shape, {0, 2})});
+    for (const int64_t length : {-1, 150}) {  // few columns of unknown length are cut into parts
+      Reduced r;
+      const DimId n = length < 0 ? r.dim("N") : r.dim(length);
+      const ValueId x = r.input(DType::kFloat32, {r.dim(2), n, r.dim(columns)});
+      size_t calls = 0;
+      CHECK(r.run({r.softmax(x, 1)}, 150, &calls) == "");
+      CHECK(calls == (length < 0 ? 3 : 1));
+    }
+  }
+}
+
+TEST_CASE("several passes over rows that are few and long: a kernel each, by all blocks") {
+  struct Case {
+    std::vector<int64_t> shape;  // -1: a symbol, which is 40001
+    int64_t axis;
+  };
+  for (const Case& c : {Case{{-1}, 0}, Case{{2, 40000}, 1}, Case{{9000, 8}, 0},
+                        Case{{3, 11000, 3}, 1}, Case{{-1, 2}, 0}}) {
+    for (const bool norm : {false, true}) {
+      Reduced r;
+      std::vector<DimId> shape;
+      for (const int64_t n : c.shape) shape.push_back(n < 0 ? r.dim("N") : r.dim(n));
+      const ValueId x = r.input(DType::kFloat32, shape);
+      const ValueId moved = r.b.elementwise(Op::add, {x, r.input(DType::kFloat32, {shape.back()})});
+      const ValueId y = norm ? r.normalised(moved, c.axis) : r.softmax(moved, c.axis);
+      size_t calls = 0;
+      CAPTURE(c.shape[0]);
+      CHECK(r.run({y}, 40001, &calls) == "");
+      CHECK(calls == 3);
+    }
+    Reduced r;  // what is of rows, one kernel more, also beside each element
+    std::vector<DimId> shape;
+    for (const int64_t n : c.shape) shape.push_back(n < 0 ? r.dim("N") : r.dim(n));
+    const ValueId x = r.input(DType::kFloat32, shape);
+    const ValueId largest = r.b.reduce(Op::reduce_max, x, {c.axis});
+    const ValueId less = r.b.elementwise(Op::sub, {x, r.along(largest, x, c.axis)});
+    const ValueId sum = r.b.reduce(Op::reduce_sum, r.b.value(Op::exp, {less}), {c.axis});
+    const ValueId all = r.b.elementwise(Op::add, {r.b.value(Op::log, {sum}), largest});
     size_t calls = 0;
-    CHECK(r.run({y}, 150, &calls) == "");
-    CHECK(calls == 1);
+    const ValueId beside = r.along(all, x, c.axis);
+    CHECK(r.run({all, r.b.value(Op::neg, {largest}), less, beside}, 40001, &calls) == "");
+    CHECK(calls == 4);
+  }
+}
+
+TEST_CASE("random rows and columns") {
+  std::mt19937 rng(7);
+  const auto pick = [&](size_t n) { return rng() % n; };
+  static constexpr int64_t kExtents[] = {1,  2,  3,   5,   8,   12,  16,   31,  32,
+                                         36, 64, 100, 127, 129, 260, 1000, 2050};
+  static constexpr DType kTypes[] = {DType::kFloat32, DType::kFloat32, DType::kFloat64,
+                                     DType::kFloat16, DType::kInt8};
+  for (int graph = 0; graph < 36; ++graph) {
+    Reduced r;
+    const DType t = kTypes[pick(5)];
+    std::vector<DimId> shape;
+    int64_t elements = 1;
+    for (size_t a = pick(3) + 1; shape.size() < a;) {
+      const int64_t n = kExtents[pick(std::size(kExtents))];
+      if (elements * n > 9000) continue;
+      elements *= n;
+      shape.push_back(pick(5) == 0 ? r.dim("N") : r.dim(n));
+    }
+    const auto axis = static_cast<int64_t>(pick(shape.size()));
+    ValueId x = r.input(t, shape);
+    if (pick(2) == 0) x = r.b.elementwise(Op::add, {x, r.input(t, {shape.back()})});
+    const bool exact = t != DType::kFloat16;  // else order shows in every digit
+    std::vector<ValueId> outputs;
+    if (is_float(t))
+      outputs.push_back(exact && pick(2) ? r.normalised(x, axis) : r.softmax(x, axis));
+    if (exact && pick(2)) outputs.push_back(r.b.reduce(Op::reduce_sum, x, {axis}));
+    if (pick(2)) outputs.push_back(r.reduce(Op::argmin, x, {axis}));
+    if (outputs.empty() || pick(3) == 0) outputs.push_back(r.b.reduce(Op::reduce_max, x, {axis}));
+    for (size_t k = 0; k < outputs.size(); ++k) r.b.output("y" + std::to_string(k), outputs[k]);
+    const auto g = r.b.finish();
+    CAPTURE(graph);
+    CHECK(compare(*g, random_inputs(*g, kExtents[pick(12)], 5), {}, {}, nullptr, false) == "");
   }
 }
 
