@@ -153,8 +153,10 @@ struct DeviceFunctions {
   gcomp_status (*place_output)(gcomp_context& c, uint32_t output, uint64_t bytes);
   gcomp_status (*begin)(gcomp_context& c);
   gcomp_status (*end)(gcomp_context& c, gcomp_status status);
-  // The step at `words` and perhaps those behind it; the next step.
+  // The step at `words`; the next one.
   const uint32_t* (*step)(gcomp_context& c, const uint32_t* words, gcomp_status* status);
+  // Starts what steps have left to be done: before work of the host, and before memory of the device is given back.
+  gcomp_status (*flush)(gcomp_context& c);
   // States, in step with states.cpp: their values on the device for a run; which copies are good after it; the
   // host's copy made good; the device's no longer good.
   gcomp_status (*prepare_state)(gcomp_context& c, uint32_t state, uint64_t bytes);

@@ -47,9 +47,15 @@ inline uint32_t call(gcomp_context& c, const uint32_t* words, gcomp_status* stat
   return static_cast<uint32_t>(ids - words) + listed;
 }
 
+// The GPU works while the host does.
+inline gcomp_status start_device(gcomp_context& c) {
+  return c.device == nullptr ? GCOMP_OK : c.device_functions->flush(c);
+}
+
 gcomp_status enter_segment(gcomp_context& c, uint32_t segment) {
   const Plan& plan = *c.plan;
-  gcomp_status status = evaluate_segment(c, segment);
+  gcomp_status status = start_device(c);  // memory may be given back
+  if (status == GCOMP_OK) status = evaluate_segment(c, segment);
   const PlanSegment& s = table<PlanSegment>(plan, plan.segments)[segment];
   const uint32_t* const outputs = table<uint32_t>(plan, plan.segment_outputs) + s.first_output;
   for (uint32_t i = 0; i < s.num_outputs && status == GCOMP_OK; ++i) {
@@ -152,6 +158,8 @@ gcomp_status execute(gcomp_context& c) {
   for (const uint32_t* w = steps;;) {
     switch (step_kind(w[0])) {
       case StepKind::kCall: {
+        status = start_device(c);
+        if (status != GCOMP_OK) return status;
         const uint32_t taken = call(c, w, &status);
         if (taken == 0) return status;
         w += taken;

@@ -298,6 +298,28 @@ TEST_CASE("loops on the host carry values of the device") {
   }
 }
 
+TEST_CASE("all turns of a loop are launched as one graph") {
+  const Gpu gpu;
+  const PlanImage host = loop_plan(false);
+  const DeviceModel model(host, loop_plan(true, &host));
+  Context context(model.descriptor());
+  Values x = {1, 2, 3}, y(3), all(15);
+  std::vector<int64_t> shape = {3}, a = {-1}, c = {-1, -1};
+  std::vector<gcomp_tensor> outputs = {tensor(y, a), tensor(all, c)};
+  for (int run = 0; run < 8; ++run) {
+    // Its memory grows, and the two halves of the carried value change places five times a run: every other run
+    // has the same addresses.
+    if (run == 6) gpu.reset();
+    x[0] += 1;
+    context.run({tensor(x, shape)}, outputs);
+    CHECK(y == Values{32 * x[0], 64, 96});
+    CHECK(all == Values{2 * x[0], 4, 6, 4 * x[0], 8, 12, 8 * x[0], 16, 24, 16 * x[0], 32, 48,
+                        32 * x[0], 64, 96});
+  }
+  CHECK(gpu.count("graph launches") == 2);
+  CHECK(gpu.count("launches") == 0);
+}
+
 // y = the first count elements of x doubled, where count is computed on the device.
 PlanImage bind_plan(bool there, const PlanImage* shared = nullptr) {
   PlanBuilder b;

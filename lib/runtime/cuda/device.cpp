@@ -388,17 +388,11 @@ gcomp_status open(gcomp_context& c, const gcomp_options& options) {
 bool make_tables(gcomp_context& c) {
   Device& d = *c.device;
   const Plan& plan = *c.plan;
-  uint32_t words = 1;
-  for (uint32_t k = 0; k < d.data->num_device_kernels; ++k) {
-    if (d.data->device_kernels[k].words > words) words = d.data->device_kernels[k].words;
-  }
   const Allocator& a = c.allocator;
-  d.words = a.zeroed<uint64_t>(words);
   d.inputs = a.zeroed<InputState>(plan.inputs.count);
   d.outputs = a.zeroed<OutputState>(plan.outputs.count);
   d.pieces = a.zeroed<StatePiece>(2 * plan.states.count);
-  return d.words != nullptr && d.inputs != nullptr && d.outputs != nullptr && d.pieces != nullptr &&
-         make_graphs(c);
+  return d.inputs != nullptr && d.outputs != nullptr && d.pieces != nullptr && make_tape(c);
 }
 
 bool make_statuses(gcomp_context& c) {
@@ -438,7 +432,7 @@ void close(gcomp_context& c) {
   Device& d = *c.device;
   const Driver& driver = *d.driver;
   if (d.stream != nullptr) driver.stream_wait(d.stream);
-  close_graphs(c);
+  close_tape(c);
   close_ports(c);
   for (uint64_t p = 0; d.pieces != nullptr && p < 2 * c.plan->states.count; ++p) {
     c.device_allocator.put(d.pieces[p].block.data);
@@ -447,7 +441,6 @@ void close(gcomp_context& c) {
   c.device_allocator.put(d.statuses);
   d.pinned.put(d.host_statuses);
   c.allocator.put(d.pieces);
-  c.allocator.put(d.words);
   destroy_streams(d);
 }
 
@@ -503,10 +496,10 @@ gcomp_status fail_cuda(gcomp_context& c, Result error, const char* what, const c
 }  // namespace gcomp::rt::cuda
 
 const gcomp::rt::DeviceFunctions gcomp_rt_cuda = {
-    gcomp::rt::cuda::open,          gcomp::rt::cuda::make,          gcomp::rt::cuda::close,
-    gcomp::rt::cuda::forsake,       gcomp::rt::cuda::enter,         gcomp::rt::cuda::leave,
-    gcomp::rt::cuda::number,        gcomp::rt::cuda::owns,          gcomp::rt::cuda::copy,
-    gcomp::rt::cuda::forget,        gcomp::rt::cuda::take_input,    gcomp::rt::cuda::place_output,
-    gcomp::rt::cuda::begin,         gcomp::rt::cuda::end,           gcomp::rt::cuda::step,
-    gcomp::rt::cuda::prepare_state, gcomp::rt::cuda::commit_states, gcomp::rt::cuda::fetch_state,
-    gcomp::rt::cuda::replace_state};
+    gcomp::rt::cuda::open,        gcomp::rt::cuda::make,          gcomp::rt::cuda::close,
+    gcomp::rt::cuda::forsake,     gcomp::rt::cuda::enter,         gcomp::rt::cuda::leave,
+    gcomp::rt::cuda::number,      gcomp::rt::cuda::owns,          gcomp::rt::cuda::copy,
+    gcomp::rt::cuda::forget,      gcomp::rt::cuda::take_input,    gcomp::rt::cuda::place_output,
+    gcomp::rt::cuda::begin,       gcomp::rt::cuda::end,           gcomp::rt::cuda::step,
+    gcomp::rt::cuda::flush,       gcomp::rt::cuda::prepare_state, gcomp::rt::cuda::commit_states,
+    gcomp::rt::cuda::fetch_state, gcomp::rt::cuda::replace_state};

@@ -58,22 +58,20 @@ struct StatePiece {
   bool good, host_stale;
 };
 
-// Steps [begin, end) that are launched as one graph.
-struct Piece {
-  uint32_t begin, end;  // words
-  GraphExec exec;
+// What the device is to do next (tape.cpp): entries, one behind the other.
+struct Tape {
+  uint64_t* words;
+  uint32_t room, used, entries;  // room, used: words
 };
 
-// The graphs of one set of addresses and scalars.
-struct GraphSet {
+// Entries that were sent before.
+struct Sequence {
+  uint64_t* words;
+  uint32_t used;
   uint64_t used_at;  // 0: empty
-  void** addresses;  // of the device's buffers
-  int64_t* scalars;
-  Block pieces;  // Piece
-  uint32_t num_pieces;
-  bool captured;
+  GraphExec exec;    // null until they come for the second time
 };
-inline constexpr int kGraphSets = 4;
+inline constexpr int kSequences = 64;
 
 // A transfer to the host that waits in pinned memory for the next kWait.
 struct Arrival {
@@ -115,17 +113,10 @@ struct Device {
   int64_t* host_statuses;  // pinned
   bool statuses_set;       // a call may have lowered one
 
-  uint64_t* words;  // the parameter of a launch
   bool one_by_one;  // GCOMP_CUDA_SYNC: wait for each launch, to name the one that fails
-
-  // Graphs (graph.cpp).
-  bool graphs;  // the plan's steps allow them
-  uint32_t* device_buffers;
-  uint32_t num_device_buffers;
-  cuda::GraphSet sets[cuda::kGraphSets];
-  cuda::GraphSet* set;  // of this run, or null
-  bool capture;         // this run captures it
-  uint32_t next_piece;
+  bool collects;    // entries on the tape; else each is sent at once
+  cuda::Tape tape;
+  cuda::Sequence sequences[cuda::kSequences];
 };
 
 namespace cuda {
@@ -170,19 +161,20 @@ void replace_state(gcomp_context& c, uint32_t state);
 
 // steps.cpp
 const uint32_t* step(gcomp_context& c, const uint32_t* words, gcomp_status* status);
-// kLaunch, kTransfer or kSet.
-gcomp_status issue(gcomp_context& c, const uint32_t* words, Stream stream);
-uint32_t step_length(const uint32_t* words);
 gcomp_status failed_call(gcomp_context& c);  // of the statuses, after they were downloaded
 void clear_statuses(gcomp_context& c);
 gcomp_status fetch_statuses(gcomp_context& c);
 
-// graph.cpp
-bool make_graphs(gcomp_context& c);
-void close_graphs(gcomp_context& c);
-void choose_graphs(gcomp_context& c);  // before the steps
-// The step behind the piece that begins here, which was launched; null: none does.
-const uint32_t* launch_piece(gcomp_context& c, const uint32_t* words, gcomp_status* status);
+// tape.cpp
+bool make_tape(gcomp_context& c);
+void close_tape(gcomp_context& c);
+gcomp_status add_launch(gcomp_context& c, const uint32_t* words);  // of a kLaunch
+gcomp_status add_set(gcomp_context& c, void* to, uint64_t bytes, unsigned char value);
+gcomp_status add_copy(gcomp_context& c, void* to, const void* from, uint64_t bytes);
+gcomp_status flush(gcomp_context& c);  // sends what is on the tape
+void drop(gcomp_context& c);           // forgets it
+// The status of a call for a kernel; messages tell it and what it computes.
+gcomp_status check_kernel(gcomp_context& c, Result error, const char* what, uint32_t kernel);
 
 }  // namespace cuda
 }  // namespace gcomp::rt

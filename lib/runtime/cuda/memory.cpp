@@ -162,8 +162,9 @@ gcomp_status download(gcomp_context& c, void* to, const void* from, uint64_t byt
 
 gcomp_status wait(gcomp_context& c) {
   Device& d = *c.device;
-  const gcomp_status status =
-      check(c, d.driver->stream_wait(d.stream), "cuStreamSynchronize", "the run's kernels");
+  gcomp_status status = flush(c);
+  if (status != GCOMP_OK) return status;
+  status = check(c, d.driver->stream_wait(d.stream), "cuStreamSynchronize", "the run's kernels");
   for (uint32_t i = 0; status == GCOMP_OK && i < d.num_arrivals; ++i) {
     memcpy(d.arrivals[i].to, d.arrivals[i].from, d.arrivals[i].bytes);
   }

@@ -222,6 +222,8 @@ gcomp_status upload_input(gcomp_context& c, uint32_t i) {
   InputState& state = c.device->inputs[i];
   if (!state.pending) return GCOMP_OK;
   state.pending = false;
+  const gcomp_status status = flush(c);
+  if (status != GCOMP_OK) return status;
   return upload(c, state.to, state.from, state.bytes, true);
 }
 
@@ -238,12 +240,16 @@ gcomp_status begin(gcomp_context& c) {
   if (d.unfinished && from_host) status = wait(c);
   if (status == GCOMP_OK) status = upload_packed(c);
   if (status == GCOMP_OK) status = download_inputs(c);
-  if (status == GCOMP_OK) choose_graphs(c);
   return status;
 }
 
 gcomp_status end(gcomp_context& c, gcomp_status status) {
   Device& d = *c.device;
+  if (!d.lost && status != GCOMP_ERROR_CUDA) {  // a call on it may fail, and did so first
+    const gcomp_status sent = flush(c);
+    if (sent != GCOMP_OK) status = sent;
+  }
+  drop(c);
   if (status == GCOMP_OK) {
     status = finish(c);
   } else if (!d.lost && status != GCOMP_ERROR_CUDA) {
