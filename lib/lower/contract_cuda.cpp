@@ -145,24 +145,35 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
                   .right_by_depth = trans_b};
   const bool slim = is_slim(dims, p);
   if (!slim && !is_worth_tiles(dims, p)) return false;
-  Contraction c(w, group, dims.mul(p.batch, p.rows), p.columns);
-  KernelSpec& spec = c.spec();
-  Builder& b = c.b();
-  const Buffer left = spec.input(w.groups().storage[operands[0].index]);
-  const Buffer right = spec.input(w.groups().storage[operands[1].index]);
-  c.begin();
-  const Value depth = spec.dim(p.depth), rows = spec.dim(p.rows);
-  const auto matrix = [&](Buffer buffer, Value across, bool by_depth) {
+  const auto factor = [&](KernelSpec& spec, bool of_left) {
+    Builder& b = spec.b();
+    const Buffer buffer = spec.input(w.groups().storage[operands[of_left ? 0 : 1].index]);
+    const Value across = spec.dim(of_left ? p.rows : p.columns), depth = spec.dim(p.depth);
+    const bool by_depth = of_left ? p.left_by_depth : p.right_by_depth;
     return Matrix(buffer, p.dtype,
                   {.batch = b.mul(across, depth),
                    .across = by_depth ? depth : b.index(1),
                    .depth = by_depth ? b.index(1) : across});
   };
-  Matrix x = matrix(left, rows, p.left_by_depth);
-  Matrix y = matrix(right, spec.dim(p.columns), p.right_by_depth);
+  const bool in_parts = is_slim_in_parts(dims, p);
+  if (in_parts) {
+    KernelSpec spec(graph, w.target());
+    Matrix x = factor(spec, true), y = factor(spec, false);
+    w.call(spec.finish(emit_slim_parts(spec, p, x, y), 1));
+  }
+  Contraction c(w, group, dims.mul(p.batch, p.rows), p.columns);
+  KernelSpec& spec = c.spec();
+  Builder& b = c.b();
+  c.begin();
+  const Value rows = spec.dim(p.rows);
   const FinishSum finish = [&](Value batch, Value row, Value column, Value sum) {
     c.finish_piece(b.add(b.mul(batch, rows), row), column, sum, 1);
   };
+  if (in_parts) {
+    c.call(emit_slim_joined(spec, p, finish), 1);
+    return true;
+  }
+  Matrix x = factor(spec, true), y = factor(spec, false);
   c.call((slim ? emit_slim : emit_tiles)(spec, p, x, y, finish), 1);
   return true;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "cuda_parts.h"
+
 namespace gcomp::lower {
 
 using kernel::Buffer;
@@ -42,11 +44,13 @@ struct Slim {
 
 uint64_t bit_ceil(int64_t n) { return std::bit_ceil(static_cast<uint64_t>(n)); }
 
-BlockShape block_for(const DimTable& dims, const Product& p, const Slim& s) {
+BlockShape block_for(DimTable& dims, const Product& p, const Slim& s) {
   const bool by_depth = s.columns_are_lines ? p.right_by_depth : p.left_by_depth;
-  const auto depth = dims.constant_value(p.depth);
   const int64_t count = dims.constant_value(s.lines).value_or(kWarp);
-  if ((by_depth || count == 1) && depth.value_or(kWarp) < kDeep) {
+  const auto sums = dims.constant_value(dims.mul(p.batch, s.lines));
+  const bool few = sums && *sums < kEnoughBlocks;
+  const int64_t depth = dims.constant_value(p.depth).value_or(few ? kPartElements : kWarp);
+  if ((by_depth || count == 1) && depth < kDeep) {
     return {.warp_a_line = true, .lines = kWarpsOfLines, .threads = kWarp * kWarpsOfLines};
   }
   const auto lines =
@@ -55,13 +59,13 @@ BlockShape block_for(const DimTable& dims, const Product& p, const Slim& s) {
   const auto most = std::min(
       kMostThreads, kWarp * static_cast<int64_t>(
                                 std::bit_floor(static_cast<uint64_t>(kMaxSumBytes / warp_bytes))));
-  const int64_t wanted = depth.value_or(kDeep) / kTermsOfThread;
+  const int64_t wanted = depth / kTermsOfThread;
   const auto along =
       static_cast<int64_t>(bit_ceil(std::clamp(wanted, kWarp / lines, most / lines)));
   return {.lines = lines, .threads = lines * along};
 }
 
-Slim slim_for(const DimTable& dims, const Product& p) {
+Slim slim_for(DimTable& dims, const Product& p) {
   const auto few = [&](DimId d) { return dims.constant_value(d).value_or(INT64_MAX); };
   Slim s;
   s.columns_are_lines = few(p.rows) <= few(p.columns);
@@ -71,10 +75,28 @@ Slim slim_for(const DimTable& dims, const Product& p) {
   return s;
 }
 
+// Of each sum, if blocks share them.
+Parts parts_of(DimTable& dims, const Product& p) {
+  const auto batch = dims.constant_value(p.batch);
+  const Slim s = slim_for(dims, p);
+  const auto lines = dims.constant_value(s.lines);
+  if (!batch || !lines || s.block.warp_a_line) return {};
+  const int64_t blocks = *batch * ((*lines + s.block.lines - 1) / s.block.lines);
+  return cut_into_parts(dims, p.depth, blocks, s.block.lines, 1);
+}
+
+// Results of all parts, part by part.
+Buffer buffer_of_parts(KernelSpec& spec, const Product& p, kernel::Role role) {
+  DimTable& dims = spec.dims();
+  const DimId results[] = {parts_of(dims, p).count, p.batch, p.rows, p.columns};
+  return spec.temporary(0, sum_dtype(p), dims.product(results), role);
+}
+
 class SlimProduct {
  public:
+  // `parts`: of all sums, or not valid. Products of a part are a batch: `finish` is told part * batches + batch.
   SlimProduct(KernelSpec& spec, const Product& p, Factor& left, Factor& right,
-              const FinishSum& finish)
+              const FinishSum& finish, const Parts& parts)
       : spec_(spec),
         b_(spec.b()),
         p_(p),
@@ -82,6 +104,7 @@ class SlimProduct {
         long_(slim_.columns_are_lines ? right : left),
         short_(slim_.columns_are_lines ? left : right),
         finish_(finish),
+        parts_(parts),
         sum_(sum_dtype(p)) {}
 
   DimId emit() {
@@ -97,13 +120,14 @@ class SlimProduct {
     const DimId blocks = dims.ceil_div(slim_.lines, dims.constant(lines));
     const Value count = spec_.dim(blocks);
     b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value number) {
-      batch_ = b_.index_div(number, count);
+      begin_part(b_.index_div(number, count));
       first_ = b_.mul(b_.index_rem(number, count), b_.index(lines));
       join_warp(sums_of_thread());
       b_.barrier();
       finish_results();
     });
-    return dims.mul(p_.batch, blocks);
+    const DimId all = dims.mul(p_.batch, blocks);
+    return parts_.valid() ? dims.mul(all, parts_.count) : all;
   }
 
  private:
@@ -116,22 +140,31 @@ class SlimProduct {
   // Lines of a warp: the first threads of it are theirs.
   int64_t lines_of_warp() const { return slim_.block.warp_a_line ? 1 : slim_.block.lines; }
 
+  void begin_part(Value product) {
+    product_ = batch_ = product;
+    from_ = b_.index(0), to_ = spec_.dim(p_.depth);
+    if (!parts_.valid()) return;
+    const Value batches = spec_.dim(p_.batch), length = spec_.dim(parts_.length);
+    batch_ = b_.index_rem(product, batches);
+    from_ = b_.mul(b_.index_div(product, batches), length);
+    to_ = b_.min(b_.add(from_, length), to_);
+  }
+
   // Of every so many terms. Threads beyond the last line do that line again.
   Values sums_of_thread() {
     const Value line = b_.min(b_.add(first_, line_), b_.sub(end_, b_.index(1)));
     const Value inside = b_.boolean(true);
     const Values zeros(static_cast<size_t>(slim_.few), b_.constant({sum_, 1}, 0));
-    return b_.for_loop(place_, spec_.dim(p_.depth), b_.index(threads_of_line()), zeros,
-                       [&](Value k, std::span<const Value> sums) {
-                         const Value x = b_.cast(long_.load(b_, batch_, line, k, inside), sum_);
-                         Values next;
-                         for (int64_t i = 0; i < slim_.few; ++i) {
-                           const Value y =
-                               b_.cast(short_.load(b_, batch_, b_.index(i), k, inside), sum_);
-                           next.push_back(b_.mul_add(x, y, sums[static_cast<size_t>(i)]));
-                         }
-                         return next;
-                       });
+    const Value first = b_.add(from_, place_), step = b_.index(threads_of_line());
+    return b_.for_loop(first, to_, step, zeros, [&](Value k, std::span<const Value> sums) {
+      const Value x = b_.cast(long_.load(b_, batch_, line, k, inside), sum_);
+      Values next;
+      for (int64_t i = 0; i < slim_.few; ++i) {
+        const Value y = b_.cast(short_.load(b_, batch_, b_.index(i), k, inside), sum_);
+        next.push_back(b_.mul_add(x, y, sums[static_cast<size_t>(i)]));
+      }
+      return next;
+    });
   }
 
   // By halves; then a line's first thread in the warp leaves them in shared memory.
@@ -168,8 +201,8 @@ class SlimProduct {
         for (int64_t w = 1; w < warps_of_line(); ++w) {
           sum = b_.add(sum, b_.load(sums_, b_.add(result, b_.index(w * results))));
         }
-        if (slim_.columns_are_lines) return finish_(batch_, quotient, line, sum);
-        finish_(batch_, line, rest, sum);
+        if (slim_.columns_are_lines) return finish_(product_, quotient, line, sum);
+        finish_(product_, line, rest, sum);
       });
     });
   }
@@ -180,9 +213,10 @@ class SlimProduct {
   const Slim slim_;
   Factor &long_, &short_;
   const FinishSum& finish_;
+  const Parts parts_;
   const DType sum_;
   Buffer sums_;  // of each warp of a line
-  Value thread_, warp_, lane_, line_, place_, end_, batch_, first_;
+  Value thread_, warp_, lane_, line_, place_, end_, product_, batch_, first_, from_, to_;
 };
 
 }  // namespace
@@ -198,7 +232,53 @@ bool is_slim(const DimTable& dims, const Product& p) {
 
 DimId emit_slim(KernelSpec& spec, const Product& product, Factor& left, Factor& right,
                 const FinishSum& finish) {
-  return SlimProduct(spec, product, left, right, finish).emit();
+  return SlimProduct(spec, product, left, right, finish, {}).emit();
+}
+
+bool is_slim_in_parts(DimTable& dims, const Product& p) {
+  return is_slim(dims, p) && parts_of(dims, p).valid();
+}
+
+DimId emit_slim_parts(KernelSpec& spec, const Product& p, Factor& left, Factor& right) {
+  Builder& b = spec.b();
+  const Buffer parts = buffer_of_parts(spec, p, kernel::Role::kOut);
+  const Value rows = spec.dim(p.rows), columns = spec.dim(p.columns);
+  const FinishSum store = [&](Value product, Value row, Value column, Value sum) {
+    const Value line = b.add(b.mul(product, rows), row);
+    b.store(parts, b.add(b.mul(line, columns), column), sum);
+  };
+  return SlimProduct(spec, p, left, right, store, parts_of(spec.dims(), p)).emit();
+}
+
+// A warp a result: each thread takes every 32nd part, and they join by halves.
+DimId emit_slim_joined(KernelSpec& spec, const Product& p, const FinishSum& finish) {
+  Builder& b = spec.b();
+  DimTable& dims = spec.dims();
+  const Buffer parts = buffer_of_parts(spec, p, kernel::Role::kIn);
+  const DimId results = dims.mul(p.batch, dims.mul(p.rows, p.columns));
+  b.set_block(kWarp * kWarpsOfLines);
+  const Value thread = b.thread(), zero = b.index(0);
+  const Value warp = b.index_div(thread, b.index(kWarp)),
+              lane = b.index_rem(thread, b.index(kWarp));
+  const Value count = spec.dim(parts_of(dims, p).count), all = spec.dim(results);
+  const Value rows = spec.dim(p.rows), columns = spec.dim(p.columns);
+  b.for_loop(b.range_begin(), b.range_end(), b.index(1), [&](Value number) {
+    const Value result = b.add(b.mul(number, b.index(kWarpsOfLines)), warp);
+    const Value here = b.min(result, b.sub(all, b.index(1)));
+    const auto add_part = [&](Value part, std::span<const Value> sum) {
+      return Values{b.add(sum[0], b.load(parts, b.add(b.mul(part, all), here)))};
+    };
+    const Values none = {b.constant({sum_dtype(p), 1}, 0)};
+    Value sum = b.for_loop(lane, count, b.index(kWarp), none, add_part)[0];
+    for (int other = kWarp / 2; other >= 1; other /= 2) sum = b.add(sum, b.warp_xor(sum, other));
+    const Value is_first = b.eq(lane, zero), is_there = b.lt(result, all);
+    b.if_then(b.bit_and(is_first, is_there), [&] {
+      const Value line = b.index_div(result, columns), column = b.index_rem(result, columns);
+      const Value product = b.index_div(line, rows), row = b.index_rem(line, rows);
+      finish(product, row, column, sum);
+    });
+  });
+  return dims.ceil_div(results, dims.constant(kWarpsOfLines));
 }
 
 }  // namespace gcomp::lower

@@ -13,4 +13,10 @@ bool is_slim(const DimTable& dims, const Product& product);
 DimId emit_slim(KernelSpec& spec, const Product& product, Factor& left, Factor& right,
                 const FinishSum& finish);
 
+// Whether the product's sums are few and long: two kernels then, emit_slim_parts and emit_slim_joined, instead.
+bool is_slim_in_parts(DimTable& dims, const Product& product);
+// Stores the parts of all sums in a temporary of the group, for the other one.
+DimId emit_slim_parts(KernelSpec& spec, const Product& product, Factor& left, Factor& right);
+DimId emit_slim_joined(KernelSpec& spec, const Product& product, const FinishSum& finish);
+
 }  // namespace gcomp::lower

@@ -21,7 +21,7 @@ constexpr int kRowLevel = 1, kPieceLevel = 2;
 
 std::pair<DimId, uint32_t> NestEmitter::emit_tiles(const std::vector<bool>& early) {
   DimId tiles = dims_.ceil_div(rows_, dims_.constant(int64_t{block_.across} * row_lanes()));
-  if (is_part()) tiles = dims_.mul(tiles, parts_);
+  if (is_part()) tiles = dims_.mul(tiles, parts_.count);
   current_lanes_ = row_lanes();
   b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
     begin_tile(p);
@@ -52,7 +52,7 @@ void NestEmitter::begin_block() {
 void NestEmitter::begin_tile(Value p) {
   from_ = b_.index(0), to_ = spec_.dim(length_);
   if (is_part()) {
-    const Value parts = spec_.dim(parts_), length = spec_.dim(part_length_);
+    const Value parts = spec_.dim(parts_.count), length = spec_.dim(parts_.length);
     part_ = b_.index_rem(p, parts);
     p = b_.index_div(p, parts);
     from_ = b_.min(b_.mul(part_, length), to_);
@@ -136,7 +136,7 @@ void NestEmitter::emit_strided(uint32_t pass, const std::vector<bool>& loads, Va
     }
     loop(from, to, each, 1, sums);
   };
-  emit_blocks(is_part() ? part_length_ : length_, from_, middle_, static_cast<int>(step), carried,
+  emit_blocks(is_part() ? parts_.length : length_, from_, middle_, static_cast<int>(step), carried,
               body);
   if (has_rest_) loop(middle_, to_, 1, 1, carried);
 }
@@ -209,7 +209,8 @@ void NestEmitter::in_piece(Piece& piece, const std::vector<bool>& results, Value
 kernel::Buffer NestEmitter::part_buffer(uint32_t reduction, size_t accumulator, DType dtype) {
   const bool reads = joins(items_[reduction].stage - 1);
   return spec_.temporary(static_cast<int>(2 * reduction + accumulator), dtype,
-                         dims_.mul(rows_, parts_), reads ? kernel::Role::kIn : kernel::Role::kOut);
+                         dims_.mul(rows_, parts_.count),
+                         reads ? kernel::Role::kIn : kernel::Role::kOut);
 }
 
 // Parts lie one after another, each with all rows.
@@ -224,7 +225,8 @@ void NestEmitter::store_part(uint32_t reduction, std::span<const Value> acc) {
 
 // The parts of a row, each thread every so many of them.
 void NestEmitter::join_parts(Values* carried) {
-  const Values inside = b_.begin_for(along_, spec_.dim(parts_), b_.index(block_.along), *carried);
+  const Value parts = spec_.dim(parts_.count), step = b_.index(block_.along);
+  const Values inside = b_.begin_for(along_, parts, step, *carried);
   const Value at = b_.add(b_.mul(inside[0], spec_.dim(rows_)), row_);
   Values joined;
   for (uint32_t r : pass_reductions_) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "cuda_parts.h"
 #include "nest_emitter.h"
 
 namespace gcomp::lower {
@@ -28,9 +29,6 @@ constexpr int64_t kPiecesAtOnce = 4, kPiecesOfLine = 8;
 // Pieces that a thread may keep from pass to pass, their bytes in registers, and how much work they may be in all (in
 // op_weight): each is written out.
 constexpr int64_t kMostPieces = 8, kHeldBytes = 160, kMostWork = 2048;
-// Elements of a block's part of its rows, at least; blocks that fill a GPU, and a row's length (in parts) that is
-// worth more kernels.
-constexpr int64_t kPartElements = 8192, kEnoughBlocks = 256, kMostBlocks = 512, kWorthParts = 4;
 
 int64_t bit_ceil(int64_t n) {
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(n, 1))));
@@ -107,21 +105,14 @@ NestEmitter::BlockShape NestEmitter::block_of_columns() const {
 void NestEmitter::choose_parts() {
   if (block_.threads() == 0) return;
   const auto rows = dims_.constant_value(rows_);
-  if (!rows || *rows == 0) return;
+  if (!rows) return;
   const int64_t tile = int64_t{block_.across} * row_lanes();
-  const int64_t tiles = ceil_div(*rows, tile);
-  const int64_t least = kPartElements / tile;
-  const int64_t length = dims_.constant_value(length_).value_or(kWorthParts * least);
-  if (tiles >= kEnoughBlocks || length < kWorthParts * least) return;
-  const DimId most = dims_.constant(kMostBlocks / tiles), one = dims_.constant(1);
-  parts_ = dims_.min(dims_.ceil_div(length_, dims_.constant(least)), most);
-  const DimId step = dims_.constant(piece_lanes());
-  part_length_ =
-      dims_.mul(dims_.ceil_div(dims_.ceil_div(length_, dims_.max(parts_, one)), step), step);
+  parts_ = cut_into_parts(dims_, length_, ceil_div(*rows, tile), tile, piece_lanes());
+  if (!parts_.valid()) return;
   if (phase_ != static_cast<int>(num_passes_)) return;
   // Parts lie row by row: those that are joined are a matrix of parts and rows, to be reduced down.
   lanes_ = 1, lane_axis_ = -1, lanes_reduced_ = has_rest_ = false;
-  const int64_t parts = dims_.constant_value(parts_).value_or(kMostBlocks / tiles);
+  const int64_t parts = dims_.constant_value(parts_.count).value_or(kSmallBlock);
   const int64_t across = bit_ceil(std::min(*rows, kWarp));
   const int64_t along = std::clamp(bit_floor(parts), kWarp / across, 2 * kSmallBlock / across);
   block_ = {.columns = true,

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda_parts.h"
 #include "gcomp/schedule/fusion.h"
 #include "index_expr.h"
 #include "kernel_spec.h"
@@ -284,8 +285,8 @@ class NestEmitter {
   std::vector<uint32_t> first_pass_;
   std::vector<bool> held_;
   std::vector<Tiled> tiled_;
-  uint32_t tile_axis_ = 0;     // along which their neighbours lie
-  DimId parts_, part_length_;  // of a row, where blocks share it
+  uint32_t tile_axis_ = 0;  // along which their neighbours lie
+  Parts parts_;             // of a row, where blocks share it
   // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements (those from
   // middle_ on fill no vector).
   kernel::Value warp_, lane_, column_, along_, row_, has_row_, part_, from_, middle_, to_;

@@ -236,6 +236,35 @@ TEST_CASE("random products with few rows or columns, and what is computed from t
   }
 }
 
+TEST_CASE("few and very long sums of products are cut into parts, with what is computed of them") {
+  const MatmulCase cases[] = {
+      {1, 1, 33001, 1}, {2, 1, 33000, 2}, {1, 1, 9000, 40}, {1, 1, -1, 1}, {1, 40, 9000, 2}};
+  for (const MatmulCase& c : cases) {
+    for (const bool trans_a : {false, true}) {
+      const bool trans_b = c.n >= 40 ? false : !trans_a || c.m == 1;
+      using Shape = std::vector<int64_t>;
+      Net n;
+      const DType t = DType::kFloat64;  // long sums show rounding
+      const ValueId a = n.input(t, trans_a ? Shape{c.batch, c.k, c.m} : Shape{c.batch, c.m, c.k});
+      const ValueId b = n.input(t, trans_b ? Shape{c.batch, c.n, c.k} : Shape{c.batch, c.k, c.n});
+      const ValueId other = n.input(t, {c.batch, c.m, c.n});
+      const ValueId y =
+          n.b.value(Op::matmul, {a, b},
+                    {{AttrKey::trans_a, int64_t{trans_a}}, {AttrKey::trans_b, int64_t{trans_b}}});
+      n.b.output("y", n.b.value(Op::tanh, {n.b.elementwise(Op::add, {y, other})}));
+      const auto g = n.b.finish();
+      lower::LowerOptions options;
+      options.placement.assign(g->num_nodes(), Device::kCuda);
+      CAPTURE(c.k);
+      CAPTURE(c.m);
+      CAPTURE(trans_a);
+      const bool neighbours = c.m != 40 || trans_a;  // else rows of 9000 terms are a block each
+      CHECK(lower::lower(*g, options).stats.kernel_calls == (neighbours ? 2 : 1));
+      CHECK(compare(*g, random_inputs(*g, 21, 1), {}, {}, nullptr, false) == "");
+    }
+  }
+}
+
 TEST_CASE("which products a GPU computes by blocks") {
   const auto blocks = [](const MatmulCase& c) {
     Net n;
