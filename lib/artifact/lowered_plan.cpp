@@ -302,6 +302,8 @@ class PlanEncoder {
         call.extent = scalar(s.extent);
         call.grain = s.grain;
         call.messages = s.messages;
+        if (s.product != lower::LibraryProduct::kNone)
+          call.product = product(module_.products[s.product]);
         there ? b_.launch(call) : b_.call(call);
         break;
       }
@@ -369,6 +371,30 @@ class PlanEncoder {
       case Step::Kind::kBeginLoop: b_.begin_loop(); break;
       case Step::Kind::kEndLoop: b_.end_loop(); break;
     }
+  }
+
+  // None where no library is chosen for it.
+  std::optional<PlanProductCall> product(const lower::LibraryProduct& p) {
+    if (p.choices.empty()) return std::nullopt;
+    PlanProductCall call;
+    const auto position = [](uint32_t i) { return static_cast<uint16_t>(i); };
+    call.product.alpha = p.alpha;
+    call.product.a = position(p.a);
+    call.product.b = position(p.b);
+    call.product.result = position(p.result);
+    if (p.bias != lower::LibraryProduct::kNone) call.product.bias = position(p.bias);
+    call.product.dtype = static_cast<rt::PlanDType>(p.dtype);
+    call.product.flags =
+        static_cast<uint8_t>((p.trans_a ? rt::kTransA : 0) | (p.trans_b ? rt::kTransB : 0) |
+                             (p.relu ? rt::kRelu : 0) | (p.tf32 ? rt::kTf32 : 0));
+    call.batch = scalar(p.batch);
+    call.rows = scalar(p.rows);
+    call.columns = scalar(p.columns);
+    call.depth = scalar(p.depth);
+    for (const auto& [capability, classes] : p.choices) {
+      call.choices.push_back({capability, classes});
+    }
+    return call;
   }
 
   PlanValue scalar_value(const ScalarArg& s) {

@@ -127,6 +127,8 @@ struct PlanBuilder::State {
   std::vector<std::string> kernels, device_kernels;
   std::unordered_map<std::string, uint32_t> kernel_ids, device_kernel_ids;
   std::vector<uint32_t> device_failures;
+  std::vector<rt::PlanProduct> products;
+  std::vector<rt::PlanProductChoice> product_choices;
   bool downloads_pending = false;  // the host may not look before a kWait
   std::vector<uint32_t> words;
   std::vector<Patch> patches;
@@ -262,6 +264,19 @@ struct PlanBuilder::State {
     if (!added) return at->second;
     for (const std::string& text : texts) messages.push_back(strings.add(text));
     return at->second;
+  }
+
+  // Its number; `num_buffers`: of the launch.
+  uint32_t product(const PlanProductCall& call, size_t num_buffers) {
+    rt::PlanProduct p = call.product;
+    GCOMP_CHECK(p.a < num_buffers && p.b < num_buffers && p.result < num_buffers &&
+                    (p.bias == rt::kNoBias || p.bias < num_buffers),
+                "a product of no buffers of its launch");
+    p.first_choice = static_cast<uint32_t>(product_choices.size());
+    p.num_choices = static_cast<uint32_t>(call.choices.size());
+    product_choices.insert(product_choices.end(), call.choices.begin(), call.choices.end());
+    products.push_back(p);
+    return static_cast<uint32_t>(products.size() - 1);
   }
 
   // The segment that these symbols open, or have opened at an earlier bind of the same ones.
@@ -420,12 +435,19 @@ void PlanBuilder::launch(const PlanCall& call) {
     s.device_failures.push_back(s.message(call.messages));
     b = s.add_buffer({.kind = BufferKind::kStatus, .index = number, .device = Device::kCuda});
   }
-  s.begin_step(StepKind::kLaunch, 0, static_cast<uint32_t>(buffers.size()));
+  const uint32_t flags = call.product ? uint32_t{rt::kIsProduct} : 0;
+  s.begin_step(StepKind::kLaunch, flags, static_cast<uint32_t>(buffers.size()));
   s.word(call.kernel.index);
-  s.scalars_word(call.scalars);
+  std::vector<PlanScalar> scalars = call.scalars;
+  if (call.product) {
+    const PlanProductCall& p = *call.product;
+    scalars.insert(scalars.end(), {p.batch, p.rows, p.columns, p.depth});
+  }
+  s.scalars_word(scalars);
   s.word(static_cast<uint32_t>(call.scalars.size()));
   s.scalar_word(call.extent);
   for (const PlanBufferId b : buffers) s.buffer_word(b);
+  if (call.product) s.word(s.product(*call.product, buffers.size()));
   s.end_step();
 }
 
@@ -1002,6 +1024,8 @@ class Finisher {
     plan.initial_extents = block.add(initial_extents_);
     plan.device_constants = block.add(device_constants_);
     plan.device_failures = block.add(s.device_failures);
+    plan.products = block.add(s.products);
+    plan.product_choices = block.add(s.product_choices);
     plan.device_constant_bytes = device_constant_bytes_;
     image_.block = block.finish(plan);
     image_.kernels = std::move(s.kernels);

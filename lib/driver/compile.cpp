@@ -62,9 +62,11 @@ void check_options(const CompileOptions& o) {
     usage_error(Code::kOptionValue, "only what can be called has a header", "--header",
                 "with --emit=so or obj");
   }
-  for (const auto& [given, option] : {std::pair{o.cuda_everything, "--cuda-everything"},
-                                      {o.allow_tf32, "--allow-tf32"},
-                                      {o.cuda_line_info, "--cuda-line-info"}}) {
+  for (const auto& [given, option] :
+       {std::pair{o.cuda_everything, "--cuda-everything"},
+        {o.allow_tf32, "--allow-tf32"},
+        {o.cuda_line_info, "--cuda-line-info"},
+        {o.cuda_libraries != artifact::CudaLibraries::kMeasured, "--cuda-libs"}}) {
     if (!given || targets_cuda(o)) continue;
     usage_error(Code::kOptionValue, "there is code for a GPU only if one is a target", option,
                 "--target cpu,cuda");
@@ -307,6 +309,10 @@ void compile_to(const Path& output, const CompileOptions& o) {
   std::optional<lower::LoweredModule> both;
   if (twice) {
     both = lower_graph(*graph, o, report, lowering_progress(progress, 1, 2), &*placement);
+    artifact::choose_libraries(
+        *both,
+        {.libraries = o.cuda_libraries, .tf32 = o.allow_tf32, .finite = o.pipeline.fast_math});
+    report.libraries_chosen(*both);
   }
   report.explain(*graph, both ? &*both : &module, placement ? &*placement : nullptr);
   if (o.emit == Emit::kCuda) {

@@ -118,8 +118,8 @@ std::optional<std::string> find_nvrtc(const CompileOptions& options) {
 ContentHash hash_options(const CompileOptions& options, const ContentHash& build,
                          const std::string& nvrtc) {
   const auto& [input, output, emit, name, dims, mcpu, cuda, cuda_everything, allow_tf32,
-               cuda_line_info, cuda_archs, code, cycle_detection, threads, jobs, depfile,
-               depfile_target, header, if_changed, profile, rewrite_limit, explain, html,
+               cuda_libraries, cuda_line_info, cuda_archs, code, cycle_detection, threads, jobs,
+               depfile, depfile_target, header, if_changed, profile, rewrite_limit, explain, html,
                memory_map, pipeline, cache, tell] = options;
   ContentHasher hasher;
   hasher.field("artifact of gcomp");
@@ -136,6 +136,7 @@ ContentHash hash_options(const CompileOptions& options, const ContentHash& build
   hasher.field(uint64_t{cuda});
   hasher.field(uint64_t{cuda_everything});
   hasher.field(uint64_t{allow_tf32});
+  hasher.field(static_cast<uint64_t>(cuda_libraries));
   hasher.field(uint64_t{cuda_line_info});
   add(hasher, cuda_archs);
   hasher.field(nvrtc);

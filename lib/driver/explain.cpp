@@ -266,6 +266,7 @@ class Explainer {
     row("kernel", names_of_kernels(stats) + "; group " + std::to_string(stats) + " of " +
                       std::to_string(module_->stats.groups[stats].num_nodes) + ": " +
                       module_->stats.groups[stats].nodes);
+    library(stats);
     neighbours(*trace, *graph, id);
   }
 
@@ -281,6 +282,15 @@ class Explainer {
         return schedule::is_literal(graph, graph.result(id)) ? "a constant written into kernels"
                                                              : "a constant in memory";
       default: return "an index map in the kernels that read it";
+    }
+  }
+
+  // Whether cuBLASLt may do the group's product.
+  void library(uint32_t stats) {
+    for (const lower::Step& step : module_->steps) {
+      if (step.group != stats || step.product == lower::LibraryProduct::kNone) continue;
+      const lower::LibraryProduct& p = module_->products[step.product];
+      row("library", (p.choices.empty() ? "none: " : "cuBLASLt, where a run finds it: ") + p.why);
     }
   }
 

@@ -34,6 +34,17 @@ std::vector<std::string> nodes_of_kernels(const lower::LoweredModule& module) {
   return nodes;
 }
 
+// Per kernel: why cuBLASLt may do a product it is called for; "" if it may do none.
+std::vector<std::string> libraries_of_kernels(const lower::LoweredModule& module) {
+  std::vector<std::string> why(module.kernels.size());
+  for (const lower::Step& s : module.steps) {
+    if (s.product == lower::LibraryProduct::kNone || !why[s.kernel].empty()) continue;
+    const lower::LibraryProduct& p = module.products[s.product];
+    if (!p.choices.empty()) why[s.kernel] = p.why;
+  }
+  return why;
+}
+
 // Per kernel, the iterations of its longest call; 0 where an extent is not known.
 std::vector<int64_t> most_iterations(const lower::LoweredModule& module) {
   std::vector<int64_t> most(module.kernels.size(), 1);
@@ -55,6 +66,7 @@ uint32_t parameter_words(const kernel::Kernel& k) {
 
 DeviceCode print_device_code(const lower::LoweredModule& both, bool line_info) {
   const std::vector<std::string> nodes = nodes_of_kernels(both);
+  const std::vector<std::string> libraries = libraries_of_kernels(both);
   const std::vector<int64_t> most = most_iterations(both);
   std::vector<const kernel::Kernel*> kernels;
   std::vector<std::string> names, comments;
@@ -66,6 +78,7 @@ DeviceCode print_device_code(const lower::LoweredModule& both, bool line_info) {
     kernels.push_back(&both.kernels[k]);
     names.push_back(both.names[k]);
     comments.push_back(nodes[k]);
+    code.libraries.push_back(libraries[k]);
     iterations.push_back(most[k]);
     code.kernels.push_back({.name = both.names[k],
                             .nodes = nodes[k],

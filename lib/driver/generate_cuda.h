@@ -14,7 +14,9 @@ namespace gcomp::driver {
 struct DeviceCode {
   std::vector<codegen::CudaModule> modules;
   std::vector<artifact::DeviceKernelInfo>
-      kernels;                             // in the order of the module's kernels on the GPU
+      kernels;  // in the order of the module's kernels on the GPU
+  std::vector<std::string>
+      libraries;  // per kernel: why a library may do what it is called for, or ""
   std::vector<codegen::CudaImage> images;  // empty before compile_device_code
   std::string nvrtc;                       // the version that made them
 };

@@ -159,7 +159,8 @@ std::string port_text(const ordered_json& port) {
   return text + "\n";
 }
 
-// "k3_conv_add: 256 threads; sm_80 48 registers, sm_90 56 registers, 512 bytes shared; conv add"
+// "k3_conv_add: 256 threads; sm_80 48 registers, sm_90 56 registers, 512 bytes shared; conv add"; behind it, whether
+// cuBLASLt may do it
 std::string kernel_text(const ordered_json& kernel) {
   std::string text = "    " + value_text(kernel.value("name", ordered_json(""))) + ": " +
                      value_text(kernel.value("threads", ordered_json(0))) + " threads";
@@ -173,7 +174,9 @@ std::string kernel_text(const ordered_json& kernel) {
     }
     separator = ", ";
   }
-  return text + "; " + value_text(kernel.value("nodes", ordered_json(""))) + "\n";
+  text += "; " + value_text(kernel.value("nodes", ordered_json("")));
+  const std::string library = kernel.value("cublaslt", "");
+  return text + (library.empty() ? "" : "; or cuBLASLt: " + library) + "\n";
 }
 
 // A member of a table; kernels have a line each.

@@ -63,6 +63,10 @@ std::string to_table(const PlacementReport& r) {
   std::string text = "placement: " + std::to_string(r.nodes) + " nodes on the GPU, " +
                      std::to_string(r.num_copies) + " copies; about " + microseconds(r.seconds) +
                      " a run, " + microseconds(r.host_seconds) + " on the host alone\n";
+  if (r.products != 0) {
+    text += "  " + std::to_string(r.library_products) + " of " + std::to_string(r.products) +
+            " products of matrices may be done by cuBLASLt\n";
+  }
   for (const PlacementReport::Copy& c : r.copies) {
     text += "  " + std::to_string(c.bytes) + " bytes to " + name_of(c.to) +
             (c.in_body ? " each time a body runs, " : ", ") + c.why + ": " + c.value + "\n";
@@ -83,6 +87,8 @@ nlohmann::ordered_json to_json(const PlacementReport& r) {
   return {{"cuda_nodes", r.nodes},
           {"seconds", r.seconds},
           {"host_seconds", r.host_seconds},
+          {"products", r.products},
+          {"library_products", r.library_products},
           {"copies", r.num_copies},
           {"largest_copies", copies}};
 }

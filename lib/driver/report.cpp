@@ -21,6 +21,13 @@ void Report::placed(const Graph& graph, const passes::Placement& placement) {
   if (profiled_) phases_.placement = report_placement(graph, placement);
 }
 
+void Report::libraries_chosen(const lower::LoweredModule& both) {
+  if (!phases_.placement) return;
+  phases_.placement->products = both.products.size();
+  phases_.placement->library_products = static_cast<size_t>(std::ranges::count_if(
+      both.products, [](const lower::LibraryProduct& p) { return !p.choices.empty(); }));
+}
+
 void Report::explain(const Graph& graph, const lower::LoweredModule* module,
                      const passes::Placement* placement) {
   if (profiled_ && module != nullptr) phases_.lowering = module->stats;

@@ -23,6 +23,7 @@ class Report {
   bool wants_trace() const { return profiled_ || lineage_; }
 
   void placed(const Graph& graph, const passes::Placement& placement);
+  void libraries_chosen(const lower::LoweredModule& both);
   // When the last graph is there, and lowered (null: it will not be; `placement` null: for one device).
   // UserError if a node that is to be explained is not there.
   void explain(const Graph& graph, const lower::LoweredModule* module,

@@ -8,6 +8,7 @@
 #include "contract_kernel.h"
 #include "contract_pack.h"
 #include "contraction.h"
+#include "product.h"
 
 namespace gcomp::lower {
 namespace {
@@ -531,14 +532,20 @@ bool lower_by_tiles(PlanWriter& w, uint32_t group) {
   return true;
 }
 
-}  // namespace
-
-void lower_contraction(PlanWriter& w, uint32_t group) {
+void lower_by_kernels(PlanWriter& w, uint32_t group) {
   const Op op = w.graph().node(w.groups().groups[group].nodes[0]).op;
   if (w.target().cuda_blocks) {
     if (op == Op::matmul ? lower_cuda_matmul(w, group) : lower_cuda_conv(w, group)) return;
   }
   if (w.target().cuda || !lower_by_tiles(w, group)) lower_plain_contraction(w, group);
+}
+
+}  // namespace
+
+void lower_contraction(PlanWriter& w, uint32_t group) {
+  const size_t first = w.state().module->steps.size();
+  lower_by_kernels(w, group);
+  if (w.target().cuda) note_product(w, group, first);
 }
 
 void lower_conv_transpose(PlanWriter& w, uint32_t group) {

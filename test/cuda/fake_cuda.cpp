@@ -250,6 +250,24 @@ struct Entry {
 }  // namespace
 
 // NOLINTBEGIN(readability-identifier-naming): the driver's names
+bool gcomp_fake_cuda_is_current() { return !contexts.empty(); }
+bool gcomp_fake_cuda_is_there(const void* memory, size_t bytes) {
+  const Entry entry;
+  return on_device(reinterpret_cast<uintptr_t>(memory), bytes);
+}
+int gcomp_fake_cuda_issue(void* stream, std::function<void()> work) {
+  GCOMP_FAKE_ENTER;
+  return put(stream_of(stream), std::move(work));
+}
+void gcomp_fake_cuda_add(const char* what, int64_t n) {
+  const Entry entry;
+  if (std::strcmp(what, "live") == 0) {
+    driver().live += n;
+  } else {
+    driver().count(what, static_cast<uint64_t>(n));
+  }
+}
+
 extern "C" {
 
 uint64_t gcomp_fake_cuda_count(const char* what) {

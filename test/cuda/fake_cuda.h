@@ -11,7 +11,9 @@
 //   GCOMP_FAKE_CUDA_MOST_MIB        no allocation is larger
 //   GCOMP_FAKE_CUDA_LOST_AT         at this kernel since the last reset the device is lost
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 
 extern "C" {
 // "launches", "kernels" (that ran), "graphs", "graph launches", "uploads", "uploaded bytes", "downloads",
@@ -19,3 +21,9 @@ extern "C" {
 uint64_t gcomp_fake_cuda_count(const char* what);
 void gcomp_fake_cuda_reset();  // a lost device is found again
 }
+
+// For fake libraries that work on its streams (fake_cublaslt.cpp).
+bool gcomp_fake_cuda_is_current();                                // some context is
+bool gcomp_fake_cuda_is_there(const void* memory, size_t bytes);  // on the device
+int gcomp_fake_cuda_issue(void* stream, std::function<void()> work);
+void gcomp_fake_cuda_add(const char* what, int64_t n);  // to counts, "live" too

@@ -42,6 +42,17 @@ void positive(const uint64_t* w) {  // x, bools
   }
 }
 
+void multiply(const uint64_t* w) {  // a, b, bias, y; columns, depth; elements of y
+  const uint64_t columns = w[4], depth = w[5];
+  for (uint64_t i = 0; i < w[6]; ++i) {
+    double sum = doubles(w[2])[i % columns];
+    for (uint64_t k = 0; k < depth; ++k) {
+      sum += doubles(w[0])[i / columns * depth + k] * doubles(w[1])[k * columns + i % columns];
+    }
+    doubles(w[3])[i] = sum;
+  }
+}
+
 }  // namespace
 
 extern "C" int gcomp_emulate(const char* kernel, uint32_t grid, uint32_t block, uint32_t,
@@ -49,11 +60,8 @@ extern "C" int gcomp_emulate(const char* kernel, uint32_t grid, uint32_t block, 
   constexpr struct {
     std::string_view name;
     void (*function)(const uint64_t*);
-  } kKernels[] = {{"d_scale", scale},
-                  {"d_add", add},
-                  {"d_checked_sqrt", checked_sqrt},
-                  {"d_count", count},
-                  {"d_positive", positive}};
+  } kKernels[] = {{"d_scale", scale}, {"d_add", add},           {"d_checked_sqrt", checked_sqrt},
+                  {"d_count", count}, {"d_positive", positive}, {"d_multiply", multiply}};
   if (grid == 0 || block == 0) return 1;
   for (const auto& k : kKernels) {
     if (k.name != kernel) continue;

@@ -119,6 +119,15 @@ schedule::CycleDetection parse_cycle_detection(const std::string& text) {
               "--cycle-detection", "one of incremental, full, off");
 }
 
+artifact::CudaLibraries parse_libraries(const std::string& text) {
+  using artifact::CudaLibraries;
+  if (text == "auto") return CudaLibraries::kMeasured;
+  if (text == "all") return CudaLibraries::kAll;
+  if (text == "none") return CudaLibraries::kNone;
+  usage_error(Code::kOptionValue, "no libraries are called '" + text + "'", "--cuda-libs",
+              "one of auto, all, none");
+}
+
 [[noreturn]] void refuse_extra(const CLI::App& parser, const std::string& extra) {
   if (!extra.starts_with("-"))
     usage_error(Code::kUnknownOption, "'" + extra + "' is one too many", parser.get_name());
@@ -279,6 +288,15 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser.add_flag("--allow-tf32", o.allow_tf32,
                   "Large products of float32 on the GPU by its matrix units, of factors rounded to "
                   "tf32: 11 bits instead of 24");
+  const auto set_libraries = [&o](const std::string& text) {
+    o.cuda_libraries = parse_libraries(text);
+  };
+  parser
+      .add_option_function<std::string>(
+          "--cuda-libs", set_libraries,
+          "Products of matrices on the GPU by cuBLASLt, where a run finds it: auto (the default: "
+          "where it was measured to be faster), all, none")
+      ->type_name("WHICH");
   parser.add_flag(
       "--cuda-line-info", o.cuda_line_info,
       "Tell profilers of GPUs the lines of kernels, in files named after the graph's nodes");

@@ -38,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -73,6 +74,13 @@ struct PlanExtent {
   std::string text;  // "2*n + 1": for describe and messages
 };
 
+// A matrix product that a library may do instead of the kernel of a launch (rt::PlanProduct).
+struct PlanProductCall {
+  rt::PlanProduct product;  // but for first_choice and num_choices
+  PlanScalar batch = 1, rows = 1, columns = 1, depth = 1;
+  std::vector<rt::PlanProductChoice> choices = {};
+};
+
 struct PlanCall {
   PlanKernelId kernel = {};
   std::vector<PlanBufferId> buffers = {};
@@ -82,6 +90,7 @@ struct PlanCall {
   // Not empty: the kernel may fail by lowering the int64 in the status() buffer to i, which ends
   // the run with messages[i].
   std::vector<std::string> messages = {};
+  std::optional<PlanProductCall> product = {};  // launch() only
 };
 
 // Constant data: not copied, must stay valid until the artifact is written.

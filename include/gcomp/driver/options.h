@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "gcomp/artifact/libraries.h"
 #include "gcomp/driver/cache.h"
 #include "gcomp/driver/diagnose.h"
 #include "gcomp/pass/pass.h"
@@ -38,7 +39,8 @@ struct CompileOptions {
   std::string mcpu = "x86-64-v3";       // or x86-64-v2, x86-64-v4, native
   bool cuda = false;                    // what is worth it runs on a GPU, where there is one
   bool cuda_everything = false;         // all that can, whether or not it is worth it
-  bool allow_tf32 = false;      // large products of float32 on the GPU round factors to 11 bits
+  bool allow_tf32 = false;  // large products of float32 on the GPU round factors to 11 bits
+  artifact::CudaLibraries cuda_libraries = artifact::CudaLibraries::kMeasured;
   bool cuda_line_info = false;  // profilers are told the kernels' lines and nodes
   std::vector<std::string> cuda_archs = {"sm_80", "sm_90", "sm_100"};
   CodeMode code = CodeMode::kAuto;  // the same numbers in all

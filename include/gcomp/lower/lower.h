@@ -72,6 +72,29 @@ struct LoweredCall {
   std::vector<std::string> messages = {};  // of error codes 0, 1, ...
 };
 
+// On GPUs of this compute capability (90: 9.0; 0: any), for products whose size is of these classes: bit
+// rt::product_class().
+struct ProductChoice {
+  uint32_t capability = 0, classes = 0;
+};
+
+// A product of matrices of floats that a library could do instead of its call's kernel: result = alpha a b + bias,
+// `batch` times side by side, matrices row-major and dense, an element of the bias a column; rounded once. Beside
+// the bias it is all that the call does.
+struct LibraryProduct {
+  static constexpr uint32_t kNone = 0xffffffffu;
+  uint32_t a = 0, b = 0, result = 0, bias = kNone;  // positions in the step's memory
+  DType dtype = DType::kFloat32;
+  bool trans_a = false, trans_b = false;
+  bool relu = false;  // then max(result, 0)
+  double alpha = 1;
+  DimId batch = {}, rows = {}, columns = {}, depth = {};
+  // Where a library does it (artifact::choose_libraries), and why, or why not.
+  std::vector<ProductChoice> choices = {};
+  bool tf32 = false;  // its factors may be rounded to 11 bits
+  std::string why = {};
+};
+
 struct Step {
   enum class Kind : uint8_t {
     kCall,  // kernel, memory, scalars, extent, grain, messages
@@ -106,8 +129,9 @@ struct Step {
   DimId extent = {};
   uint32_t grain = 0;
   std::vector<std::string> messages = {};
-  uint32_t group = 0;                      // index in stats.groups of what this step computes
-  std::vector<Overwrite> overwrites = {};  // kCall: positions in `memory`
+  uint32_t group = 0;                        // index in stats.groups of what this step computes
+  std::vector<Overwrite> overwrites = {};    // kCall: positions in `memory`
+  uint32_t product = LibraryProduct::kNone;  // kCall on the GPU: in LoweredModule::products
 };
 
 struct GroupStats {
@@ -169,6 +193,7 @@ struct LoweredModule {
   std::vector<Device> kernel_devices;  // all memory of a call lies on its kernel's device
   std::vector<Memory> memory;
   std::vector<Step> steps;
+  std::vector<LibraryProduct> products;
   // Per output: it has no memory. It is a state's new value, which takes another state's memory (StateFlow)
   // or is written over the old value.
   std::vector<bool> unwritten;

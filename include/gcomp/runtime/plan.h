@@ -47,7 +47,7 @@ namespace gcomp::rt {
 using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
 
 inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
-inline constexpr uint32_t kPlanVersion = 4;
+inline constexpr uint32_t kPlanVersion = 5;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
 
@@ -172,6 +172,44 @@ struct PlanDeviceConstant {
   uint32_t space, buffer;  // `from` counts in it, as PlanBuffer::index; the buffer on the device
 };
 
+// What a product is beside its matrices' places and extents.
+enum ProductFlags : uint8_t {
+  kTransA = 1,  // a is [depth, rows], not [rows, depth]
+  kTransB = 2,  // b is [columns, depth], not [depth, columns]
+  kRelu = 4,    // the result is max(0, alpha a b + bias), finite numbers only
+  kTf32 = 8,    // factors of float32 may be rounded to 11 bits
+};
+
+// A matrix product that a library may do instead of the launch's kernel, with the same meaning: result = alpha a b +
+// bias, `batch` times side by side, all matrices row-major and dense; the bias has an element a column. Its
+// batch, rows, columns and depth are the four scalars behind the kernel's.
+inline constexpr uint16_t kNoBias = 0xffff;
+struct PlanProduct {
+  double alpha = 1;
+  uint32_t first_choice = 0, num_choices = 0;  // in product_choices
+  uint16_t a = 0, b = 0, result = 0;           // among the launch's buffers
+  uint16_t bias = kNoBias;                     // the same
+  PlanDType dtype = PlanDType::kFloat32;       // of all matrices: a float
+  uint8_t flags = 0;                           // ProductFlags
+  uint8_t reserved[6] = {};
+};
+
+// The library does the product on GPUs of this compute capability (90: 9.0; 0: any) if its size is of one of these
+// classes: bit product_class().
+struct PlanProductChoice {
+  uint32_t capability, classes;
+};
+
+// Sizes whose times behave alike: the lesser of rows and columns says how well tiles are filled, the number of
+// multiplications how much there is to do. 3 * (few, narrow, wide) + (small, medium, large).
+inline constexpr uint32_t kProductClasses = 9;
+inline uint32_t product_class(int64_t batch, int64_t rows, int64_t columns, int64_t depth) {
+  const int64_t least = rows < columns ? rows : columns;
+  const double work = static_cast<double>(batch) * static_cast<double>(rows) *
+                      static_cast<double>(columns) * static_cast<double>(depth);
+  return (least < 16 ? 0u : least < 128 ? 3u : 6u) + (work < 0x1p24 ? 0u : work < 0x1p30 ? 1u : 2u);
+}
+
 enum class StepKind : uint8_t {
   kCall,        // [kernel, scalars, extent (scalar), grain, (message), buffers...]
   kBind,        // [buffer, first symbol, number, segment]: symbols = its int64 elements (>= 0)
@@ -194,7 +232,7 @@ enum class StepKind : uint8_t {
           // times bytes behind the stack's begin. kGrows: the stack (owned) gets memory
           // for it, and keeps its contents
   // On the device:
-  kLaunch,        // [kernel, scalars, number of scalars, extent (scalar), buffers...]
+  kLaunch,        // [kernel, scalars, number of scalars, extent (scalar), buffers..., (product)]
   kUpload,        // [input]: its contents are needed now; further ones of a run do nothing
   kTransfer,      // [destination, source, bytes (scalar)]: kToDevice, kFromDevice or both
   kSet,           // [destination, bytes (scalar), byte value]
@@ -212,6 +250,7 @@ enum StepFlags : uint32_t {
   kFromDevice = 2,  // kTransfer
   kContiguous = 1,  // kCall: only the first buffer is listed, the others follow it in the table (no
                     // copying of pointers)
+  kIsProduct = 1,   // kLaunch: word `product` is there: in products
   kMayFail = 2,  // kCall: word `message` is there; a status c other than INT64_MAX after the call
                  // ends the run with messages[message + c]
 };
@@ -256,6 +295,8 @@ struct Plan {
   PlanTable initial_extents;   // int64
   PlanTable device_constants;  // PlanDeviceConstant
   PlanTable device_failures;   // uint32: per status on the device: message of code 0
+  PlanTable products;          // PlanProduct
+  PlanTable product_choices;   // PlanProductChoice
   uint64_t device_constant_bytes;
 };
 

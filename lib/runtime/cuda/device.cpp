@@ -171,6 +171,7 @@ gcomp_status fill_shared(gcomp_context& c, Shared& s) {
   }
   gcomp_status status = GCOMP_OK;
   const auto capability = static_cast<uint32_t>(10 * major + minor);
+  s.capability = capability;
   for (uint32_t m = 0; m < data.num_modules && status == GCOMP_OK; ++m) {
     status = load_module(c, s, m, capability);
   }
@@ -433,6 +434,7 @@ void close(gcomp_context& c) {
   const Driver& driver = *d.driver;
   if (d.stream != nullptr) driver.stream_wait(d.stream);
   close_tape(c);
+  close_products(c);
   close_ports(c);
   for (uint64_t p = 0; d.pieces != nullptr && p < 2 * c.plan->states.count; ++p) {
     c.device_allocator.put(d.pieces[p].block.data);

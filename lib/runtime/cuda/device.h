@@ -3,6 +3,7 @@
 // context current (enter() of device.cpp). Errors of the driver become messages of the context at once.
 
 #include "../context.h"
+#include "cublaslt.h"
 #include "driver.h"
 
 namespace gcomp::rt {
@@ -20,6 +21,7 @@ struct Shared {
   Module* modules;      // by module
   Function* functions;  // by kernel
   Address constants;
+  uint32_t capability;  // 90: 9.0
   uint32_t max_grid;  // blocks: enough to fill the GPU several times, further iterations are loops
 };
 
@@ -73,6 +75,39 @@ struct Sequence {
 };
 inline constexpr int kSequences = 64;
 
+// A call for a product by cuBLASLt, in words of the tape.
+struct ProductCall {
+  uint64_t number;     // in the plan's products
+  int64_t extents[4];  // batch, rows, columns, depth
+  Address memory[4];   // a, b, the result, the bias or 0
+};
+
+// A product of one shape, as it was described to the library, and its algorithm for it.
+struct ShapeKey {
+  int64_t extents[4];
+  uint32_t alignments[4];  // of a, b, the result and the bias, in bytes
+};
+struct Shape {
+  ShapeKey key;
+  bool usable;  // there is an algorithm
+  LtProduct product;
+  LtLayout a, b, result;
+  LtAlgorithm algorithm;
+};
+struct ShapeList {
+  Block memory;  // Shape
+  uint32_t count, oldest;
+};
+
+// What a context has of cuBLASLt, once a product asked for it.
+struct Products {
+  bool opened;
+  CublasLt lt;
+  LtHandle handle;  // null: no library
+  void* workspace;
+  ShapeList* shapes;  // by product of the plan
+};
+
 // A transfer to the host that waits in pinned memory for the next kWait.
 struct Arrival {
   const void* from;
@@ -113,6 +148,7 @@ struct Device {
   int64_t* host_statuses;  // pinned
   bool statuses_set;       // a call may have lowered one
 
+  cuda::Products products;
   bool one_by_one;  // GCOMP_CUDA_SYNC: wait for each launch, to name the one that fails
   bool collects;    // entries on the tape; else each is sent at once
   cuda::Tape tape;
@@ -164,6 +200,13 @@ const uint32_t* step(gcomp_context& c, const uint32_t* words, gcomp_status* stat
 gcomp_status failed_call(gcomp_context& c);  // of the statuses, after they were downloaded
 void clear_statuses(gcomp_context& c);
 gcomp_status fetch_statuses(gcomp_context& c);
+
+// products.cpp
+// Whether a library does the product of this kLaunch step, which is one; then the call.
+bool choose_library(gcomp_context& c, const uint32_t* words, ProductCall& call);
+gcomp_status issue_product(gcomp_context& c, const ProductCall& call, uint32_t kernel,
+                           Stream stream);
+void close_products(gcomp_context& c);
 
 // tape.cpp
 bool make_tape(gcomp_context& c);

@@ -112,7 +112,9 @@ gcomp_status failed_call(gcomp_context& c) {
 const uint32_t* step(gcomp_context& c, const uint32_t* w, gcomp_status* status) {
   if (c.plan->device_failures.count != 0) c.device->statuses_set = true;
   switch (step_kind(w[0])) {
-    case StepKind::kLaunch: *status = launch(c, w); return w + 5 + step_buffers(w[0]);
+    case StepKind::kLaunch:
+      *status = launch(c, w);
+      return w + step_buffers(w[0]) + ((step_flags(w[0]) & kIsProduct) != 0 ? 6 : 5);
     case StepKind::kUpload: *status = upload_input(c, w[1]); return w + 2;
     case StepKind::kTransfer: *status = transfer(c, w); return w + 4;
     case StepKind::kSet:

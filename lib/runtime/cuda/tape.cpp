@@ -15,13 +15,20 @@ constexpr uint32_t kTapeWords = 32 << 10, kLeastEntries = 2;  // of a graph
 
 // The low half of an entry's first word. The high half: kLaunch: the kernel.
 enum Entry : uint32_t {
-  kLaunchEntry,  // ., blocks << 32 | number of words, words
-  kSetEntry,     // ., address, bytes, byte value
-  kCopyEntry,    // ., to, from, bytes
+  kLaunchEntry,   // ., blocks << 32 | number of words, words
+  kSetEntry,      // ., address, bytes, byte value
+  kCopyEntry,     // ., to, from, bytes
+  kProductEntry,  // ., ProductCall
 };
 
+constexpr uint32_t kProductWords = 1 + sizeof(ProductCall) / sizeof(uint64_t);
+
 uint32_t entry_length(const uint64_t* e) {
-  return static_cast<uint32_t>(e[0]) == kLaunchEntry ? 2 + static_cast<uint32_t>(e[1]) : 4;
+  switch (static_cast<uint32_t>(e[0])) {
+    case kLaunchEntry: return 2 + static_cast<uint32_t>(e[1]);
+    case kProductEntry: return kProductWords;
+    default: return 4;
+  }
 }
 
 gcomp_status issue_launch(gcomp_context& c, uint64_t* e, Stream stream) {
@@ -40,6 +47,11 @@ gcomp_status issue(gcomp_context& c, uint64_t* e, Stream stream) {
   const Driver& driver = *c.device->driver;
   switch (static_cast<uint32_t>(e[0])) {
     case kLaunchEntry: return issue_launch(c, e, stream);
+    case kProductEntry: {
+      ProductCall call;
+      memcpy(&call, e + 1, sizeof call);
+      return issue_product(c, call, static_cast<uint32_t>(e[0] >> 32), stream);
+    }
     case kSetEntry:
       return check(c, driver.fill(e[1], static_cast<unsigned char>(e[3]), e[2], stream),
                    "cuMemsetD8");
@@ -131,6 +143,15 @@ uint64_t* new_entry(gcomp_context& c, uint32_t words, gcomp_status* status) {
 
 gcomp_status added(gcomp_context& c) { return c.device->collects ? GCOMP_OK : flush(c); }
 
+gcomp_status add_product(gcomp_context& c, const ProductCall& call, uint32_t kernel) {
+  gcomp_status status;
+  uint64_t* const e = new_entry(c, kProductWords, &status);
+  if (e == nullptr) return status;
+  e[0] = kProductEntry | uint64_t{kernel} << 32;
+  memcpy(e + 1, &call, sizeof call);
+  return added(c);
+}
+
 }  // namespace
 
 gcomp_status check_kernel(gcomp_context& c, Result error, const char* what, uint32_t number) {
@@ -146,6 +167,10 @@ gcomp_status add_launch(gcomp_context& c, const uint32_t* w) {
   const uint32_t num_buffers = step_buffers(w[0]), num_scalars = w[3];
   const int64_t extent = c.pool[w[4]];
   if (extent <= 0) return GCOMP_OK;
+  ProductCall product;
+  if ((step_flags(w[0]) & kIsProduct) != 0 && choose_library(c, w, product)) {
+    return add_product(c, product, w[1]);
+  }
   const auto iterations = static_cast<uint64_t>(d.data->device_kernels[w[1]].iterations);
   const uint64_t blocks = (static_cast<uint64_t>(extent) - 1) / iterations + 1;
   const uint64_t grid = blocks < d.shared->max_grid ? blocks : d.shared->max_grid;
@@ -200,7 +225,7 @@ void drop(gcomp_context& c) { c.device->tape.used = c.device->tape.entries = 0; 
 bool make_tape(gcomp_context& c) {
   Device& d = *c.device;
   d.collects = c.trace == nullptr && !d.one_by_one;
-  uint32_t most = 4;
+  uint32_t most = kProductWords;
   for (uint32_t k = 0; k < d.data->num_device_kernels; ++k) {
     const uint32_t words = 2 + d.data->device_kernels[k].words;
     if (words > most) most = words;

@@ -1,0 +1,237 @@
+"""Products by a library: artifacts compiled with --cuda-libs=all on the fake driver, with a cuBLASLt that is as fake
+(fake_cublaslt.cpp), compared with the reference evaluator; what is told of it."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_gpu import FAKE, compile_kernels, environment
+from gcomp_cli import gcomp, gcomp_ok
+
+CUBLASLT = FAKE.parent / "libcublasLt.so"
+HERE = ("--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90")
+
+
+class Net:
+    """A graph in the making; constants are rank 0."""
+
+    def __init__(self):
+        self.inputs, self.constants, self.nodes, self.outputs = [], [], [], []
+        self.next, self.types = 0, {}
+
+    def new(self, dtype, shape):
+        self.types[self.next] = (dtype, shape)
+        self.next += 1
+        return self.next - 1
+
+    def input(self, dtype, *shape):
+        i = self.new(dtype, list(shape))
+        self.inputs.append({"id": i, "name": f"x{i}", "dtype": dtype, "shape": list(shape)})
+        return i
+
+    def node(self, op, operands, result, **attrs):
+        i = self.new(self.types[operands[0]][0], list(result))
+        self.nodes.append({"op": op, "in": list(operands), "out": [i], "loc": f"{op}_{i}"} | ({"attrs": attrs} if attrs else {}))
+        return i
+
+    def splat(self, value, like):
+        dtype, shape = self.types[like]
+        i = self.new(dtype, [])
+        self.constants.append({"id": i, "dtype": dtype, "shape": [], "data": [value]})
+        return self.node("broadcast", [i], shape, shape=shape, axes=[])
+
+    def output(self, i):
+        self.outputs.append({"name": f"y{i}", "id": i})
+
+    def product(self, dtype, batch, rows, columns, depth, trans="", alpha=None, bias=False, relu=False, scaled_bias=None):
+        """Of inputs of its own; what follows it, in this order."""
+        a = self.input(dtype, *batch, *((depth, rows) if "a" in trans else (rows, depth)))
+        b = self.input(dtype, *batch, *((columns, depth) if "b" in trans else (depth, columns)))
+        y = self.node("matmul", [a, b], [*batch, rows, columns], trans_a=int("a" in trans), trans_b=int("b" in trans))
+        shape = self.types[y][1]
+        if alpha is not None:
+            y = self.node("mul", [y, self.splat(alpha, y)], shape)
+        if bias:
+            row = self.node("broadcast", [self.input(dtype, columns)], shape, shape=shape, axes=[len(shape) - 1])
+            y = self.node("add", [row, y], shape)
+        if scaled_bias is not None:  # no library does that: bias before alpha
+            y = self.node("mul", [y, self.splat(scaled_bias, y)], shape)
+        if relu:
+            y = self.node("max", [y, self.splat(0.0, y)], shape)
+        self.output(y)
+        return y
+
+    def write(self, path, symbols=()):
+        graph = {"version": 1, "symbols": list(symbols), "inputs": self.inputs, "constants": self.constants}
+        path.write_text(json.dumps(graph | {"nodes": self.nodes, "outputs": self.outputs}))
+
+    def random(self, seed, **symbols):
+        rng = np.random.default_rng(seed)
+        arrays = {}
+        for port in self.inputs:
+            v = rng.standard_normal([symbols.get(e, e) for e in port["shape"]])
+            if port["dtype"] == "bfloat16":
+                arrays[port["name"]] = (v.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+            else:
+                arrays[port["name"]] = v.astype(port["dtype"])
+        return arrays
+
+
+def numbers(dtype, v):
+    return ((v.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else v).astype(np.float64)
+
+
+def run(file, folder, *options, env=None):
+    done = gcomp("run", file, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz", *options, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    with np.load(folder / "out.npz") as outputs:
+        return {name: outputs[name] for name in outputs.files}
+
+
+def with_library(libraries, folder):
+    (folder / "log").unlink(missing_ok=True)
+    return environment(libraries) | {"GCOMP_CUBLASLT": str(CUBLASLT), "GCOMP_FAKE_CUBLASLT_LOG": str(folder / "log")}
+
+
+def log(folder):
+    path = folder / "log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+# Of one rounding to the dtype, and the sums before it.
+PRECISION = {"float64": 1e-13, "float32": 2e-6, "float16": 2**-10, "bfloat16": 2**-7}
+
+
+def agree(net, got, want):
+    assert got.keys() == want.keys()
+    for port in net.outputs:
+        dtype = net.types[port["id"]][0]
+        a, b = (numbers(dtype, v[port["name"]]) for v in (got, want))
+        np.testing.assert_allclose(a, b, rtol=PRECISION[dtype], atol=8 * PRECISION[dtype], err_msg=port["name"])
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    """All dtypes, layouts, batches and endings a library can do."""
+    folder = tmp_path_factory.mktemp("products")
+    net = Net()
+    for dtype in PRECISION:
+        for trans in ("", "a", "b", "ab"):
+            net.product(dtype, [], 5, 7, 9, trans)
+        net.product(dtype, [3], 4, 6, 5, "b")
+        net.product(dtype, [2, 3], 4, 6, 5, "a", alpha=0.5, bias=True)
+        net.product(dtype, [], 33, 20, 17, bias=True)
+        net.product(dtype, [], 1, 12, 30, alpha=0.25)
+    net.write(folder / "graph.json")
+    artifact = folder / "model.so"
+    gcomp_ok(folder / "graph.json", *HERE, "--cuda-libs=all", "-o", artifact)
+    np.savez(folder / "in.npz", **net.random(1))
+    return net, folder, artifact, run(folder / "graph.json", folder, "--interpret")
+
+
+def test_all_that_a_library_can_do(products):
+    net, folder, artifact, want = products
+    env = with_library([], folder)  # no kernels: nothing else can have done it
+    agree(net, run(artifact, folder, "--device", "cuda", env=env), want)
+    lines = log(folder)
+    assert len(lines) == len(net.outputs)
+    assert {line.split()[0] for line in lines} == set(PRECISION)
+    assert len(set(lines)) == len(lines)
+    # Launched as graphs from the second run on.
+    agree(net, run(artifact, folder, "--device", "cuda", "--repeat", "4", env=env), want)
+
+
+def test_its_own_kernels_where_there_is_no_library(products):
+    net, folder, artifact, want = products
+    env = with_library(compile_kernels(folder / "graph.json", folder, "--cuda-libs=all"), folder)
+    for missing in ({"GCOMP_CUBLASLT": "/nowhere.so"}, {"GCOMP_FAKE_CUBLASLT_NO_ALGORITHM": "1"}):
+        agree(net, run(artifact, folder, "--device", "cuda", env=env | missing), want)
+    assert log(folder) == []
+
+
+def compiled(net, folder, *options, symbols=()):
+    """The artifact, what it tells of its products, and what the compiler told."""
+    net.write(folder / "graph.json", symbols)
+    done = gcomp(folder / "graph.json", *HERE, *options, "-o", folder / "model.so")
+    assert done.returncode == 0, done.stderr
+    kernels = json.loads(gcomp_ok("inspect", folder / "model.so", "--json"))["cuda"]["kernels"]
+    return folder / "model.so", [k["cublaslt"] for k in kernels if "cublaslt" in k], done.stderr
+
+
+def test_what_is_told_of_it(tmp_path):
+    net = Net()
+    net.product("float32", [], 40, 50, 60, bias=True)
+    y = net.nodes[0]["loc"]
+    for options, told, explained in (
+        (["--cuda-libs=all"], ["--cuda-libs=all"], "cuBLASLt, where a run finds it: --cuda-libs=all"),
+        (["--cuda-libs=none"], [], "none: --cuda-libs=none"),
+        ([], [], "none: no measurement says that it is faster"),
+        (["--cuda-libs=auto"], [], "none: no measurement says that it is faster"),
+    ):
+        profile = tmp_path / "profile.json"
+        artifact, libraries, text = compiled(net, tmp_path, *options, "--explain", y, f"--profile={profile}")
+        assert libraries == told
+        assert f"  library       {explained}\n" in text
+        placement = json.loads(profile.read_text())["placement"]
+        assert (placement["products"], placement["library_products"]) == (1, len(told))
+        assert ("or cuBLASLt: --cuda-libs=all" in gcomp_ok("inspect", artifact)) == bool(told)
+    assert gcomp(tmp_path / "graph.json", "--cuda-libs=all", "-o", tmp_path / "x.so").returncode == 2
+    done = gcomp(tmp_path / "graph.json", *HERE, "--cuda-libs=mkl", "-o", tmp_path / "x.so")
+    assert done.returncode == 2
+    assert "one of auto, all, none" in done.stderr
+
+
+def test_a_library_makes_nan_zero_so_max_needs_fast_math(tmp_path):
+    net = Net()
+    net.product("float32", [], 6, 8, 10, bias=True, relu=True)
+    given = net.random(2)
+    np.savez(tmp_path / "in.npz", **given)
+    _, told, text = compiled(net, tmp_path, "--cuda-libs=all", "--explain", net.nodes[0]["loc"])
+    assert told == []
+    assert "its max(x, 0) makes NaN 0, only --fast-math allows that" in text
+    artifact, told, _ = compiled(net, tmp_path, "--cuda-libs=all", "--fast-math")
+    assert told == ["--cuda-libs=all"]
+    agree(net, run(artifact, tmp_path, "--device", "cuda", env=with_library([], tmp_path)),
+          run(tmp_path / "graph.json", tmp_path, "--interpret"))  # fmt: skip
+    assert len(log(tmp_path)) == 1
+
+
+def test_what_no_library_does_is_left_to_kernels(tmp_path):
+    net = Net()
+    net.product("float32", [], 6, 8, 10, bias=True, scaled_bias=3.0)
+    net.output(net.node("matmul", [net.product("int32", [], 6, 8, 10), net.input("int32", 8, 4)], [6, 4]))
+    net.output(net.node("exp", [net.product("float64", [], 6, 8, 10)], [6, 8]))  # beside the product itself
+    net.outputs = net.outputs[:3] + net.outputs[4:]
+    _, told, _ = compiled(net, tmp_path, "--cuda-libs=all")
+    assert told == []
+
+
+def test_rounded_factors_only_where_allowed(tmp_path):
+    net = Net()
+    net.product("float32", [], 6, 8, 10)
+    np.savez(tmp_path / "in.npz", **net.random(3))
+    results = []
+    for options, dtype in (([], "float32"), (["--allow-tf32"], "tf32")):
+        artifact, _, _ = compiled(net, tmp_path, "--cuda-libs=all", *options)
+        results.append(run(artifact, tmp_path, "--device", "cuda", env=with_library([], tmp_path)))
+        assert [line.split()[0] for line in log(tmp_path)] == [dtype]
+    (exact,), (rounded,) = (list(r.values()) for r in results)
+    assert 1e-5 < abs(exact - rounded).max() < 1e-2
+
+
+def test_sizes_that_change_and_nodes_of_a_failed_call(tmp_path):
+    net = Net()
+    net.product("float64", ["b"], "n", 6, "k", "b", bias=True)
+    artifact, _, _ = compiled(net, tmp_path, "--cuda-libs=all", symbols=["b", "n", "k"])
+    for b, n, k in ((1, 5, 7), (3, 2, 4), (2, 1, 1), (0, 5, 3)):
+        np.savez(tmp_path / "in.npz", **net.random(4, b=b, n=n, k=k))
+        env = with_library([], tmp_path)
+        agree(net, run(artifact, tmp_path, "--device", "cuda", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
+        assert len(log(tmp_path)) == (1 if b else 0)
+    np.savez(tmp_path / "in.npz", **net.random(4, b=1, n=2, k=3))
+    done = gcomp("run", artifact, "--inputs", tmp_path / "in.npz", "--device", "cuda",
+                 env=env | {"GCOMP_FAKE_CUBLASLT_FAIL_AT": "1"})  # fmt: skip
+    assert done.returncode == 6
+    assert "CUBLAS_STATUS_EXECUTION_FAILED in cublasLtMatmul, k" in done.stderr
+    assert "matmul add" in done.stderr
