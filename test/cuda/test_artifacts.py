@@ -64,7 +64,7 @@ def block_model(path):
 
 
 def nested_model(path):
-    """Turns and branches: an LSTM over sequences of several lengths, a loop that data end, an If of their result."""
+    """Turns and branches: LSTM and GRU over sequences of several lengths, a Scan, a loop that data end, an If of its result."""
     rng = np.random.default_rng(7)
     length, batch, width, hidden = 5, 3, 4, 6
 
@@ -95,7 +95,20 @@ def nested_model(path):
         node = helper.make_node(op, ["last"], [op + "_of"])
         return helper.make_graph([node], op, [], [info(op + "_of", TensorProto.FLOAT, None)])
 
+    # A running mean that forgets, and how far each row is from it.
+    scanned = helper.make_graph(
+        [
+            helper.make_node("Mul", ["mean", "keep"], ["kept"]),
+            helper.make_node("Add", ["kept", "element"], ["new_mean"]),
+            helper.make_node("Sub", ["element", "new_mean"], ["apart"]),
+        ],
+        "scanned",
+        [info("mean", TensorProto.FLOAT, [batch, width]), info("element", TensorProto.FLOAT, [batch, width])],
+        [info("new_mean", TensorProto.FLOAT, [batch, width]), info("apart", TensorProto.FLOAT, [batch, width])],
+    )
     nodes = [
+        helper.make_node("GRU", ["x", "gru_w", "gru_r", "", "lengths"], ["gru_all", "gru_last"], hidden_size=hidden, linear_before_reset=1),
+        helper.make_node("Scan", ["no_mean", "x"], ["mean_last", "deviations"], body=scanned, num_scan_inputs=1, scan_input_directions=[1]),
         helper.make_node("LSTM", ["x", "w", "r", "b", "lengths"], ["all", "last_h", "last_c"], hidden_size=hidden, direction="bidirectional"),
         helper.make_node("Abs", ["last_c"], ["begin"]),
         helper.make_node("Exp", ["shift"], ["step"]),
@@ -106,6 +119,8 @@ def nested_model(path):
         helper.make_node("Sqrt", ["rows"], ["roots"]),
     ]
     weights = [floats("w", 2, 4 * hidden, width), floats("r", 2, 4 * hidden, hidden), floats("b", 2, 8 * hidden)]
+    weights += [floats("gru_w", 1, 3 * hidden, width), floats("gru_r", 1, 3 * hidden, hidden)]
+    weights += [tensor("keep", np.float32(0.7)), tensor("no_mean", np.zeros((batch, width), np.float32))]
     weights += [tensor("most_turns", np.int64(40)), tensor("yes", True), tensor("limit", np.float32(100))]
     graph = helper.make_graph(
         nodes,
@@ -115,7 +130,7 @@ def nested_model(path):
             info("lengths", TensorProto.INT32, [batch]),
             info("shift", TensorProto.FLOAT, [2, batch, hidden]),
         ],
-        [info(name, TensorProto.FLOAT, None) for name in ("all", "chosen", "roots")],
+        [info(name, TensorProto.FLOAT, None) for name in ("all", "chosen", "roots", "gru_all", "gru_last", "mean_last", "deviations")],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
