@@ -1,5 +1,5 @@
 // Sorting, top-k and nonzero. A row is sorted by merging runs of positions, bottom up between two buffers:
-// stable, no recursion, n log n for any data. On a GPU a block of threads sorts a row that is not too long.
+// stable, no recursion, n log n for any data. On a GPU a block of threads sorts a row (sort_cuda.h).
 
 #include "dense.h"
 #include "plan_writer.h"
@@ -14,7 +14,7 @@ using kernel::Values;
 
 namespace {
 
-enum Key { kRuns, kOtherRuns, kCount };
+enum Key { kRuns, kOtherRuns, kKeys, kOtherKeys, kCount };
 
 struct RowSort {
   Builder& b;
@@ -60,6 +60,25 @@ struct RowSort {
   }
 };
 
+using ForLines =
+    std::function<void(const std::function<void(Value p, Value base, Value results)>&)>;
+
+// A block a line, which fits into its shared memory.
+void sort_in_blocks(Builder& b, const SortedLines& lines, int64_t length,
+                    const ForLines& for_lines) {
+  BlockSort block(b, lines, length);
+  for_lines([&](Value, Value base, Value results) {
+    block.sort(base, b.index(0), lines.length);
+    block.for_each([&](Value i, Value key, Value place) {
+      b.if_then(b.lt(i, lines.shown), [&] {
+        const Value to = b.add(results, b.mul(i, lines.stride));
+        b.store(lines.values, to, key);
+        b.store(lines.places, to, b.cast(place, DType::kInt64));
+      });
+    });
+  });
+}
+
 }  // namespace
 
 void lower_sort(PlanWriter& w, uint32_t group) {
@@ -103,13 +122,20 @@ void lower_sort(PlanWriter& w, uint32_t group) {
     });
   };
   const std::optional<int64_t> known = dims.constant_value(shape[axis]);
-  if (w.target().cuda_blocks && BlockSort::takes(known)) {
-    BlockSort block(b, lines, *known);
-    for_lines([&](Value, Value base, Value results) { block.line(base, results); });
+  const bool by_blocks = w.target().cuda_blocks && is_worth_block_sort(known);
+  if (by_blocks && known && *known <= BlockSort::kLongest) {
+    sort_in_blocks(b, lines, *known, for_lines);
     return w.call(spec.finish(dims.mul(outer, inner), 1));
   }
   const Buffer runs = spec.temporary(kRuns, DType::kInt64, total, kernel::Role::kOut);
   const Buffer other = spec.temporary(kOtherRuns, DType::kInt64, total, kernel::Role::kOut);
+  if (by_blocks) {
+    const Buffer keys = spec.temporary(kKeys, type.dtype, total, kernel::Role::kOut);
+    const Buffer other_keys = spec.temporary(kOtherKeys, type.dtype, total, kernel::Role::kOut);
+    LongSort sort(b, lines, {keys, runs}, {other_keys, other});
+    for_lines([&](Value p, Value base, Value results) { sort.line(base, b.mul(p, n), results); });
+    return w.call(spec.finish(dims.mul(outer, inner), 1));
+  }
   for_lines([&](Value p, Value base, Value results) {
     const RowSort row{.b = b, .lines = lines, .base = base};
     const Value at = b.mul(p, n);

@@ -9,8 +9,6 @@
 namespace gcomp::passes {
 namespace {
 
-int64_t picoseconds(double seconds) { return std::llround(std::min(seconds, 1e5) * 1e12); }
-
 bool is_map(Op op) {
   return op == Op::broadcast || op == Op::transpose || op == Op::slice || op == Op::reverse ||
          op == Op::pad || op == Op::gather;
@@ -32,6 +30,28 @@ size_t num_data_operands(const Node& n) {
   }
 }
 
+// What each thread of a block does after another in a sum of `length`, those who join threads and blocks included:
+// long lines are shared out (lib/codegen/cuda/README.md).
+double line_steps(double length) {
+  constexpr double kLeast = 32, kPart = 8192, kThreads = 512, kJoins = 20;
+  return length < kLeast ? length : std::min(length, kPart) / kThreads + kJoins;
+}
+
+// The same of a running sum along neighbours: tiles of 1024 elements.
+double scan_steps(double length) { return 24 * std::ceil(length / 1024); }
+
+// Sorting a line takes steps in shared memory, and visits of memory where runs are merged.
+struct SortWork {
+  double steps, visits;
+};
+SortWork sort_work(double length) {
+  constexpr double kLeast = 33, kRun = 2048, kThreads = 512;
+  if (length < kLeast) return {0, length * std::max(1.0, std::log2(length))};
+  const double run = std::min(length, kRun), network = std::log2(run) * std::log2(run) / 2;
+  const double each = 10 * network * std::max(1.0, run / 2 / kThreads);
+  return {each * std::ceil(length / run), length / kThreads * std::log2(length / run)};
+}
+
 class Builder {
  public:
   Builder(PlacementProblem& p, const Graph& graph, const PlacementCosts& costs, AssumedSizes& sizes,
@@ -42,6 +62,7 @@ class Builder {
         sizes_(sizes),
         use_(use),
         bodies_(bodies),
+        most_seconds_(1e6 / (graph.num_nodes() + graph.num_values() + 1)),
         anywhere_(graph.num_nodes(), false),
         read_bytes_(graph.num_values(), 0),
         written_(graph.num_values(), false),
@@ -54,12 +75,19 @@ class Builder {
       written_[root] = true;
     }
     add_writes();
-    if (use_.kind == GraphUse::Kind::kModule) mark_outputs();
+    if (use_.kind == GraphUse::Kind::kModule) {
+      p_.run = picoseconds(costs_.run);
+      mark_outputs();
+    }
     if (use_.kind == GraphUse::Kind::kTurn) mark_turn();
     collect_readers();
   }
 
  private:
+  // No sum over the graph overflows.
+  int64_t picoseconds(double seconds) const {
+    return std::llround(std::min(seconds, most_seconds_) * 1e12);
+  }
   double elements(ValueId v) { return sizes_.elements(graph_.type_id(v)); }
   double bytes(ValueId v) { return sizes_.bytes(graph_.type_id(v)); }
   double axis_extent(ValueId v, int64_t axis) const {
@@ -272,11 +300,16 @@ class Builder {
     const auto along_axis = [&](ValueId v) { return axis_extent(v, attrs.integer(AttrKey::axis)); };
     switch (n.op) {
       case Op::cumsum:
-      case Op::cumprod: return costs_.device_step * 2 * along_axis(operands[0]);
+      case Op::cumprod: {
+        const double length = along_axis(operands[0]);
+        const auto rank = static_cast<int64_t>(graph_.type(operands[0]).dims.size());
+        const bool neighbours = attrs.integer(AttrKey::axis) == rank - 1;
+        return costs_.device_step * (neighbours ? scan_steps(length) : 2 * length);
+      }
       case Op::sort:
       case Op::top_k: {
-        const double length = along_axis(operands[0]);
-        return costs_.device_visit * length * std::max(1.0, std::log2(length));
+        const SortWork work = sort_work(along_axis(operands[0]));
+        return costs_.device_step * work.steps + costs_.device_visit * work.visits;
       }
       case Op::scatter_elements: return costs_.device_visit * along_axis(operands[1]);
       case Op::scatter_nd: {
@@ -285,13 +318,27 @@ class Builder {
         return costs_.device_visit * elements(operands[1]) / tuple;
       }
       case Op::matmul:
+        if (is_slim(n)) {
+          return costs_.device_step *
+                 line_steps(products(n) / std::max(1.0, elements(n.first_result)));
+        }
+        [[fallthrough]];
       case Op::conv:
       case Op::conv_transpose:
         return costs_.device_step * products(n) / std::max(1.0, elements(n.first_result));
       default: break;
     }
     if (!is_nest(n.op) || has_trait(n.op, kElementwise)) return 0;
-    return costs_.device_step * elements(operands[0]) / std::max(1.0, elements(n.first_result));
+    const double terms = elements(operands[0]) / std::max(1.0, elements(n.first_result));
+    return costs_.device_step * line_steps(terms);
+  }
+
+  // A product of few rows or columns: its sums are lines.
+  bool is_slim(const Node& n) const {
+    constexpr double kLeast = 16;
+    const auto rank = static_cast<int64_t>(graph_.type(n.first_result).dims.size());
+    return rank < 2 || axis_extent(n.first_result, rank - 1) < kLeast ||
+           axis_extent(n.first_result, rank - 2) < kLeast;
   }
 
   double products(const Node& n) {
@@ -439,6 +486,7 @@ class Builder {
   AssumedSizes& sizes_;
   const GraphUse& use_;
   const BodyCosts& bodies_;
+  const double most_seconds_;   // of one node or copy
   std::vector<bool> anywhere_;  // per node
   std::vector<double>
       read_bytes_;                // per value: what a reader takes from memory, through index maps
@@ -468,7 +516,6 @@ double AssumedSizes::bytes(TypeId type) {
 PlacementProblem::PlacementProblem(const Graph& graph, const PlacementCosts& costs,
                                    AssumedSizes& sizes, const GraphUse& use,
                                    const BodyCosts& bodies) {
-  if (use.kind == GraphUse::Kind::kModule) run = picoseconds(costs.run);
   variable_of.reserve(graph.num_nodes());
   root_of.reserve(graph.num_values());
   Builder(*this, graph, costs, sizes, use, bodies).run();

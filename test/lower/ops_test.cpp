@@ -81,7 +81,7 @@ TEST_CASE("gather and scatter of elements and slices") {
 // Lines that a block of threads sorts, with many equal elements and NaN.
 TEST_CASE("sort and top_k of long lines") {
   int64_t flags = 0;
-  for (const int64_t length : {33, 64, 100, 700, 2048, 2049}) {
+  for (const int64_t length : {33, 64, 100, 700, 2048, 2049, 9000}) {
     for (const DType t : {DType::kFloat32, DType::kInt8, DType::kFloat16}) {
       for (const int64_t axis : {0, 1}) {
         Net n;

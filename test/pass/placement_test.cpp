@@ -197,6 +197,43 @@ TEST_CASE("large tensors go to the GPU, small ones do not") {
   }
 }
 
+// Many threads share out what ends in one number, and each line.
+TEST_CASE("long sums, scans and sorts follow their operand to the GPU") {
+  const int64_t rows = 4096, columns = 8192, size = rows * columns;
+  for (const Op op : {Op::reduce_sum, Op::cumsum, Op::sort, Op::matmul}) {
+    Net n;
+    const ValueId x = n.input({n.dim(rows), n.dim(columns)});
+    ValueId y = x;
+    for (int i = 0; i < 300; ++i) y = n.b.value(Op::erf, {y});
+    switch (op) {
+      case Op::reduce_sum: y = n.b.reduce(op, y, {0, 1}); break;
+      case Op::matmul:
+        y = n.b.value(
+            op, {n.b.reshape(y, {n.dim(1), n.dim(size)}), n.b.reshape(y, {n.dim(size), n.dim(1)})});
+        break;
+      default:
+        y = n.b.result(n.b.node(op, std::vector<ValueId>{y}, {{AttrKey::axis, int64_t{1}}}), 0);
+    }
+    n.output(y);
+    const auto graph = n.b.finish();
+    const Placement p = place(*graph);
+    CAPTURE(name(op));
+    CHECK(p.uses_cuda);
+    CHECK(is_on_gpu(*graph, p, y));
+  }
+}
+
+TEST_CASE("costs of absurd sizes do not overflow") {
+  Net n;
+  ValueId x = n.input({n.dim(int64_t{1} << 30), n.dim(int64_t{1} << 30)});
+  for (int i = 0; i < 2000; ++i) x = n.b.value(Op::tanh, {n.b.value(Op::matmul, {x, x})});
+  n.output(x);
+  const auto graph = n.b.finish();
+  const Placement p = place(*graph);
+  CHECK(p.seconds > 0);
+  CHECK(p.seconds <= p.host_seconds);
+}
+
 TEST_CASE("what has no kernel on the GPU stays, and its neighbourhood if that costs less") {
   Net n;
   const ValueId x = n.input({n.dim(2048), n.dim(2048)});
