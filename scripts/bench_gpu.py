@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Measures gcomp on this machine's GPU, all in one run: bandwidth-bound kernels against a copy within the device, gemm
-and convolution against cuBLASLt and cuDNN through PyTorch, whole models against ONNX Runtime, the cost of a call.
+and convolution against cuBLASLt and cuDNN through PyTorch, own products against cuBLASLt's, whole models against
+ONNX Runtime, the cost of a call.
 
     scripts/bench_gpu.py [--elements N]
 
@@ -8,6 +9,9 @@ Exits with 77 where there is no GPU, after telling what was not run.
 """
 
 import argparse
+import ctypes
+import json
+import os
 import sys
 import tempfile
 import time
@@ -29,9 +33,16 @@ ROW = 4096  # of the matrices that rows are reduced of
 SECTIONS = {
     "bandwidth": "fused elementwise, row, column and full reductions, softmax, layernorm against a copy",
     "products": "gemm and convolution against cuBLASLt and cuDNN (PyTorch)",
+    "libraries": "own products against cuBLASLt's: rows of lib/artifact/library_table.cpp",
     "models": "the real ONNX models against ONNX Runtime (CUDA)",
     "calls": "the cost of a call of a small graph",
 }
+
+
+# Of each class of sizes (rt::product_class in gcomp/runtime/plan.h) rows and columns of a product with a square matrix.
+LIBRARY_SIZES = [(8, 512), (8, 4096), (8, 16384), (64, 256), (64, 2048), (64, 8192), (128, 256), (512, 1024), (4096, 4096)]
+LIBRARY_KINDS = [(d, []) for d in ("float32", "float64", "float16", "bfloat16")] + [("float32", ["--allow-tf32"])]
+CHAIN = 8  # products in a call, one after the other
 
 
 def model(nodes, inputs, output, folder, name, weights=()):
@@ -117,6 +128,55 @@ def products(device, folder):
         print(line)
 
 
+def chain_of_products(dtype, rows, n, path):
+    graph = {
+        "version": 1,
+        "symbols": [],
+        "inputs": [{"id": i, "name": "xw"[i], "dtype": dtype, "shape": [(rows, n)[i], n]} for i in range(2)],
+        "constants": [],
+        "nodes": [{"op": "matmul", "in": [i and 1 + i, 1], "out": [2 + i]} for i in range(CHAIN)],
+        "outputs": [{"name": "y", "id": 1 + CHAIN}],
+    }
+    path.write_text(json.dumps(graph))
+
+
+def numbers(dtype, shape):
+    """Such that products neither grow nor vanish."""
+    v = np.random.default_rng(3).standard_normal(shape, np.float32) / np.sqrt(np.float32(shape[-1]))
+    return (v.view(np.uint32) >> 16).astype(np.uint16) if dtype == "bfloat16" else v.astype(dtype)
+
+
+def has_cublaslt():
+    given = os.environ.get("GCOMP_CUBLASLT")
+    for name in [given] if given is not None else ["libcublasLt.so.13", "libcublasLt.so.12"]:
+        try:
+            ctypes.CDLL(name)
+            return True
+        except OSError:
+            pass
+    return False
+
+
+def libraries(device, folder, sizes):
+    """Prints rows ready to be committed."""
+    if not has_cublaslt():
+        print("cuBLASLt: not measured, there is no libcublasLt.so.13 or .12")
+        return
+    for dtype, options in LIBRARY_KINDS:
+        for size, (rows, n) in enumerate(sizes):
+            path = folder / "chain.json"
+            chain_of_products(dtype, rows, n, path)
+            given = [gpu_device.Array(device, numbers(dtype, s), dtype == "bfloat16") for s in ((rows, n), (n, n))]
+            times = []
+            for which in ("none", "all"):
+                artifact = folder / f"chain_{dtype}_{len(options)}_{size}_{which}.so"
+                gcomp_ok(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", ARCH, f"--cuda-libs={which}", *options, "-o", artifact)
+                function = gcomp.load(artifact, device="cuda")
+                times.append(1e6 / CHAIN * best_time(lambda f=function, g=given: f.on_device(*g), 0.3))
+            name = "DType::k" + {"b": "BFloat"}.get(dtype[0], "Float") + dtype[-2:]
+            print(f"    {{{device.capability}, {name}, {str(bool(options)).lower()}, {size}, {times[0]:.1f}, {times[1]:.1f}}},", flush=True)
+
+
 def models(folder):
     import fetch_models
     import model_inputs
@@ -167,6 +227,7 @@ def main() -> int:
         folder = Path(folder)
         bandwidth(device, elements, folder)
         products(device, folder)
+        libraries(device, folder, LIBRARY_SIZES)
         models(folder)
         calls(device, folder)
     return 0

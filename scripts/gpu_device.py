@@ -38,9 +38,10 @@ class Device:
 
 
 class Array:
-    """A copy of a NumPy array in the GPU's memory."""
+    """A copy of a NumPy array in the GPU's memory; of bfloat16 if that is said, then of uint16."""
 
-    def __init__(self, device, like):
+    def __init__(self, device, like, bfloat16=False):
+        self.code = 4 if bfloat16 else _CODES[like.dtype.kind]
         self.device, self.like, self.address = device, np.ascontiguousarray(like), ctypes.c_uint64()
         size = ctypes.c_size_t(max(self.like.nbytes, 1))
         device.call("cuMemAlloc_v2", ctypes.byref(self.address), size)
@@ -55,7 +56,7 @@ class Array:
         return (_dlpack.CUDA, 0)
 
     def __dlpack__(self, stream=None):
-        dtype = (_CODES[self.like.dtype.kind], self.like.dtype.itemsize * 8)
+        dtype = (self.code, self.like.dtype.itemsize * 8)
         return _dlpack.capsule(self.address.value, (_dlpack.CUDA, 0), dtype, self.like.shape, self)
 
 

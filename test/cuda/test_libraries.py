@@ -2,7 +2,13 @@
 (fake_cublaslt.cpp), compared with the reference evaluator; what is told of it."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import bench_gpu
+import gpu_device
 import numpy as np
 import pytest
 from fake_gpu import FAKE, compile_kernels, environment
@@ -235,3 +241,33 @@ def test_sizes_that_change_and_nodes_of_a_failed_call(tmp_path):
     assert done.returncode == 6
     assert "CUBLAS_STATUS_EXECUTION_FAILED in cublasLtMatmul, k" in done.stderr
     assert "matmul add" in done.stderr
+
+
+def rows_of_the_table(folder: Path):
+    """In a process with the fake driver: the rows of one small product."""
+    device, _ = gpu_device.find()
+    bench_gpu.ARCH, bench_gpu.LIBRARY_KINDS = f"sm_{device.capability}", [("float64", [])]
+    bench_gpu.libraries(device, folder, [(3, 8)])
+
+
+def test_rows_for_the_table_of_measurements(tmp_path):
+    bench_gpu.chain_of_products("float64", 3, 8, tmp_path / "chain.json")
+    env = with_library(compile_kernels(tmp_path / "chain.json", tmp_path), tmp_path)
+
+    def rows(env):
+        done = subprocess.run([sys.executable, __file__, tmp_path], capture_output=True, text=True, env=env, check=True)
+        return done.stdout
+
+    assert re.fullmatch(r" {4}\{90, DType::kFloat64, false, 0, \d+\.\d, \d+\.\d\},\n", rows(env))
+    assert len(log(tmp_path)) >= bench_gpu.CHAIN
+    assert "not measured" in rows(env | {"GCOMP_CUBLASLT": "/nowhere.so"})
+
+
+def test_sizes_that_are_measured_are_one_of_each_class():
+    for size, (rows, n) in enumerate(bench_gpu.LIBRARY_SIZES):
+        least, work = min(rows, n), rows * n * n
+        assert size == 3 * ((least >= 16) + (least >= 128)) + (work >= 2**24) + (work >= 2**30)
+
+
+if __name__ == "__main__":
+    rows_of_the_table(Path(sys.argv[1]))
