@@ -286,6 +286,7 @@ class NestEmitter {
   std::vector<bool> held_;
   std::vector<Tiled> tiled_;
   uint32_t tile_axis_ = 0;  // along which their neighbours lie
+  int tile_side_ = 0;       // of the squares, in elements
   Parts parts_;             // of a row, where blocks share it
   // Of a thread: its place in the block, its row (has_row_: there is one) and part, its block's elements (those from
   // middle_ on fill no vector).

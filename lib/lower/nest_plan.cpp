@@ -11,8 +11,8 @@ namespace gcomp::lower {
 namespace {
 
 // What recomputing may cost (in op_weight) before a value is kept for later passes instead.
-// A GPU's memory is slow beside its arithmetic: there a load weighs more, and arithmetic may cost as much as two.
-constexpr uint32_t kMaxRecomputeWeight = 8, kCudaRecomputeWeight = 48, kCudaLoadWeight = 16;
+// Memory is slow beside a GPU's blocks of threads: there a load weighs more, and arithmetic may cost as much as two.
+constexpr uint32_t kMaxRecomputeWeight = 8, kBlockRecomputeWeight = 48, kBlockLoadWeight = 16;
 // Rows up to this length may be summed with lanes across rows; what reading an element from afar and
 // joining the lanes of a sum cost then (in op_weight).
 constexpr int64_t kMaxShortRow = 64;
@@ -212,7 +212,7 @@ int NestEmitter::choose_lanes() {
 }
 
 uint32_t NestEmitter::max_recompute_weight() const {
-  return spec_.target().cuda ? kCudaRecomputeWeight : kMaxRecomputeWeight;
+  return block_.threads() != 0 ? kBlockRecomputeWeight : kMaxRecomputeWeight;
 }
 
 uint32_t NestEmitter::recompute_weight(uint32_t item) const {
@@ -224,8 +224,8 @@ uint32_t NestEmitter::recompute_weight(uint32_t item) const {
     if (!is_deep(i)) continue;
     weight += i.kind == ItemKind::kOp
                   ? schedule::op_weight(graph_.producer_node(i.value).op, i.dtype)
-              : i.kind == ItemKind::kLoad && spec_.target().cuda ? kCudaLoadWeight
-                                                                 : 1;
+              : i.kind == ItemKind::kLoad && block_.threads() != 0 ? kBlockLoadWeight
+                                                                   : 1;
     if (i.kind == ItemKind::kWrap || general_in_lanes(i.linear)) weight += 4;
     open.insert(open.end(), i.operands.begin(), i.operands.end());
   }

@@ -356,9 +356,14 @@ TEST_CASE("wide accesses of slices, which begin anywhere, and none where neighbo
 }
 
 TEST_CASE("transposes go through shared memory, with the map around them") {
-  for (DType t : {DType::kFloat32, DType::kFloat64, DType::kInt8}) {
-    for (const std::vector<int64_t>& shape :
-         {std::vector<int64_t>{64, 96}, {70, 45}, {-1, 33}, {-1, -1}, {20, 200}, {8, 100}}) {
+  for (DType t : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kInt8}) {
+    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{64, 128},
+                                              {70, 45},
+                                              {-1, 33},
+                                              {-1, -1},
+                                              {20, 200},
+                                              {8, 100},
+                                              {67, 130}}) {
       Net n;
       std::vector<DimId> dims;  // -1: a symbol, which is 41
       for (const int64_t e : shape) dims.push_back(e < 0 ? n.dim("N") : n.dim(e));
