@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What scripts/test-gpu runs: each graph is compiled for CPU and this machine's GPU into one file, run on both on
-the same inputs, and compared; then under compute-sanitizer, if there is one.
+the same inputs, and compared, without libraries and with cuBLASLt; then under compute-sanitizer, if there is one.
 
     scripts/test_gpu.py [NAME...]
 """
@@ -65,22 +65,34 @@ def sanitize(artifact: Path, folder: Path) -> list[str]:
 
 
 def check(path: Path, arch: str) -> list[str]:
-    """What is wrong with this graph on this GPU."""
+    """What is wrong with this graph on this GPU; once more with products by cuBLASLt, if it has any."""
     with tempfile.TemporaryDirectory() as name:
         folder, artifact = Path(name), Path(name) / "model.so"
-        done = gcomp(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", arch, "-o", artifact)
-        if done.returncode:
-            return [done.stderr.strip()]
-        if "nothing in the graph gains" in done.stderr:
-            return []
         np.savez(folder / "in.npz", **random_inputs(path))
-        try:
-            there, here = run(artifact, folder, "cuda"), run(artifact, folder, "cpu")
-        except RuntimeError as error:
-            return [str(error)]
-        texts = {name: difference(there[name], here[name]) for name in here}
-        wrong = [f"{name}: {text}" for name, text in texts.items() if text]
-        return wrong + sanitize(artifact, folder)
+        wrong = []
+        for libraries in ("none", "all"):
+            options = ["--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", arch, f"--cuda-libs={libraries}"]
+            done = gcomp(path, *options, "-o", artifact)
+            if done.returncode:
+                return [done.stderr.strip()]
+            if "nothing in the graph gains" in done.stderr:
+                return []
+            if libraries == "all" and b'"cublaslt":' not in artifact.read_bytes():
+                break
+            wrong += [f"--cuda-libs={libraries}: {text}" for text in compare(artifact, folder)]
+            if libraries == "none":
+                wrong += sanitize(artifact, folder)
+        return wrong
+
+
+def compare(artifact: Path, folder: Path) -> list[str]:
+    """What differs between the devices."""
+    try:
+        there, here = run(artifact, folder, "cuda"), run(artifact, folder, "cpu")
+    except RuntimeError as error:
+        return [str(error)]
+    texts = {name: difference(there[name], here[name]) for name in here}
+    return [f"{name}: {text}" for name, text in texts.items() if text]
 
 
 def main() -> int:

@@ -172,7 +172,6 @@ def test_what_is_told_of_it(tmp_path):
     for options, told, explained in (
         (["--cuda-libs=all"], ["--cuda-libs=all"], "cuBLASLt, where a run finds it: --cuda-libs=all"),
         (["--cuda-libs=none"], [], "none: --cuda-libs=none"),
-        ([], [], "none: no measurement says that it is faster"),
         (["--cuda-libs=auto"], [], "none: no measurement says that it is faster"),
     ):
         profile = tmp_path / "profile.json"
@@ -241,6 +240,30 @@ def test_sizes_that_change_and_nodes_of_a_failed_call(tmp_path):
     assert done.returncode == 6
     assert "CUBLAS_STATUS_EXECUTION_FAILED in cublasLtMatmul, k" in done.stderr
     assert "matmul add" in done.stderr
+
+
+def test_products_of_a_loop_s_turns(tmp_path):
+    """s := s w, five times, in memory that changes."""
+    matrix = {"dtype": "float64", "shape": [6, 6]}
+    body = {
+        "inputs": [{"id": 0, "name": "k", "dtype": "int64", "shape": []}] + [{"id": i, "name": "sw"[i - 1]} | matrix for i in (1, 2)],
+        "constants": [{"id": 3, "dtype": "bool", "shape": [], "data": [True]}],
+        "nodes": [{"op": "matmul", "in": [1, 2], "out": [4]}],
+        "outputs": [{"name": "go_on", "id": 3}, {"name": "s", "id": 4}],
+    }
+    net = Net()
+    x, w = (net.input("float64", 6, 6) for _ in range(2))
+    for dtype, value in (("int64", 5), ("bool", True)):
+        net.constants.append({"id": net.new(dtype, []), "dtype": dtype, "shape": [], "data": [value]})
+    net.output(net.node("loop", [2, 3, x, w], [6, 6], bodies=[body], index=1))
+    net.types[net.next - 1] = ("float64", [6, 6])
+    np.savez(tmp_path / "in.npz", **net.random(5))
+    artifact, told, _ = compiled(net, tmp_path, "--cuda-libs=all")
+    assert told == ["--cuda-libs=all"]
+    env = with_library(compile_kernels(tmp_path / "graph.json", tmp_path), tmp_path)
+    agree(net, run(artifact, tmp_path, "--device", "cuda", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
+    assert len(log(tmp_path)) == 5
+    agree(net, run(artifact, tmp_path, "--device", "cuda", "--repeat", "4", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
 
 
 def rows_of_the_table(folder: Path):
