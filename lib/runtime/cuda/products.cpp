@@ -15,19 +15,8 @@ constexpr uint32_t kMostShapes = 64;            // of a product; then the oldest
 
 // ---- the library ----
 
-void* open_library() {
-  const char* const path = getenv("GCOMP_CUBLASLT");
-  if (path != nullptr) return dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  constexpr const char* kNames[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
-  for (const char* const name : kNames) {
-    void* const library = dlopen(name, RTLD_NOW | RTLD_LOCAL);  // never closed, as the driver
-    if (library != nullptr) return library;
-  }
-  return nullptr;
-}
-
-bool find_functions(CublasLt& lt) {
-  void* const library = open_library();
+bool load_library(const char* name, CublasLt& lt) {
+  void* const library = dlopen(name, RTLD_NOW | RTLD_LOCAL);  // never closed, as the driver
   if (library == nullptr) return false;
   struct Row {
     const char* symbol;
@@ -46,16 +35,32 @@ bool find_functions(CublasLt& lt) {
   return true;
 }
 
+// Of the first library that works with this driver.
+LtHandle open_library(CublasLt& lt) {
+  const char* const given = getenv("GCOMP_CUBLASLT");
+  const char* const names[] = {given != nullptr ? given : "libcublasLt.so.13",
+                               given != nullptr ? nullptr : "libcublasLt.so.12"};
+  for (const char* const name : names) {
+    LtHandle handle = nullptr;
+    if (name != nullptr && load_library(name, lt) && lt.create(&handle) == 0) return handle;
+  }
+  return nullptr;
+}
+
 // Once a context, when a product first wants it.
 bool have_library(gcomp_context& c) {
   Products& p = c.device->products;
   if (p.opened) return p.handle != nullptr;
   p.opened = true;
   p.shapes = c.allocator.zeroed<ShapeList>(c.plan->products.count);
-  if (p.shapes == nullptr || !find_functions(p.lt)) return false;
+  if (p.shapes == nullptr) return false;
+  p.handle = open_library(p.lt);
+  if (p.handle == nullptr) return false;
   p.workspace = c.device_allocator.get(kWorkspaceBytes);
-  if (p.workspace == nullptr || p.lt.create(&p.handle) != 0) p.handle = nullptr;
-  return p.handle != nullptr;
+  if (p.workspace != nullptr) return true;
+  p.lt.destroy(p.handle);
+  p.handle = nullptr;
+  return false;
 }
 
 bool is_chosen(const gcomp_context& c, const PlanProduct& product, const int64_t* extents) {
