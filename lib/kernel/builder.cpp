@@ -118,6 +118,36 @@ Value Builder::warp_mma(MmaFormat format, Value a, Value b, Value c) {
   return r;
 }
 
+Value Builder::warp_load(Buffer shared, Value row, bool transposed) {
+  const Value r = s_->append_one(Code::kWarpLoad, {DType::kUInt32, 4}, {row});
+  s_->kernel.insts.back().imm = shared.index;
+  s_->kernel.insts.back().flags = transposed ? kTransposed : 0;
+  return r;
+}
+
+Value Builder::is_aligned(Buffer buffer, Value index) {
+  const Value r = s_->append_one(Code::kIsAligned, {DType::kBool, 1}, {index});
+  s_->kernel.insts.back().imm = buffer.index;
+  return r;
+}
+
+void Builder::copy_async(Buffer to, Value at, Buffer from, Value index, Value inside) {
+  GCOMP_CHECK(to.index < 1 << 16 && from.index < 1 << 16, "kernel builder: too many buffers");
+  const DType t = info(to).dtype;
+  const Type copied{t, static_cast<uint16_t>(kAccessBytes / byte_size(t))};
+  const Value operands[] = {at, index, inside};
+  s_->append(Code::kCopyAsync, copied, operands, {}).imm = to.index | from.index << 16;
+}
+
+void Builder::commit_copies() {
+  s_->append(Code::kCommitCopies, {}, std::span<const Value>(), std::span<const Type>());
+}
+
+void Builder::wait_copies(int pending) {
+  s_->append(Code::kWaitCopies, {}, std::span<const Value>(), std::span<const Type>()).imm =
+      static_cast<uint32_t>(pending);
+}
+
 Buffer Builder::table(DType dtype, std::span<const uint64_t> element_bits) {
   Kernel& k = s_->kernel;
   for (size_t i = 0; i < k.buffers.size(); ++i) {  // equal tables are one
@@ -182,10 +212,11 @@ const BufferInfo& Builder::info(Buffer buffer) const {
 
 // --- memory -----------------------------------------------------------------------------------
 
-Value Builder::load(Buffer buffer, Value index, int lanes) {
+Value Builder::load(Buffer buffer, Value index, int lanes, uint8_t flags) {
   Type t{info(buffer).dtype, static_cast<uint16_t>(lanes)};
   Value v = s_->append_one(Code::kLoad, t, {index});
   s_->kernel.insts.back().imm = buffer.index;
+  s_->kernel.insts.back().flags = flags;
   return v;
 }
 
@@ -241,13 +272,15 @@ void Builder::set_error(Value code) {
 
 // --- structure, marker level ------------------------------------------------------------------
 
-Values Builder::begin_for(Value lo, Value hi, Value step, std::span<const Value> init) {
+Values Builder::begin_for(Value lo, Value hi, Value step, std::span<const Value> init,
+                          uint8_t flags) {
   Values operands = {lo, hi, step};
   operands.insert(operands.end(), init.begin(), init.end());
   std::vector<Type> carried = s_->types_of(init);
   std::vector<Type> defined = {{DType::kInt64, 1}};
   defined.insert(defined.end(), carried.begin(), carried.end());
-  const Inst& inst = s_->append(Code::kFor, {DType::kInt64, 1}, operands, defined);
+  Inst& inst = s_->append(Code::kFor, {DType::kInt64, 1}, operands, defined);
+  inst.flags = flags;
   s_->open.push_back({Code::kFor, carried, true});
   return s_->results_of(inst);
 }

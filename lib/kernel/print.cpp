@@ -11,12 +11,14 @@
 namespace gcomp::kernel {
 namespace {
 
-constexpr std::array<std::string_view, 34> kCodeNames = {
-    "op",        "cast",       "bitcast",     "fma",          "mul_add",  "index_div", "index_rem",
-    "libm",      "splat",      "extract",     "insert",       "iota",     "reduce",    "shuffle",
-    "load",      "store",      "masked_load", "masked_store", "gather",   "scatter",   "prefetch",
-    "set_error", "thread",     "barrier",     "warp_xor",     "warp_mma", "for",       "end_for",
-    "while",     "while_test", "end_while",   "if",           "else",     "end_if"};
+constexpr std::array<std::string_view, 39> kCodeNames = {
+    "op",          "cast",     "bitcast",   "fma",        "mul_add",     "index_div",
+    "index_rem",   "libm",     "splat",     "extract",    "insert",      "iota",
+    "reduce",      "shuffle",  "load",      "store",      "masked_load", "masked_store",
+    "gather",      "scatter",  "prefetch",  "set_error",  "thread",      "barrier",
+    "warp_xor",    "warp_mma", "warp_load", "is_aligned", "copy_async",  "commit_copies",
+    "wait_copies", "for",      "end_for",   "while",      "while_test",  "end_while",
+    "if",          "else",     "end_if"};
 
 constexpr std::array<std::string_view, 8> kRoleNames = {"in",    "out",   "inout", "scratch",
                                                         "error", "local", "table", "shared"};
@@ -105,7 +107,15 @@ void Printer::print_details(const Inst& inst) {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch: out_ += " " + buffer(inst.imm); break;
+    case Code::kPrefetch:
+    case Code::kWarpLoad:
+    case Code::kIsAligned: out_ += " " + buffer(inst.imm); break;
+    case Code::kCopyAsync: {
+      const CopyBuffers b(inst.imm);
+      out_ += " " + buffer(b.to) + " from " + buffer(b.from);
+      break;
+    }
+    case Code::kWaitCopies: out_ += " " + std::to_string(inst.imm); break;
     case Code::kWarpXor: out_ += " " + std::to_string(inst.imm); break;
     case Code::kWarpMma: out_ += " " + std::string(mma_format_name(MmaFormat(inst.imm))); break;
     case Code::kExtract:
@@ -121,6 +131,9 @@ void Printer::print_details(const Inst& inst) {
   }
   if (inst.code == Code::kStore && (inst.flags & kStreaming)) out_ += " streaming";
   if (inst.code == Code::kPrefetch && (inst.flags & kForWrite)) out_ += " for_write";
+  if (inst.code == Code::kLoad && (inst.flags & kAligned)) out_ += " aligned";
+  if (inst.code == Code::kWarpLoad && (inst.flags & kTransposed)) out_ += " transposed";
+  if (inst.code == Code::kFor && (inst.flags & kUnrolled)) out_ += " unrolled";
 }
 
 void Printer::print_inst(const Inst& inst) {

@@ -16,8 +16,10 @@
 //  7. Parameter slots are 0, 1, 2, ... in order; tables lie inside table_words.
 //  8. Threads, barriers, exchanges and matrix products of a warp, and shared arrays are in kernels of blocks
 //     only. (That all threads of a block reach a barrier is the builder's promise.) A matrix product takes
-//     4 and 2 words and 4 sums a thread and gives 4 sums; its format is one of MmaFormat.
+//     4 and 2 words and 4 sums a thread and gives 4 sums; its format is one of MmaFormat. Matrices are loaded from
+//     shared arrays of 16-bit elements. Asynchronous copies go from a parameter to a shared array of its dtype.
 
+#include <algorithm>
 #include <bit>
 
 #include "gcomp/ir/op.h"
@@ -61,6 +63,8 @@ class Verifier {
   void check_memory();
   void check_block();
   void check_mma();
+  void check_warp_load();
+  void check_copy();
   void check_structure();
   void define_values();
   void open(Code code, std::vector<Type> carried);
@@ -216,6 +220,12 @@ void Verifier::check_block() {
   expect(k_.block_threads != 0, "the kernel has no blocks of threads");
   if (inst_->code == Code::kThread) expect(inst_->type == Type{DType::kInt64, 1}, "wrong type");
   if (inst_->code == Code::kWarpMma) return check_mma();
+  if (inst_->code == Code::kWarpLoad) return check_warp_load();
+  if (inst_->code == Code::kCopyAsync) return check_copy();
+  if (inst_->code == Code::kIsAligned) {
+    expect(inst_->imm < k_.buffers.size() && is_index(0), "is_aligned takes a buffer and an index");
+    expect(inst_->type == Type{DType::kBool, 1}, "wrong type");
+  }
   if (inst_->code != Code::kWarpXor) return;
   expect(operand_type(0) == inst_->type && inst_->type.lanes == 1, "wrong operand type");
   expect(std::has_single_bit(inst_->imm) && inst_->imm < 32, "no such thread of the warp");
@@ -227,6 +237,26 @@ void Verifier::check_mma() {
   expect(operand_types(0) == wanted && inst_->type == sums,
          "warp_mma takes (uint32x4, uint32x2, float32x4) and gives float32x4");
   expect(inst_->imm <= static_cast<uint32_t>(MmaFormat::kTf32), "no such format");
+}
+
+void Verifier::check_warp_load() {
+  if (inst_->imm >= k_.buffers.size()) return fail("no such buffer");
+  const BufferInfo& b = k_.buffers[inst_->imm];
+  expect(b.role == Role::kShared && byte_size(b.dtype) == 2,
+         "warp_load is from shared arrays of 16-bit elements");
+  expect(inst_->num_operands == 1 && is_index(0) && inst_->type == Type{DType::kUInt32, 4},
+         "warp_load takes an index and gives uint32x4");
+}
+
+void Verifier::check_copy() {
+  const CopyBuffers buffers(inst_->imm);
+  if (std::max(buffers.to, buffers.from) >= k_.buffers.size()) return fail("no such buffer");
+  const BufferInfo &to = k_.buffers[buffers.to], &from = k_.buffers[buffers.from];
+  expect(to.role == Role::kShared && is_parameter(from.role) && to.dtype == from.dtype,
+         "copies are from a parameter to a shared array of its dtype");
+  expect(inst_->num_operands == 3 && is_index(0) && is_index(1) &&
+             operand_type(2) == Type{DType::kBool, 1},
+         "copy_async takes two indices and a bool");
 }
 
 void Verifier::open(Code code, std::vector<Type> carried) {
@@ -314,7 +344,12 @@ void Verifier::check_inst() {
     case Code::kThread:
     case Code::kBarrier:
     case Code::kWarpXor:
-    case Code::kWarpMma: return check_block();
+    case Code::kWarpMma:
+    case Code::kWarpLoad:
+    case Code::kIsAligned:
+    case Code::kCopyAsync:
+    case Code::kCommitCopies:
+    case Code::kWaitCopies: return check_block();
     default: return check_structure();
   }
 }

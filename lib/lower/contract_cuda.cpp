@@ -4,6 +4,8 @@
 
 #include "contract_cuda.h"
 
+#include <algorithm>
+
 #include "contraction.h"
 #include "cuda_slim.h"
 
@@ -16,6 +18,10 @@ using kernel::Values;
 
 namespace {
 
+Value is_multiple(Builder& b, Value n, int of) {
+  return b.eq(b.index_rem(n, b.index(of)), b.index(0));
+}
+
 // A matrix in memory: how far apart neighbours are.
 struct MatrixSteps {
   Value batch, across, depth;
@@ -23,19 +29,23 @@ struct MatrixSteps {
 
 class Matrix : public Factor {
  public:
-  Matrix(Buffer buffer, DType dtype, MatrixSteps steps)
-      : buffer_(buffer), dtype_(dtype), steps_(steps) {}
+  Matrix(Buffer buffer, MatrixSteps steps, bool by_depth)
+      : Factor(buffer), steps_(steps), by_depth_(by_depth) {}
 
-  Value load(Builder& b, Value batch, Value at, Value depth, Value inside) override {
+  Place place(Builder& b, Value batch, Value at, Value depth, Value inside) override {
     const Value row = b.add(b.mul(batch, steps_.batch), b.mul(at, steps_.across));
-    return b.masked_load(buffer_, b.add(row, b.mul(depth, steps_.depth)), inside,
-                         b.constant({dtype_, 1}, 0));
+    return {b.add(row, b.mul(depth, steps_.depth)), inside};
+  }
+
+  // Lines of neighbours are as long as they are apart, or as matrices are.
+  Value has_groups(Builder& b, int lanes) override {
+    return b.bit_and(is_multiple(b, by_depth_ ? steps_.across : steps_.depth, lanes),
+                     is_multiple(b, steps_.batch, lanes));
   }
 
  private:
-  Buffer buffer_;
-  DType dtype_;
   MatrixSteps steps_;
+  bool by_depth_;
 };
 
 // What a convolution multiplies; the batch counts groups.
@@ -61,7 +71,8 @@ ConvProduct conv_product(const Graph& graph, const Node& node) {
                .rows = s.channels_last ? c.pixels : c.group_features,
                .columns = s.channels_last ? c.group_features : c.pixels,
                .depth = dims.mul(c.group_channels, c.window),
-               .dtype = graph.type(node.first_result).dtype};
+               .dtype = graph.type(node.first_result).dtype,
+               .neighbours = s.channels_last ? c.group_features : c.positions};
   return c;
 }
 
@@ -70,9 +81,17 @@ ConvProduct conv_product(const Graph& graph, const Node& node) {
 class Windows : public Factor {
  public:
   Windows(KernelSpec& spec, Buffer x, const ConvProduct& conv)
-      : spec_(spec), dims_(spec.dims()), x_(x), c_(conv), s_(conv.shape) {}
+      : Factor(x), spec_(spec), dims_(spec.dims()), c_(conv), s_(conv.shape) {}
 
-  Value load(Builder& b, Value group, Value at, Value depth, Value inside) override {
+  // Channels, or the positions of windows that are one element.
+  Value has_groups(Builder& b, int lanes) override {
+    if (s_.channels_last) return is_multiple(b, spec_.dim(c_.group_channels), lanes);
+    const bool moves = std::ranges::any_of(s_.strides, [](int64_t stride) { return stride != 1; });
+    if (moves || s_.padded || !dims_.is_constant(c_.window, 1)) return b.boolean(false);
+    return is_multiple(b, spec_.dim(c_.positions), lanes);
+  }
+
+  Place place(Builder& b, Value group, Value at, Value depth, Value inside) override {
     const Value per_group = spec_.dim(c_.group_channels), window = spec_.dim(c_.window);
     const Value first_channel = b.mul(group, per_group);
     const Value n = s_.channels_last ? per_group : window;
@@ -101,16 +120,20 @@ class Windows : public Factor {
       step = b.mul(step, channels);
     }
     offset = b.add(offset, b.mul(at, step));
-    return b.masked_load(x_, offset, inside, b.constant({c_.product.dtype, 1}, 0));
+    return {offset, inside};
   }
 
  private:
   KernelSpec& spec_;
   DimTable& dims_;
-  Buffer x_;
   const ConvProduct& c_;
   const ConvShape& s_;
 };
+
+// A bias and an activation, say.
+bool has_little_epilogue(const PlanWriter& w, uint32_t group) {
+  return w.groups().groups[group].nodes.size() <= 4;
+}
 
 Matrix weights_of(KernelSpec& spec, Buffer weights, const ConvProduct& c) {
   Builder& b = spec.b();
@@ -121,7 +144,7 @@ Matrix weights_of(KernelSpec& spec, Buffer weights, const ConvProduct& c) {
                         .across = b.index(1),
                         .depth = spec.dim(c.shape.features)}
           : MatrixSteps{.batch = b.mul(features, depth), .across = depth, .depth = b.index(1)};
-  return {weights, c.product.dtype, steps};
+  return {weights, steps, !c.shape.channels_last};
 }
 
 }  // namespace
@@ -142,7 +165,9 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
                   .depth = trans_a ? a[a.size() - 2] : a.back(),
                   .dtype = graph.type(node.first_result).dtype,
                   .left_by_depth = !trans_a,
-                  .right_by_depth = trans_b};
+                  .right_by_depth = trans_b,
+                  .neighbours = out.back(),
+                  .little_follows = has_little_epilogue(w, group)};
   const bool slim = is_slim(dims, p);
   if (!slim && !is_worth_tiles(dims, p)) return false;
   const auto factor = [&](KernelSpec& spec, bool of_left) {
@@ -150,10 +175,11 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
     const Buffer buffer = spec.input(w.groups().storage[operands[of_left ? 0 : 1].index]);
     const Value across = spec.dim(of_left ? p.rows : p.columns), depth = spec.dim(p.depth);
     const bool by_depth = of_left ? p.left_by_depth : p.right_by_depth;
-    return Matrix(buffer, p.dtype,
+    return Matrix(buffer,
                   {.batch = b.mul(across, depth),
                    .across = by_depth ? depth : b.index(1),
-                   .depth = by_depth ? b.index(1) : across});
+                   .depth = by_depth ? b.index(1) : across},
+                  by_depth);
   };
   const bool in_parts = is_slim_in_parts(dims, p);
   if (in_parts) {
@@ -167,7 +193,7 @@ bool lower_cuda_matmul(PlanWriter& w, uint32_t group) {
   c.begin();
   const Value rows = spec.dim(p.rows);
   const FinishSum finish = [&](Value batch, Value row, Value column, Value sum) {
-    c.finish_piece(b.add(b.mul(batch, rows), row), column, sum, 1);
+    c.finish_piece(b.add(b.mul(batch, rows), row), column, sum, b.type(sum).lanes);
   };
   if (in_parts) {
     c.call(emit_slim_joined(spec, p, finish), 1);
@@ -183,7 +209,8 @@ bool lower_cuda_conv(PlanWriter& w, uint32_t group) {
   DimTable& dims = w.dims();
   const Node& node = graph.node(w.groups().groups[group].nodes[0]);
   const auto operands = graph.operands(node);
-  const ConvProduct conv = conv_product(graph, node);
+  ConvProduct conv = conv_product(graph, node);
+  conv.product.little_follows = has_little_epilogue(w, group);
   const ConvShape& s = conv.shape;
   if (!is_worth_tiles(dims, conv.product)) return false;
   const bool last = s.channels_last;
@@ -193,7 +220,7 @@ bool lower_cuda_conv(PlanWriter& w, uint32_t group) {
   Builder& b = c.b();
   const Buffer x = spec.input(w.groups().storage[operands[0].index]);
   const Buffer k = spec.input(w.groups().storage[operands[1].index]);
-  if (operands.size() > 2) c.set_bias(operands[2]);
+  if (operands.size() > 2) c.set_bias(operands[2], !last);
   c.begin();
   Windows windows(spec, x, conv);
   Matrix weights = weights_of(spec, k, conv);
@@ -204,10 +231,11 @@ bool lower_cuda_conv(PlanWriter& w, uint32_t group) {
   const DimId tiles =
       emit_tiles(spec, conv.product, left, right, [&](Value g, Value row, Value column, Value sum) {
         const Value feature = b.add(b.mul(g, per_group), last ? column : row);
-        if (last) return c.finish_piece(row, feature, sum, 1);
+        const int lanes = b.type(sum).lanes;
+        if (last) return c.finish_piece(row, feature, sum, lanes);
         const Value image = b.index_div(column, positions);
         c.finish_piece(b.add(b.mul(image, features), feature), b.index_rem(column, positions),
-                       feature, sum, 1);
+                       feature, sum, lanes);
       });
   c.call(tiles, 1);
   return true;

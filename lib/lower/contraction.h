@@ -24,14 +24,16 @@ class Contraction {
   KernelSpec& spec() { return spec_; }
   kernel::Builder& b() { return spec_.b(); }
   ContractLoops& loops() { return loops_; }
-  void set_bias(ValueId bias) { bias_ = bias; }
+  // Of the result's features: a column each, or a row each.
+  void set_bias(ValueId bias, bool of_rows = false) { bias_ = bias, bias_of_rows_ = of_rows; }
 
   // Adds the bias of `feature` on, rounds, runs the epilogue, stores `lanes` elements from (row, column) on.
   // `sum` is of the accumulators' dtype.
   void finish_piece(kernel::Value row, kernel::Value column, kernel::Value feature,
                     kernel::Value sum, int lanes) {
     if (bias_.valid()) {
-      sum = b().add(sum, b().cast(b().load(bias_buffer_, feature, lanes), b().type(sum).dtype));
+      const kernel::Value bias = b().load(bias_buffer_, feature, bias_of_rows_ ? 1 : lanes);
+      sum = b().add(sum, b().cast(bias, b().type(sum).dtype));
     }
     epilogue_.emit_epilogue(row, column, b().cast(sum, graph_.type(result_).dtype), lanes);
   }
@@ -62,6 +64,7 @@ class Contraction {
   NestEmitter epilogue_;
   ValueId result_;
   ValueId bias_;
+  bool bias_of_rows_ = false;
   kernel::Buffer bias_buffer_;
   ContractLoops loops_;
 };

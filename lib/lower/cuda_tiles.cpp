@@ -16,6 +16,8 @@ namespace {
 constexpr Tile kSmall = {64, 64}, kLarge = {128, 128};
 // Fewer large tiles than this leave multiprocessors without work.
 constexpr int64_t kLeastLargeTiles = 128;
+// Elements that a thread copies at once where they are no neighbours.
+constexpr int kSingles = 8;
 // Smaller results, or shorter sums, are done element by element.
 constexpr int64_t kLeastExtent = 16;
 
@@ -35,27 +37,29 @@ class TiledProduct {
         b_(spec.b()),
         dims_(spec.dims()),
         p_(p),
-        left_(left),
-        right_(right),
+        left_{.factor = left, .by_depth = p.left_by_depth},
+        right_{.factor = right, .by_depth = p.right_by_depth},
         finish_(finish) {}
 
   DimId emit() {
-    b_.set_block(kTileThreads);
     thread_ = b_.thread();
     const Tile tile = tile_for(dims_, p_);
-    m_ = make_multiplier(b_, spec_.target(), thread_, p_.dtype, tile, p_.left_by_depth,
-                         p_.right_by_depth);
+    m_ = make_multiplier(b_, spec_.target(), thread_,
+                         {p_.dtype, tile, p_.left_by_depth, p_.right_by_depth});
+    b_.set_block(static_cast<uint32_t>(m_->threads()));
     sums_ =
         b_.local(m_->sum_dtype(), static_cast<uint32_t>(m_->rows().count * m_->columns().count));
-    rows_ = spec_.dim(p_.rows), columns_ = spec_.dim(p_.columns), depth_ = spec_.dim(p_.depth);
+    depth_ = spec_.dim(p_.depth);
+    prepare(left_, m_->left(), p_.rows);
+    prepare(right_, m_->right(), p_.columns);
     const DimId tiles_y = dims_.ceil_div(p_.rows, dims_.constant(tile.rows));
     const DimId tiles_x = dims_.ceil_div(p_.columns, dims_.constant(tile.columns));
     const Value count_y = spec_.dim(tiles_y), count_x = spec_.dim(tiles_x);
     b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value number) {
       const Value y = b_.index_div(number, count_x);
       batch_ = b_.index_div(y, count_y);
-      first_row_ = b_.mul(b_.index_rem(y, count_y), b_.index(tile.rows));
-      first_column_ = b_.mul(b_.index_rem(number, count_x), b_.index(tile.columns));
+      left_.first = b_.mul(b_.index_rem(y, count_y), b_.index(tile.rows));
+      right_.first = b_.mul(b_.index_rem(number, count_x), b_.index(tile.columns));
       emit_sums();
       emit_results();
     });
@@ -63,68 +67,152 @@ class TiledProduct {
   }
 
  private:
-  // Word number `i` of those that this thread brings of a slice: across the slice, and in depth. Neighbouring threads
-  // read neighbours in memory.
-  std::pair<Value, Value> place(int i, const Slice& slice, bool by_depth) {
-    const Value e = b_.add(thread_, b_.index(kTileThreads * i));
-    const Value n = b_.index(by_depth ? slice.words : slice.across);
-    const Value quotient = b_.index_div(e, n), rest = b_.index_rem(e, n);
-    return by_depth ? std::pair(quotient, rest) : std::pair(rest, quotient);
+  // A factor, and the slices of it that a tile needs.
+  struct Side {
+    Factor& factor;
+    bool by_depth;
+    const Slices* slices = nullptr;
+    int elements = 0;            // that a thread brings of a slice
+    int lanes = 1;               // how many of them at once, if
+    Value grouped = {};          // this is true
+    bool copied = false;         // asynchronously; else by way of registers
+    Value end = {}, first = {};  // rows (columns) of the factor; the tile's first
+  };
+
+  void prepare(Side& s, const Slices& slices, DimId end) {
+    s.slices = &slices;
+    s.elements = slices.across * slices.depth / m_->threads();
+    s.lanes = std::min(s.elements, kernel::kAccessBytes / static_cast<int>(byte_size(p_.dtype)));
+    s.end = spec_.dim(end);
+    s.grouped = s.factor.has_groups(b_, s.lanes);
+    int64_t known = 1;
+    if (b_.constant_value(s.grouped, &known) && known == 0) return;
+    s.copied = m_->copies();
+    s.grouped = b_.bit_and(s.grouped, b_.is_aligned(s.factor.buffer(), b_.index(0)));
   }
 
-  // From `depth` on.
-  void fetch(Value depth, Factor& factor, const Slice& slice, bool by_depth, Value first, Value end,
-             Values* to) {
-    const int elements = m_->elements_of_word();
-    for (int i = 0; i < slice.across * slice.words / kTileThreads; ++i) {
-      const auto [offset, word] = place(i, slice, by_depth);
-      const Value at = b_.add(first, offset), k = b_.add(depth, b_.mul(word, b_.index(elements)));
-      Values parts;
-      for (int part = 0; part < elements; ++part) {
-        const Value here = b_.add(k, b_.index(part));
-        const Value inside = b_.bit_and(b_.lt(at, end), b_.lt(here, depth_));
-        parts.push_back(factor.load(b_, batch_, at, here, inside));
+  // Code for groups of elements where there are any, and for single ones.
+  template <class Body>
+  Values by_groups(const Side& s, const Body& body) {
+    int64_t never = 1;
+    if (b_.constant_value(s.grouped, &never)) return body(1);
+    return b_.if_else(s.grouped, [&] { return body(s.lanes); }, [&] { return body(1); });
+  }
+
+  // Across a slice, and in depth, from its first element: of group number `i` of those that this thread brings.
+  // Neighbouring threads read neighbours in memory.
+  std::pair<Value, Value> offset(const Side& s, Value i, int lanes) {
+    const Value e = b_.add(thread_, b_.mul(i, b_.index(m_->threads())));
+    const Value n = b_.index((s.by_depth ? s.slices->depth : s.slices->across) / lanes);
+    const Value line = b_.index_div(e, n), at = b_.mul(b_.index_rem(e, n), b_.index(lanes));
+    return s.by_depth ? std::pair(line, at) : std::pair(at, line);
+  }
+
+  Factor::Place place(const Side& s, Value slice, std::pair<Value, Value> offset) {
+    const Value at = b_.add(s.first, offset.first);
+    const Value depth = b_.add(b_.mul(slice, b_.index(m_->depth())), offset.second);
+    return s.factor.place(b_, batch_, at, depth,
+                          b_.bit_and(b_.lt(at, s.end), b_.lt(depth, depth_)));
+  }
+
+  Value load(const Side& s, const Factor::Place& p, int lanes) {
+    const kernel::Type type{p_.dtype, static_cast<uint16_t>(lanes)};
+    const Value zero = b_.constant(type, 0);
+    if (lanes == 1) return b_.masked_load(s.factor.buffer(), p.index, p.inside, zero);
+    const auto access = [&] {
+      return Values{b_.load(s.factor.buffer(), p.index, lanes, kernel::kAligned)};
+    };
+    return b_.if_else(p.inside, access, [&] { return Values{zero}; })[0];
+  }
+
+  // This thread's elements of a slice.
+  Values fetch(const Side& s, Value slice) {
+    return by_groups(s, [&](int lanes) {
+      Values values;
+      for (int i = 0; i < s.elements / lanes; ++i) {
+        const Value v = load(s, place(s, slice, offset(s, b_.index(i), lanes)), lanes);
+        for (int lane = 0; lane < lanes; ++lane) values.push_back(b_.extract(v, lane));
       }
-      to->push_back(m_->word(parts));
+      return values;
+    });
+  }
+
+  void put(const Side& s, Value stage, std::span<const Value> values) {
+    by_groups(s, [&](int lanes) {
+      for (int i = 0; i < s.elements; ++i) {
+        auto [across, depth] = offset(s, b_.index(i / lanes), lanes);
+        Value& along = s.by_depth ? depth : across;
+        along = b_.add(along, b_.index(i % lanes));
+        b_.store(s.slices->buffer, s.slices->place(b_, stage, across, depth),
+                 m_->kept(values[static_cast<size_t>(i)]));
+      }
+      return Values();
+    });
+  }
+
+  void copy(const Side& s, Value slice) {
+    const Value stage = stage_of(slice);
+    const auto groups = [&] {
+      for (int i = 0; i < s.elements / s.lanes; ++i) {
+        const auto at = offset(s, b_.index(i), s.lanes);
+        const Factor::Place p = place(s, slice, at);
+        b_.copy_async(s.slices->buffer, s.slices->place(b_, stage, at.first, at.second),
+                      s.factor.buffer(), p.index, p.inside);
+      }
+      return Values();
+    };
+    b_.if_else(s.grouped, groups, [&] {
+      b_.for_loop(b_.index(0), b_.index(s.elements), b_.index(kSingles),
+                  [&](Value first) { copy_singles(s, slice, stage, first); });
+      return Values();
+    });
+  }
+
+  // In small pieces of code: it is rare.
+  void copy_singles(const Side& s, Value slice, Value stage, Value first) {
+    Values places, values;
+    for (int i = 0; i < kSingles; ++i) {
+      const auto at = offset(s, b_.add(first, b_.index(i)), 1);
+      places.push_back(s.slices->place(b_, stage, at.first, at.second));
+      values.push_back(load(s, place(s, slice, at), 1));
+    }
+    for (size_t i = 0; i < places.size(); ++i) {
+      b_.store(s.slices->buffer, places[i], values[i]);
     }
   }
 
-  Values fetch_both(Value depth) {
-    Values values;
-    fetch(depth, left_, m_->left(), p_.left_by_depth, first_row_, rows_, &values);
-    fetch(depth, right_, m_->right(), p_.right_by_depth, first_column_, columns_, &values);
-    return values;
-  }
+  Value stage_of(Value slice) { return b_.index_rem(slice, b_.index(m_->stages())); }
 
-  void put(const Slice& slice, bool by_depth, std::span<const Value> words) {
-    for (int i = 0; i < static_cast<int>(words.size()); ++i) {
-      const auto [offset, word] = place(i, slice, by_depth);
-      const Value at = b_.mul(offset, b_.index(slice.across_step));
-      b_.store(slice.buffer, b_.add(at, b_.mul(word, b_.index(slice.word_step))),
-               words[static_cast<size_t>(i)]);
-    }
-  }
-
+  // Copies run all stages but one ahead, registers one slice.
   void emit_sums() {
-    const auto lefts = static_cast<size_t>(m_->left().across * m_->left().words / kTileThreads);
-    Values carried = m_->zeros();
-    const size_t sums = carried.size();
-    for (const Value v : fetch_both(b_.index(0))) carried.push_back(v);
-    const Values inside = b_.begin_for(b_.index(0), depth_, b_.index(m_->depth()), carried);
-    const auto now = std::span<const Value>(inside).subspan(1);
-    const auto fetched = now.subspan(sums);
-    b_.barrier();  // the last slice has been read
-    put(m_->left(), p_.left_by_depth, fetched.first(lefts));
-    put(m_->right(), p_.right_by_depth, fetched.subspan(lefts));
-    b_.barrier();
-    const Values next = fetch_both(b_.add(inside[0], b_.index(m_->depth())));
-    Values yields = m_->multiply(Values(now.begin(), now.begin() + static_cast<long>(sums)));
-    yields.insert(yields.end(), next.begin(), next.end());
-    carried = b_.end_for(yields);
+    const int ahead = m_->stages() - 1;
+    std::vector<const Side*> copied, fetched;
+    for (const Side* s : {&left_, &right_}) (s->copied ? copied : fetched).push_back(s);
+    const std::function<void(Value)> begin_copies = [&](Value slice) {
+      for (const Side* s : copied) copy(*s, slice);
+      b_.commit_copies();
+    };
+    const Value zero = b_.index(0), one = b_.index(1);
+    if (!copied.empty()) b_.for_loop(zero, b_.index(ahead), one, begin_copies);
+    for (const Side* s : fetched) put(*s, zero, fetch(*s, zero));
+    const Value count = spec_.dim(dims_.ceil_div(p_.depth, dims_.constant(m_->depth())));
+    const auto turn = [&](Value slice, std::span<const Value> sums) {
+      if (!copied.empty()) b_.wait_copies(ahead - 1);
+      b_.barrier();  // this slice is there, the last one has been read
+      if (!copied.empty()) begin_copies(b_.add(slice, b_.index(ahead)));
+      const Value next = b_.add(slice, one);
+      std::vector<Values> values;
+      for (const Side* s : fetched) values.push_back(fetch(*s, next));
+      Values yields = m_->multiply(sums, stage_of(slice));
+      for (size_t i = 0; i < fetched.size(); ++i) put(*fetched[i], stage_of(next), values[i]);
+      return yields;
+    };
+    const Values sums = b_.for_loop(zero, count, one, m_->zeros(), turn);
+    if (!copied.empty()) b_.wait_copies(0);
     const int width = m_->columns().count;
     for (int i = 0; i < m_->rows().count; ++i) {
       for (int j = 0; j < width; ++j) {
-        b_.store(sums_, b_.index(i * width + j), m_->sum(carried, i, j));
+        b_.store(sums_, b_.index(i * width + j), m_->sum(sums, i, j));
       }
     }
   }
@@ -135,15 +223,31 @@ class TiledProduct {
     return b_.add(b_.add(first, p.first), b_.add(run, rest));
   }
 
+  // Columns of a run are done at once where they are neighbours, all or none of them inside.
+  int columns_at_once() const {
+    const Positions& p = m_->columns();
+    if (p.step != 1 || !p_.neighbours.valid()) return 1;
+    const auto neighbours = dims_.constant_value(p_.neighbours);
+    return neighbours && *neighbours % p.run == 0 ? p.run : 1;
+  }
+
+  // Where little is computed of a sum the loops become one piece of code, and sums stay in registers.
+  void each(int count, int step, const std::function<void(Value)>& body) {
+    const uint8_t flags = p_.little_follows ? kernel::kUnrolled : 0;
+    body(b_.begin_for(b_.index(0), b_.index(count), b_.index(step), {}, flags)[0]);
+    b_.end_for({});
+  }
+
   void emit_results() {
-    const Value zero = b_.index(0), one = b_.index(1), width = b_.index(m_->columns().count);
-    b_.for_loop(zero, b_.index(m_->rows().count), one, [&](Value i) {
-      const Value row = position(first_row_, m_->rows(), i);
-      b_.if_then(b_.lt(row, rows_), [&] {
-        b_.for_loop(zero, width, one, [&](Value j) {
-          const Value column = position(first_column_, m_->columns(), j);
-          b_.if_then(b_.lt(column, columns_), [&] {
-            finish_(batch_, row, column, b_.load(sums_, b_.add(b_.mul(i, width), j)));
+    const int width = m_->columns().count, lanes = columns_at_once();
+    each(m_->rows().count, 1, [&](Value i) {
+      const Value row = position(left_.first, m_->rows(), i);
+      b_.if_then(b_.lt(row, left_.end), [&] {
+        each(width, lanes, [&](Value j) {
+          const Value column = position(right_.first, m_->columns(), j);
+          b_.if_then(b_.lt(column, right_.end), [&] {
+            const Value at = b_.add(b_.mul(i, b_.index(width)), j);
+            finish_(batch_, row, column, b_.load(sums_, at, lanes));
           });
         });
       });
@@ -154,11 +258,11 @@ class TiledProduct {
   Builder& b_;
   DimTable& dims_;
   const Product p_;
-  Factor &left_, &right_;
+  Side left_, right_;
   const FinishSum& finish_;
   std::unique_ptr<Multiplier> m_;
   Buffer sums_;
-  Value thread_, rows_, columns_, depth_, batch_, first_row_, first_column_;
+  Value thread_, depth_, batch_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
-// Products by tiles on a GPU: a block of 256 threads makes a tile of the result. Slices of both factors go through
-// shared memory; the next slice is on its way while one is multiplied.
+// Products by tiles on a GPU: a block of threads makes a tile of the result. Slices of both factors go through
+// shared memory; the next ones are on their way while one is multiplied.
 
 #include <functional>
 
@@ -14,17 +14,42 @@ struct Product {
   DType dtype = DType::kFloat32;
   bool left_by_depth = true;    // neighbours of the left factor in memory are neighbours in depth
   bool right_by_depth = false;  // of the right one
+  DimId neighbours =
+      {};  // so many columns of the result lie side by side in memory; may be invalid: 1
+  bool little_follows = false;  // is computed of an element of the result
 };
 
-// How a factor is read: the element of `batch` at (row or column, depth); not read, and 0, unless `inside`.
+// How a factor is read.
 class Factor {
  public:
+  // Where in memory an element is, and whether it is there at all: else it is 0.
+  struct Place {
+    kernel::Value index, inside;
+  };
+
+  explicit Factor(kernel::Buffer buffer) : buffer_(buffer) {}
   virtual ~Factor() = default;
-  virtual kernel::Value load(kernel::Builder& b, kernel::Value batch, kernel::Value at,
-                             kernel::Value depth, kernel::Value inside) = 0;
+
+  kernel::Buffer buffer() const { return buffer_; }
+  // The element of `batch` at (row or column, depth), if that is `inside` the factor.
+  virtual Place place(kernel::Builder& b, kernel::Value batch, kernel::Value at,
+                      kernel::Value depth, kernel::Value inside) = 0;
+  // Whether groups of `lanes` elements, from multiples of that on in depth or across, as memory runs, are neighbours
+  // at multiples of their size from the buffer's begin, and inside or not as one. Bool.
+  virtual kernel::Value has_groups(kernel::Builder& b, int lanes) = 0;
+
+  kernel::Value load(kernel::Builder& b, kernel::Value batch, kernel::Value at, kernel::Value depth,
+                     kernel::Value inside) {
+    const Place p = place(b, batch, at, depth, inside);
+    return b.masked_load(buffer_, p.index, p.inside, b.constant({b.info(buffer_).dtype, 1}, 0));
+  }
+
+ private:
+  kernel::Buffer buffer_;
 };
 
-// What becomes of an element of the result: a sum of float32, of float64 where the factors are.
+// What becomes of elements of the result, neighbours in memory from (row, column) on: sums of float32, of float64 where
+// the factors are.
 using FinishSum = std::function<void(kernel::Value batch, kernel::Value row, kernel::Value column,
                                      kernel::Value sum)>;
 

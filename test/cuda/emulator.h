@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -121,6 +122,20 @@ class Block {
     return all;
   }
 
+  // ---- asynchronous copies of the current thread: done when it waits for them, not before
+  void copy(std::function<void()> finish) { fibres_[current_].copies.push_back(std::move(finish)); }
+  void commit_copies() {
+    Fibre& me = fibres_[current_];
+    me.groups.push_back(std::move(me.copies));
+    me.copies.clear();
+  }
+  void wait_copies(size_t pending) {
+    std::vector<std::vector<std::function<void()>>>& groups = fibres_[current_].groups;
+    for (; groups.size() > pending; groups.erase(groups.begin())) {
+      for (const std::function<void()>& finish : groups[0]) finish();
+    }
+  }
+
   uint32_t thread() const { return current_; }
   uint64_t epoch() const { return epoch_; }  // grows with every barrier, and from block to block
   uint64_t number() const { return number_; }
@@ -137,6 +152,8 @@ class Block {
     State state = State::kDone;
     uint32_t exchanges = 0;
     Sent sent[2];
+    std::vector<std::function<void()>> copies;  // not committed
+    std::vector<std::vector<std::function<void()>>> groups;
   };
   static constexpr size_t kStackBytes = 256 << 10;
 
@@ -150,6 +167,8 @@ class Block {
     makecontext(&f.context, &Block::entry, 0);
     f.state = State::kReady;
     f.exchanges = 0;
+    f.copies.clear();
+    f.groups.clear();
   }
 
   static void entry();
@@ -192,10 +211,16 @@ inline Block& block() {
   return the_block;
 }
 
+inline void check_aligned(const void* address, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0) block().fail("an address not aligned");
+}
+
 inline void Block::entry() {
   Block& b = block();
   b.kernel_(b.words_);
-  b.fibres_[b.current_].state = State::kDone;
+  Fibre& me = b.fibres_[b.current_];
+  if (!me.copies.empty() || !me.groups.empty()) b.fail("a thread ends before its copies do");
+  me.state = State::kDone;
   --b.live_;
 }
 
@@ -310,11 +335,30 @@ class Shared {
     uint64_t write_epoch = 0, read_epoch = 0;
     uint32_t writer = 0, reader = 0;
     bool read = false;
+    uint64_t copied_by = 0;  // the number of a block that copies to it just now
+    // Another thread touches it without a barrier between, or a copy to it is on its way.
+    void check_write() {
+      Block& b = block();
+      const bool fresh = number != b.number();
+      const bool written = !fresh && write_epoch == b.epoch() && writer != b.thread();
+      const bool seen = !fresh && read && read_epoch == b.epoch() && reader != b.thread();
+      if (written || seen) b.fail("race: write to shared memory");
+      if (copied_by == b.number()) b.fail("race: write to shared memory that is being copied to");
+    }
+    void write(T v) {
+      Block& b = block();
+      if (number != b.number()) read = false;
+      value = v;
+      number = b.number();
+      write_epoch = b.epoch();
+      writer = b.thread();
+    }
   };
   struct Reference {
     Element& e;
     operator T() const {
       Block& b = block();
+      if (e.copied_by == b.number()) b.fail("shared memory is read before a copy to it is done");
       if (e.number != b.number()) b.fail("shared memory is read before it is written");
       if (e.write_epoch == b.epoch() && e.writer != b.thread())
         b.fail("race: read of shared memory");
@@ -328,16 +372,8 @@ class Shared {
       return e.value;
     }
     void operator=(T value) {
-      Block& b = block();
-      const bool fresh = e.number != b.number();
-      const bool written = !fresh && e.write_epoch == b.epoch() && e.writer != b.thread();
-      const bool read = !fresh && e.read && e.read_epoch == b.epoch() && e.reader != b.thread();
-      if (written || read) b.fail("race: write to shared memory");
-      if (fresh) e.read = false;
-      e.value = value;
-      e.number = b.number();
-      e.write_epoch = b.epoch();
-      e.writer = b.thread();
+      e.check_write();
+      e.write(value);
     }
     void operator=(const Reference& other) { *this = static_cast<T>(other); }
   };
@@ -351,11 +387,69 @@ class Shared {
     return {elements_[i]};
   }
 
+  // cp.async of 16 bytes.
+  void copy(int64_t at, const T* from, bool inside) {
+    constexpr int kElements = 16 / sizeof(T);
+    Block& b = block();
+    if (at < 0 || at % kElements != 0 || at + kElements > n) return b.fail("copy to a wrong place");
+    if (inside) check_aligned(from, 16);
+    for (int i = 0; i < kElements; ++i) {
+      Element& e = elements_[at + i];
+      e.check_write();
+      e.copied_by = b.number();
+      b.copy([&e, value = inside ? from[i] : T(0)] {
+        e.copied_by = 0;
+        e.write(value);
+      });
+    }
+  }
+
  private:
   Element elements_[n];
 };
 
 }  // namespace gcomp_emulator
+
+template <class T, uint32_t n>
+void copy_async(gcomp_emulator::Shared<T, n>& to, int64_t at, const T* from, bool inside) {
+  to.copy(at, from, inside);
+}
+inline void commit_copies() { gcomp_emulator::block().commit_copies(); }
+template <int pending>
+void wait_copies() {
+  gcomp_emulator::block().wait_copies(pending);
+}
+
+// ldmatrix: thread 8 * m + r brings row r of matrix m. Of each, a thread gets elements 2 * (lane % 4) and the next of
+// row lane / 4; transposed, of column lane / 4.
+template <bool transposed, class T, uint32_t n>
+void load_matrices(uint32_t* words[4], gcomp_emulator::Shared<T, n>& from, int64_t at) {
+  gcomp_emulator::Block& block = gcomp_emulator::block();
+  if (at % 8 != 0) block.fail("a row of a matrix is not aligned");
+  gcomp_emulator::Block::Sent sent{.instruction = transposed ? "ldmatrix trans" : "ldmatrix"};
+  for (int i = 0; i < 8; ++i) sent.words[i] = static_cast<T>(from[at + i]);
+  const auto warp = block.exchange(sent);
+  const int lane = static_cast<int>(block.thread() % 32), g = lane / 4, t = lane % 4;
+  for (int m = 0; m < 4; ++m) {
+    const auto element = [&](int i) {
+      const int row = transposed ? 2 * t + i : g, column = transposed ? g : 2 * t + i;
+      return static_cast<uint32_t>(warp[8 * m + row]->words[column]);
+    };
+    *words[m] = element(0) | element(1) << 16;
+  }
+}
+template <class T, uint32_t n>
+void warp_load(uint32_t& m0, uint32_t& m1, uint32_t& m2, uint32_t& m3,
+               gcomp_emulator::Shared<T, n>& from, int64_t at) {
+  uint32_t* words[] = {&m0, &m1, &m2, &m3};
+  load_matrices<false>(words, from, at);
+}
+template <class T, uint32_t n>
+void warp_load_transposed(uint32_t& m0, uint32_t& m1, uint32_t& m2, uint32_t& m3,
+                          gcomp_emulator::Shared<T, n>& from, int64_t at) {
+  uint32_t* words[] = {&m0, &m1, &m2, &m3};
+  load_matrices<true>(words, from, at);
+}
 
 #define threadIdx gcomp_emulator::thread_index
 #define blockIdx gcomp_emulator::block_index

@@ -42,19 +42,32 @@ double rounding_of(DType t) {
 }
 
 // A contraction of two operands, in any dtype.
+struct Where {
+  bool shifted = false;   // operands begin one element after the begin of their memory
+  bool symbolic = false;  // extents are not known when the kernel is made
+};
 struct Case {
   Op op = Op::matmul;
   std::vector<int64_t> left, right;
   int64_t depth = 0;  // terms of a sum
   std::vector<Attr> attrs = {};
+  Where where = {};
 };
 
 std::unique_ptr<Graph> graph_of(Context& context, const Case& c, DType t) {
   GraphBuilder b(context, GraphBuilder::Mode::kInterned);
+  // Symbols are 1 when it runs.
+  const auto extent = [&](int64_t n) {
+    const DimId known = context.dims.constant(n);
+    return c.where.symbolic ? context.dims.mul(context.dims.symbol("N"), known) : known;
+  };
   const auto input = [&](const char* name, const std::vector<int64_t>& shape) {
     std::vector<DimId> dims;
-    for (const int64_t n : shape) dims.push_back(context.dims.constant(n));
-    return b.input(name, {t, dims});
+    for (const int64_t n : shape) dims.push_back(extent(n));
+    if (!c.where.shifted) return b.input(name, {t, dims});
+    const DimId size = context.dims.product(dims), one = context.dims.constant(1);
+    const ValueId flat = b.input(name, {t, {context.dims.add(size, one)}});
+    return b.reshape(b.slice(flat, {one}, {size}, {1}), dims);
   };
   const ValueId x = input("x", c.left), y = input("y", c.right);
   b.output("z", b.value(c.op, {x, y}, c.attrs));
@@ -165,6 +178,34 @@ TEST_CASE("products by matrix units, within what their formats and the length of
   CHECK(check(context, small, DType::kFloat32, true, true) == "");
 }
 
+TEST_CASE(
+    "random products by tiles: groups of neighbours that are whole or not, views, unknown "
+    "extents") {
+  std::mt19937 rng(77);
+  const auto any_of = [&](std::initializer_list<int64_t> values) {
+    return values.begin()[rng() % values.size()];
+  };
+  for (const auto& [t, tf32] : kFormats) {
+    CAPTURE(name(t));
+    for (int i = 0; i < 8; ++i) {
+      CAPTURE(i);
+      Context context;
+      const bool a = rng() & 1, b = rng() & 1;
+      const int64_t rows = any_of({16, 40, 66, 72}), columns = any_of({16, 24, 67, 80});
+      const int64_t depth = any_of({16, 40, 72, 136, 137});
+      const auto matrix = [&](int64_t m, int64_t n, bool turned) {
+        return turned ? std::vector<int64_t>{2, n, m} : std::vector<int64_t>{2, m, n};
+      };
+      const Case c = {.left = matrix(rows, depth, a),
+                      .right = matrix(depth, columns, b),
+                      .depth = depth,
+                      .attrs = transposed(a, b),
+                      .where = {.shifted = i % 3 == 1, .symbolic = i % 3 == 2}};
+      CHECK(check(context, c, t, tf32 && i % 2 == 0) == "");
+    }
+  }
+}
+
 TEST_CASE("convolutions by matrix units") {
   for (const auto& [t, tf32] : kFormats) {
     CAPTURE(name(t));
@@ -173,6 +214,20 @@ TEST_CASE("convolutions by matrix units") {
     const Case first = conv(context, {2, 36, 7, 9}, {40, 18, 3, 2}, 2, false);
     CHECK(check(context, last, t, tf32) == "");
     CHECK(check(context, first, t, tf32) == "");
+    const Case whole = conv(context, {2, 6, 7, 32}, {3, 2, 16, 32}, 2, true);
+    CHECK(check(context, whole, t, tf32) == "");
+    const Case one_by_one = {
+        .op = Op::conv,
+        .left = {2, 24, 8, 9},
+        .right = {40, 24, 1, 1},
+        .depth = 24,
+        .attrs = {{AttrKey::strides, std::vector<int64_t>{1, 1}},
+                  {AttrKey::dilations, std::vector<int64_t>{1, 1}},
+                  {AttrKey::low, std::vector<DimId>(2, context.dims.constant(0))},
+                  {AttrKey::high, std::vector<DimId>(2, context.dims.constant(0))},
+                  {AttrKey::group, int64_t{1}},
+                  {AttrKey::layout, std::string("nchw")}}};
+    CHECK(check(context, one_by_one, t, tf32) == "");
   }
 }
 

@@ -50,6 +50,18 @@ class Builder {
   //   c and the result, 4 of float32: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
   // Products are exact; they are added in float32 or wider, in an order and with a rounding that are the GPU's.
   Value warp_mma(MmaFormat format, Value a, Value b, Value c);
+  // Four matrices of 8 rows of 8 elements of 16 bits, from the shared array: thread 8 * m + r of the warp gives
+  // where row r of matrix m begins, a multiple of 8 elements. Thread 4 * g + t gets, as 4 of uint32, elements 2t and
+  // 2t + 1 of row g of each; where `transposed`, of column g.
+  Value warp_load(Buffer shared, Value row, bool transposed);
+  Value is_aligned(Buffer buffer,
+                   Value index);  // whether the address is a multiple of kAccessBytes
+  // Begins to copy kAccessBytes from a parameter to a shared array, zeros unless `inside` (nothing is read then). Both
+  // addresses are multiples of kAccessBytes. What the thread copied may be read by it after wait_copies, by others
+  // after a barrier after that.
+  void copy_async(Buffer to, Value at, Buffer from, Value index, Value inside);
+  void commit_copies();           // those begun since the last one are a group
+  void wait_copies(int pending);  // until at most so many groups of the thread are on their way
 
   // --- constants (interned; usable in any region)
   Value constant_bits(Type type, uint64_t bits);  // every lane has these bits
@@ -122,7 +134,7 @@ class Builder {
   Values transpose(const Values& rows);
 
   // --- memory; `index` counts elements
-  Value load(Buffer buffer, Value index, int lanes = 1);
+  Value load(Buffer buffer, Value index, int lanes = 1, uint8_t flags = 0);
   Value load_splat(Buffer buffer, Value index, int lanes);  // one element to all lanes (vbroadcast)
   Value gather(Buffer buffer, Value indices);
   Value masked_load(Buffer buffer, Value index, Value mask, Value otherwise);
@@ -162,7 +174,8 @@ class Builder {
   Kernel finish();
 
   // Marker-level interface, for passes that copy streams; prefer the lambdas.
-  Values begin_for(Value lo, Value hi, Value step, std::span<const Value> init);  // i, carried...
+  Values begin_for(Value lo, Value hi, Value step, std::span<const Value> init,
+                   uint8_t flags = 0);  // i, carried...
   Values end_for(std::span<const Value> yields);
   Values begin_while(std::span<const Value> init);
   void while_test(Value condition);

@@ -76,7 +76,7 @@ enum class Code : uint8_t {
   kReduce,    // {T,n} -> {T,1} with `op` in add mul min max bit_and bit_or bit_xor; halving order:
               // lane i with lane i+n/2, then n/4, ... (so a sum is the same bits on every CPU)
   kShuffle,   // two operands of equal type; result lane i = concat(a,b)[lane_lists[imm + i]]
-  kLoad,      // buffer imm, operand: index of lane 0; lanes contiguous
+  kLoad,      // buffer imm, operand: index of lane 0; lanes contiguous. flags: kAligned
   kStore,     // operands: index, value. flags: kStreaming
   kMaskedLoad,   // operands: index, bool mask, value for the lanes that are off (not read)
   kMaskedStore,  // operands: index, bool mask, value
@@ -84,14 +84,19 @@ enum class Code : uint8_t {
   kScatter,      // operands: int64 index vector, value; lanes are stored in lane order
   kPrefetch,     // operand: index; flags: kForWrite
   kSetError,     // operand: int64 code
-  // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier, a
-  // kWarpXor or a kWarpMma together: it stands in no branch or loop that some of them do not take.
-  kThread,   // index of the thread in its block, int64
-  kBarrier,  // what was stored before in kShared and other buffers is seen after it by the block
-  kWarpXor,  // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
-  kWarpMma,  // a*b+c of matrices that a warp holds together, see Builder::warp_mma; imm: MmaFormat
+  // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier, a kWarpXor,
+  // kWarpMma or kWarpLoad together: it stands in no branch or loop that some of them do not take.
+  kThread,    // index of the thread in its block, int64
+  kBarrier,   // what was stored before in kShared and other buffers is seen after it by the block
+  kWarpXor,   // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
+  kWarpMma,   // a*b+c of matrices that a warp holds together, see Builder::warp_mma; imm: MmaFormat
+  kWarpLoad,  // four matrices of a shared array, see Builder::warp_load. flags: kTransposed
+  kIsAligned,  // whether an element's address is a multiple of kAccessBytes; operand: index; bool
+  kCopyAsync,  // see Builder::copy_async; imm: CopyBuffers
+  kCommitCopies,  // the copies a thread began since the last one are a group
+  kWaitCopies,    // until at most imm groups of the thread are on their way
   // Structure. Each open marker is matched by its end; regions end with the values they yield.
-  kFor,        // operands: lo, hi, step, inits...; defines: i, carried... ; step > 0; i < hi
+  kFor,  // operands: lo, hi, step, inits...; defines: i, carried... ; step > 0; i < hi. flags: kUnrolled
   kEndFor,     // operands: yields...; defines the results (the carried values after the last turn)
   kWhile,      // operands: inits...; defines carried...; the test region follows
   kWhileTest,  // operand: bool {1}; the body follows and runs while it is true
@@ -111,6 +116,19 @@ enum class MmaFormat : uint8_t {
 enum Flag : uint8_t {
   kStreaming = 1,  // store past the caches; the address must be a multiple of the value's bytes
   kForWrite = 2,
+  kAligned =
+      4,  // load: the address is a multiple of the value's bytes, or of kAccessBytes if that is less
+  kUnrolled = 8,  // loop of few turns, known, whose turns are to be one piece of code
+  kTransposed = 16,
+};
+
+// Of a GPU's widest load, store and copy.
+inline constexpr int kAccessBytes = 16;
+
+// The buffers of a kCopyAsync in one number.
+struct CopyBuffers {
+  uint32_t to, from;
+  explicit CopyBuffers(uint32_t imm) : to(imm & 0xffff), from(imm >> 16) {}
 };
 
 struct Inst {
@@ -118,7 +136,7 @@ struct Inst {
   uint8_t flags = 0;
   Op op{};                     // kOp, kLibm, kReduce
   Type type;                   // of the first defined value, or of the stored value
-  uint32_t imm = 0;            // lane, buffer index or offset in lane_lists, by code
+  uint32_t imm = 0;            // lane, buffer index, offset in lane_lists, ..., by code
   uint32_t first_operand = 0;  // in Kernel::operands
   uint32_t first_value = 0;    // defined values have consecutive ids
   uint16_t num_operands = 0;

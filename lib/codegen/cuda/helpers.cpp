@@ -223,6 +223,13 @@ __device__ Lanes<T, n> load_lanes(const T* from) {
   for (int i = 0; i < n; ++i) v.lane[i] = from[i];
   return v;
 }
+template <int n, class T>
+__device__ Lanes<T, n> aligned_lanes(const T* from) {
+#ifndef __CUDA_ARCH__
+  gcomp_emulator::check_aligned(from, sizeof(T) * n);
+#endif
+  return *(const Lanes<T, n>*)from;
+}
 template <class T, class... Values>
 __device__ void store_lanes(T* to, Values... values) {
   constexpr int n = sizeof...(values);
@@ -236,7 +243,41 @@ __device__ void store_lanes(T* to, Values... values) {
 )",
     GCOMP_MMA("f16", "m16n8k16.row.col.f32.f16.f16.f32"),
     GCOMP_MMA("bf16", "m16n8k16.row.col.f32.bf16.bf16.f32"),
-    GCOMP_MMA("tf32", "m16n8k8.row.col.f32.tf32.tf32.f32")};
+    GCOMP_MMA("tf32", "m16n8k8.row.col.f32.tf32.tf32.f32"),
+    R"(#ifdef __CUDA_ARCH__
+template <class T>
+__device__ void warp_load(u32& m0, u32& m1, u32& m2, u32& m3, const T* array, i32 at) {
+  const u32 row = (u32)__cvta_generic_to_shared(array) + at * (i32)sizeof(T);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m0), "=r"(m1), "=r"(m2), "=r"(m3)
+               : "r"(row)
+               : "memory");
+}
+template <class T>
+__device__ void warp_load_transposed(u32& m0, u32& m1, u32& m2, u32& m3, const T* array, i32 at) {
+  const u32 row = (u32)__cvta_generic_to_shared(array) + at * (i32)sizeof(T);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m0), "=r"(m1), "=r"(m2), "=r"(m3)
+               : "r"(row)
+               : "memory");
+}
+#endif
+)",
+    R"(#ifdef __CUDA_ARCH__
+template <class T>
+__device__ void copy_async(T* array, i32 at, const T* from, bool inside) {
+  const u32 to = (u32)__cvta_generic_to_shared(array) + at * (i32)sizeof(T);
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+               "r"(inside ? 16 : 0)
+               : "memory");
+}
+__device__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int pending>
+__device__ void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+#endif
+)"};
 #undef GCOMP_MMA
 
 }  // namespace

@@ -35,6 +35,8 @@ enum class Helper : uint8_t {
   kMmaF16,
   kMmaBF16,
   kMmaTf32,
+  kWarpLoad,
+  kCopyAsync,
   kCount,
 };
 

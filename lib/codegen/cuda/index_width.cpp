@@ -3,6 +3,7 @@
 #include "index_width.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "gcomp/ir/op.h"
@@ -123,6 +124,13 @@ class Ranges {
       case Op::mul: return times(a, b);
       case Op::min: return {std::min(a.lo, b.lo), std::min(a.hi, b.hi)};
       case Op::max: return {std::max(a.lo, b.lo), std::max(a.hi, b.hi)};
+      case Op::bit_and:
+      case Op::bit_or:
+      case Op::bit_xor: {  // of numbers that are not negative: no more bits than they have
+        if (!a.known() || !b.known() || std::min(a.lo, b.lo) < 0) return {};
+        const auto most = static_cast<uint64_t>(std::max(a.hi, b.hi));
+        return {0, (int64_t{1} << std::bit_width(most)) - 1};
+      }
       case Op::where: {
         const Interval c = operand(inst, 2);
         return {std::min(b.lo, c.lo), std::max(b.hi, c.hi)};

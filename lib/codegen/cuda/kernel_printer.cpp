@@ -13,6 +13,7 @@ namespace gcomp::codegen {
 
 using kernel::Code;
 using kernel::Inst;
+using kernel::kAccessBytes;
 using kernel::Kernel;
 using kernel::Role;
 using kernel::ValueKind;
@@ -20,7 +21,6 @@ using kernel::ValueKind;
 namespace {
 
 constexpr size_t kLongestInline = 56;  // of an expression that stands where it is read
-constexpr int kAccessBytes = 16;       // of a thread's widest load or store
 
 std::string hex(uint64_t bits) {
   char text[24];
@@ -330,26 +330,47 @@ std::string KernelPrinter::warp_xor(const Inst& inst) const {
   return travels ? call : "(" + std::string(cuda_type(t)) + ")" + call;
 }
 
+// Declares the value's lanes; gives them as "a, b, c".
+std::string KernelPrinter::declare_lanes(const Inst& inst) {
+  std::string variables;
+  for (int lane = 0; lane < inst.type.lanes; ++lane) {
+    const std::string name = variable(inst.first_value, lane);
+    texts_[lane_slot(inst.first_value, lane)] = {name};
+    variables += (lane == 0 ? "" : ", ") + name;
+  }
+  line(std::string(cuda_type(inst.type.dtype)) + " " + variables + ";");
+  return variables;
+}
+
 void KernelPrinter::print_mma(const Inst& inst) {
   constexpr std::array kNames = {"mma_f16", "mma_bf16", "mma_tf32"};
   constexpr std::array kHelpers = {Helper::kMmaF16, Helper::kMmaBF16, Helper::kMmaTf32};
   use(kHelpers[inst.imm]);
-  std::string variables, arguments;
-  const auto append = [](std::string& list, const std::string& item) {
-    list += (list.empty() ? "" : ", ") + item;
-  };
-  for (int lane = 0; lane < inst.type.lanes; ++lane) {
-    const std::string name = variable(inst.first_value, lane);
-    texts_[lane_slot(inst.first_value, lane)] = {name};
-    append(variables, name);
-  }
+  std::string arguments = declare_lanes(inst);
   for (size_t i = 0; i < inst.num_operands; ++i) {
     for (int lane = 0; lane < operand_type(inst, i).lanes; ++lane) {
-      append(arguments, raw(inst, i, lane));
+      arguments += ", " + raw(inst, i, lane);
     }
   }
-  line("f32 " + variables + ";");
-  line(std::string(kNames[inst.imm]) + "(" + variables + ", " + arguments + ");");
+  line(std::string(kNames[inst.imm]) + "(" + arguments + ");");
+}
+
+void KernelPrinter::print_warp_load(const Inst& inst) {
+  use(Helper::kWarpLoad);
+  const std::string name =
+      inst.flags & kernel::kTransposed ? "warp_load_transposed(" : "warp_load(";
+  line(name + declare_lanes(inst) + ", " + buffer_name(inst.imm) + ", " + raw(inst, 0, 0) + ");");
+}
+
+void KernelPrinter::print_copy(const Inst& inst) {
+  use(Helper::kCopyAsync);
+  if (inst.code == Code::kCommitCopies) return line("commit_copies();");
+  if (inst.code == Code::kWaitCopies) {
+    return line("wait_copies<" + std::to_string(inst.imm) + ">();");
+  }
+  const kernel::CopyBuffers buffers(inst.imm);
+  line("copy_async(" + buffer_name(buffers.to) + ", " + raw(inst, 0, 0) + ", &" +
+       buffer_name(buffers.from) + "[" + raw(inst, 1, 0) + "], " + raw(inst, 2, 0) + ");");
 }
 
 void KernelPrinter::print_block(const Inst& inst) {
@@ -357,6 +378,14 @@ void KernelPrinter::print_block(const Inst& inst) {
     case Code::kThread: return define(inst, 0, "(i32)threadIdx.x");
     case Code::kBarrier: return line("__syncthreads();");
     case Code::kWarpMma: return print_mma(inst);
+    case Code::kWarpLoad: return print_warp_load(inst);
+    case Code::kIsAligned:
+      return define(
+          inst, 0,
+          "((u64)&" + element(inst, 0) + " & " + std::to_string(kAccessBytes - 1) + ") == 0");
+    case Code::kCopyAsync:
+    case Code::kCommitCopies:
+    case Code::kWaitCopies: return print_copy(inst);
     default: return define(inst, 0, warp_xor(inst));
   }
 }
@@ -371,8 +400,9 @@ void KernelPrinter::print_access(const Inst& inst) {
     if (inst.code == Code::kLoad) {
       const std::string name = variable(inst.first_value, first);
       const std::string count = std::to_string(n);
+      const std::string function = inst.flags & kernel::kAligned ? "aligned_lanes<" : "load_lanes<";
       line("const Lanes<" + std::string(cuda_type(inst.type.dtype)) + ", " + count + "> " + name +
-           " = load_lanes<" + count + ">(" + place + ");");
+           " = " + function + count + ">(" + place + ");");
       for (int i = 0; i < n; ++i) {
         texts_[lane_slot(inst.first_value, first + i)] = {name + ".lane[" + std::to_string(i) +
                                                           "]"};
@@ -447,6 +477,7 @@ void KernelPrinter::print_for(const Inst& inst) {
   open_region(inst, 3, counter + 1);
   const std::string i = variable(counter, 0);
   texts_[lane_slot(counter, 0)] = {i};
+  if (inst.flags & kernel::kUnrolled) line("#pragma unroll");
   open_line("for (" + std::string(type_name_of(counter)) + " " + i + " = " +
             value(operand_id(inst, 0), 0).text + "; " + i + " < " + arg(inst, 1, 0) + "; " + i +
             " += " + arg(inst, 2, 0) + ") {");

@@ -83,7 +83,10 @@ class KernelPrinter {
   void print_access(const Inst& inst);
   void print_block(const Inst& inst);
   std::string warp_xor(const Inst& inst) const;
+  std::string declare_lanes(const Inst& inst);
   void print_mma(const Inst& inst);
+  void print_warp_load(const Inst& inst);
+  void print_copy(const Inst& inst);
   void print_structure(const Inst& inst);
   void print_for(const Inst& inst);
   void print_while(const Inst& inst);

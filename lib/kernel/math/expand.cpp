@@ -93,6 +93,7 @@ class Expander {
   void copy(const Inst& inst);
   void copy_structure(const Inst& inst);
   void copy_memory(const Inst& inst);
+  void copy_async(const Inst& inst);
   Value copy_value(const Inst& inst);
   Value copy_cast(const Inst& inst);
   Values operands(const Inst& inst) const {
@@ -173,6 +174,9 @@ Value Expander::copy_value(const Inst& inst) {
     case Code::kThread: return b_.thread();
     case Code::kWarpXor: return b_.warp_xor(a[0], static_cast<int>(inst.imm));
     case Code::kWarpMma: return b_.warp_mma(MmaFormat(inst.imm), a[0], a[1], a[2]);
+    case Code::kWarpLoad:
+      return b_.warp_load(buffers_[inst.imm], a[0], (inst.flags & kTransposed) != 0);
+    case Code::kIsAligned: return b_.is_aligned(buffers_[inst.imm], a[0]);
     default: break;
   }
   GCOMP_CHECK(inst.code == Code::kShuffle, "expand: unknown instruction");
@@ -186,7 +190,7 @@ void Expander::copy_memory(const Inst& inst) {
   Buffer buffer = buffers_[inst.imm];
   Value loaded;
   switch (inst.code) {
-    case Code::kLoad: loaded = b_.load(buffer, a[0], inst.type.lanes); break;
+    case Code::kLoad: loaded = b_.load(buffer, a[0], inst.type.lanes, inst.flags); break;
     case Code::kGather: loaded = b_.gather(buffer, a[0]); break;
     case Code::kMaskedLoad: loaded = b_.masked_load(buffer, a[0], a[1], a[2]); break;
     case Code::kStore: return b_.store(buffer, a[0], a[1], inst.flags);
@@ -198,10 +202,17 @@ void Expander::copy_memory(const Inst& inst) {
   define(inst, {&loaded, 1});
 }
 
+void Expander::copy_async(const Inst& inst) {
+  const Values a = operands(inst);
+  const CopyBuffers buffers(inst.imm);
+  b_.copy_async(buffers_[buffers.to], a[0], buffers_[buffers.from], a[1], a[2]);
+}
+
 void Expander::copy_structure(const Inst& inst) {
   Values a = operands(inst);
   switch (inst.code) {
-    case Code::kFor: return define(inst, b_.begin_for(a[0], a[1], a[2], std::span(a).subspan(3)));
+    case Code::kFor:
+      return define(inst, b_.begin_for(a[0], a[1], a[2], std::span(a).subspan(3), inst.flags));
     case Code::kEndFor: return define(inst, b_.end_for(a));
     case Code::kWhile: return define(inst, b_.begin_while(a));
     case Code::kWhileTest: return b_.while_test(a[0]);
@@ -231,6 +242,9 @@ void Expander::copy(const Inst& inst) {
     case Code::kPrefetch:
     case Code::kSetError: return copy_memory(inst);
     case Code::kBarrier: return b_.barrier();
+    case Code::kCopyAsync: return copy_async(inst);
+    case Code::kCommitCopies: return b_.commit_copies();
+    case Code::kWaitCopies: return b_.wait_copies(static_cast<int>(inst.imm));
     default: break;
   }
   Value v = copy_value(inst);
