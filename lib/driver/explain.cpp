@@ -263,9 +263,9 @@ class Explainer {
     if (group == schedule::kNoGroup) return row("kernel", "none: " + why_no_kernel(*graph, id));
     const uint32_t stats = trace->stats_of[group];
     if (stats == schedule::kNoGroup) return row("kernel", "none: nobody reads its group");
-    row("kernel", names_of_kernels(stats) + "; group " + std::to_string(stats) + " of " +
-                      std::to_string(module_->stats.groups[stats].num_nodes) + ": " +
-                      module_->stats.groups[stats].nodes);
+    row("kernel", names_of_kernels(stats) + "; group " + std::to_string(stats) + " (" +
+                      std::to_string(module_->stats.groups[stats].num_nodes) +
+                      " nodes): " + module_->stats.groups[stats].nodes);
     library(stats);
     neighbours(*trace, *graph, id);
   }
