@@ -211,8 +211,10 @@ inline Block& block() {
   return the_block;
 }
 
-inline void check_aligned(const void* address, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(address) % bytes != 0) block().fail("an address not aligned");
+inline bool check_aligned(const void* address, size_t bytes) {
+  const bool aligned = reinterpret_cast<uintptr_t>(address) % bytes == 0;
+  if (!aligned) block().fail("an address not aligned");
+  return aligned;
 }
 
 inline void Block::entry() {
