@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Measures gcomp on this machine's GPU, all in one run: bandwidth-bound kernels against a copy within the device, gemm
-and convolution against cuBLASLt and cuDNN through PyTorch, own products against cuBLASLt's, whole models against
+and convolution against cuBLASLt and cuDNN through PyTorch, own products and convolutions against theirs, whole models against
 ONNX Runtime, the cost of a call.
 
     scripts/bench_gpu.py [--elements N]
@@ -33,7 +33,7 @@ ROW = 4096  # of the matrices that rows are reduced of
 SECTIONS = {
     "bandwidth": "fused elementwise, row, column and full reductions, softmax, layernorm against a copy",
     "products": "gemm and convolution against cuBLASLt and cuDNN (PyTorch)",
-    "libraries": "own products against cuBLASLt's: rows of lib/artifact/library_table.cpp",
+    "libraries": "own products and convolutions against cuBLASLt's and cuDNN's: rows of lib/artifact/library_table.cpp",
     "models": "the real ONNX models against ONNX Runtime (CUDA)",
     "calls": "the cost of a call of a small graph",
 }
@@ -41,6 +41,11 @@ SECTIONS = {
 
 # Of each class of sizes (rt::product_class in gcomp/runtime/plan.h) rows and columns of a product with a square matrix.
 LIBRARY_SIZES = [(8, 512), (8, 4096), (8, 16384), (64, 256), (64, 2048), (64, 8192), (128, 256), (512, 1024), (4096, 4096)]
+# The same of a convolution: images, extent, channels = features, window.
+CONVOLUTION_SIZES = [
+    *[(1, 16, 8, 3), (32, 112, 8, 3), (40, 224, 8, 3), (1, 16, 32, 3), (2, 28, 64, 3), (16, 56, 64, 3)],
+    *[(2, 8, 128, 1), (1, 28, 256, 3), (32, 28, 256, 3)],
+]
 LIBRARY_KINDS = [(d, []) for d in ("float32", "float64", "float16", "bfloat16")] + [("float32", ["--allow-tf32"])]
 CHAIN = 8  # products in a call, one after the other
 
@@ -138,17 +143,35 @@ def chain_of_products(dtype, rows, n, path):
         "outputs": [{"name": "y", "id": 1 + CHAIN}],
     }
     path.write_text(json.dumps(graph))
+    return [[rows, n], [n, n]]
+
+
+def chain_of_convolutions(dtype, images, extent, channels, window, path):
+    """Channels last, as the passes make them."""
+    shapes = [[images, extent, extent, channels], [window, window, channels, channels]]
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "low": [window // 2] * 2, "high": [window // 2] * 2, "layout": "nhwc"}
+    graph = {
+        "version": 1,
+        "symbols": [],
+        "inputs": [{"id": i, "name": "xw"[i], "dtype": dtype, "shape": shapes[i]} for i in range(2)],
+        "constants": [],
+        "nodes": [{"op": "conv", "in": [i and 1 + i, 1], "out": [2 + i], "attrs": attrs} for i in range(CHAIN)],
+        "outputs": [{"name": "y", "id": 1 + CHAIN}],
+    }
+    path.write_text(json.dumps(graph))
+    return shapes
 
 
 def numbers(dtype, shape):
     """Such that products neither grow nor vanish."""
-    v = np.random.default_rng(3).standard_normal(shape, np.float32) / np.sqrt(np.float32(shape[-1]))
+    scale = np.float32(np.prod(shape[:-1]) if len(shape) == 4 else shape[-1])
+    v = np.random.default_rng(3).standard_normal(shape, np.float32) / np.sqrt(scale)
     return (v.view(np.uint32) >> 16).astype(np.uint16) if dtype == "bfloat16" else v.astype(dtype)
 
 
-def has_cublaslt():
-    given = os.environ.get("GCOMP_CUBLASLT")
-    for name in [given] if given is not None else ["libcublasLt.so.13", "libcublasLt.so.12"]:
+def has_library(variable, *names):
+    given = os.environ.get(variable)
+    for name in [given] if given is not None else names:
         try:
             ctypes.CDLL(name)
             return True
@@ -157,24 +180,34 @@ def has_cublaslt():
     return False
 
 
-def libraries(device, folder, sizes):
+def libraries(device, folder, sizes=LIBRARY_SIZES, convolutions=CONVOLUTION_SIZES):
     """Prints rows ready to be committed."""
-    if not has_cublaslt():
-        print("cuBLASLt: not measured, there is no libcublasLt.so.13 or .12")
-        return
-    for dtype, options in LIBRARY_KINDS:
-        for size, (rows, n) in enumerate(sizes):
-            path = folder / "chain.json"
-            chain_of_products(dtype, rows, n, path)
-            given = [gpu_device.Array(device, numbers(dtype, s), dtype == "bfloat16") for s in ((rows, n), (n, n))]
-            times = []
-            for which in ("none", "all"):
-                artifact = folder / f"chain_{dtype}_{len(options)}_{size}_{which}.so"
-                gcomp_ok(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", ARCH, f"--cuda-libs={which}", *options, "-o", artifact)
-                function = gcomp.load(artifact, device="cuda")
-                times.append(1e6 / CHAIN * best_time(lambda f=function, g=given: f.on_device(*g), 0.3))
-            name = "DType::k" + {"b": "BFloat"}.get(dtype[0], "Float") + dtype[-2:]
-            print(f"    {{{device.capability}, {name}, {str(bool(options)).lower()}, {size}, {times[0]:.1f}, {times[1]:.1f}}},", flush=True)
+    for kind, chain, variable, names, all_sizes in [
+        ("Product", chain_of_products, "GCOMP_CUBLASLT", ["libcublasLt.so.13", "libcublasLt.so.12"], sizes),
+        ("Convolution", chain_of_convolutions, "GCOMP_CUDNN", ["libcudnn.so.9"], convolutions),
+    ]:
+        if not has_library(variable, *names):
+            print(f"{kind.lower()}s by a library: not measured, there is no {' or '.join(names)}")
+            continue
+        for dtype, options in LIBRARY_KINDS:
+            for size, extents in enumerate(all_sizes):
+                times = library_times(device, folder, chain, dtype, options, extents)
+                name = "DType::k" + {"b": "BFloat"}.get(dtype[0], "Float") + dtype[-2:]
+                row = f"{device.capability}, {name}, {str(bool(options)).lower()}, {size}, {times[0]:.1f}, {times[1]:.1f}"
+                print(f"    {{LibraryKind::k{kind}, {row}}},", flush=True)
+
+
+def library_times(device, folder, chain, dtype, options, extents):
+    """Microseconds of one of a chain, by own kernels and by the library."""
+    path = folder / "chain.json"
+    given = [gpu_device.Array(device, numbers(dtype, s), dtype == "bfloat16") for s in chain(dtype, *extents, path)]
+    times = []
+    for which in ("none", "all"):
+        artifact = folder / f"{chain.__name__}_{dtype}_{len(options)}_{'_'.join(map(str, extents))}_{which}.so"
+        gcomp_ok(path, "--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", ARCH, f"--cuda-libs={which}", *options, "-o", artifact)
+        function = gcomp.load(artifact, device="cuda")
+        times.append(1e6 / CHAIN * best_time(lambda f=function: f.on_device(*given), 0.3))
+    return times
 
 
 def models(folder):
@@ -227,7 +260,7 @@ def main() -> int:
         folder = Path(folder)
         bandwidth(device, elements, folder)
         products(device, folder)
-        libraries(device, folder, LIBRARY_SIZES)
+        libraries(device, folder)
         models(folder)
         calls(device, folder)
     return 0

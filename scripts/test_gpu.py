@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What scripts/test-gpu runs: each graph is compiled for CPU and this machine's GPU into one file, run on both on
-the same inputs, and compared, without libraries and with cuBLASLt; then under compute-sanitizer, if there is one.
+the same inputs, and compared, without libraries and with cuBLASLt and cuDNN; then under compute-sanitizer, if there is one.
 
     scripts/test_gpu.py [NAME...]
 """
@@ -65,7 +65,7 @@ def sanitize(artifact: Path, folder: Path) -> list[str]:
 
 
 def check(path: Path, arch: str) -> list[str]:
-    """What is wrong with this graph on this GPU; once more with products by cuBLASLt, if it has any."""
+    """What is wrong with this graph on this GPU; once more with products by cuBLASLt and convolutions by cuDNN, if it has any."""
     with tempfile.TemporaryDirectory() as name:
         folder, artifact = Path(name), Path(name) / "model.so"
         np.savez(folder / "in.npz", **random_inputs(path))
@@ -77,7 +77,7 @@ def check(path: Path, arch: str) -> list[str]:
                 return [done.stderr.strip()]
             if "nothing in the graph gains" in done.stderr:
                 return []
-            if libraries == "all" and b'"cublaslt":' not in artifact.read_bytes():
+            if libraries == "all" and b'"library":' not in artifact.read_bytes():
                 break
             wrong += [f"--cuda-libs={libraries}: {text}" for text in compare(artifact, folder)]
             if libraries == "none":

@@ -38,7 +38,8 @@ uint32_t classes_of(const DimTable& dims, const LibraryProduct& p) {
 void choose_measured(const DimTable& dims, const LibraryOptions& options, LibraryProduct& p) {
   const uint32_t classes = classes_of(dims, p);
   for (const MeasuredProduct& m : options.table) {
-    const bool is_it = m.dtype == p.dtype && m.tf32 == p.tf32 && (classes >> m.size & 1) != 0;
+    const bool is_it = m.kind == kind_of(p) && m.dtype == p.dtype && m.tf32 == p.tf32 &&
+                       (classes >> m.size & 1) != 0;
     if (!is_it || m.library >= m.own) continue;
     const auto same = std::ranges::find(p.choices, m.capability, &lower::ProductChoice::capability);
     if (same == p.choices.end()) {
@@ -54,6 +55,14 @@ void choose_measured(const DimTable& dims, const LibraryOptions& options, Librar
 }
 
 }  // namespace
+
+LibraryKind kind_of(const LibraryProduct& p) {
+  return p.convolution.empty() ? LibraryKind::kProduct : LibraryKind::kConvolution;
+}
+
+std::string library_of(const LibraryProduct& p) {
+  return kind_of(p) == LibraryKind::kProduct ? "cuBLASLt" : "cuDNN";
+}
 
 void choose_libraries(lower::LoweredModule& module, const LibraryOptions& options) {
   const DimTable& dims = module.graph->context().dims;

@@ -1,5 +1,5 @@
-// Where cuBLASLt was measured against gcomp's own kernels: `scripts/bench gpu` prints these rows, of the GPU it runs
-// on, for products of each class of sizes. Nothing has been measured yet.
+// Where cuBLASLt and cuDNN were measured against gcomp's own kernels: `scripts/bench gpu` prints these rows, of the GPU
+// it runs on, for products and convolutions of each class of sizes. Nothing has been measured yet.
 
 #include <array>
 
@@ -8,7 +8,8 @@
 namespace gcomp::artifact {
 
 std::span<const MeasuredProduct> measured_products() {
-  // {capability, dtype, tf32, class of sizes, own kernel, library}: {90, DType::kFloat32, false, 8, 1234.5, 1200.0},
+  // {kind, capability, dtype, tf32, class of sizes, own kernel, library}:
+  // {LibraryKind::kProduct, 90, DType::kFloat32, false, 8, 1234.5, 1200.0},
   static constexpr std::array<MeasuredProduct, 0> kRows = {};
   return kRows;
 }

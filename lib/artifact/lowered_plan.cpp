@@ -384,13 +384,15 @@ class PlanEncoder {
     call.product.result = position(p.result);
     if (p.bias != lower::LibraryProduct::kNone) call.product.bias = position(p.bias);
     call.product.dtype = static_cast<rt::PlanDType>(p.dtype);
-    call.product.flags =
-        static_cast<uint8_t>((p.trans_a ? rt::kTransA : 0) | (p.trans_b ? rt::kTransB : 0) |
-                             (p.relu ? rt::kRelu : 0) | (p.tf32 ? rt::kTf32 : 0));
+    call.product.flags = static_cast<uint8_t>(
+        (p.trans_a ? rt::kTransA : 0) | (p.trans_b ? rt::kTransB : 0) | (p.relu ? rt::kRelu : 0) |
+        (p.tf32 ? rt::kTf32 : 0) | (p.convolution.empty() ? 0 : rt::kConvolution) |
+        (p.channels_last ? rt::kChannelsLast : 0));
     call.batch = scalar(p.batch);
     call.rows = scalar(p.rows);
     call.columns = scalar(p.columns);
     call.depth = scalar(p.depth);
+    for (const DimId extent : p.convolution) call.convolution.push_back(scalar(extent));
     for (const auto& [capability, classes] : p.choices) {
       call.choices.push_back({capability, classes});
     }

@@ -272,6 +272,9 @@ struct PlanBuilder::State {
     GCOMP_CHECK(p.a < num_buffers && p.b < num_buffers && p.result < num_buffers &&
                     (p.bias == rt::kNoBias || p.bias < num_buffers),
                 "a product of no buffers of its launch");
+    const bool is_convolution = (p.flags & rt::kConvolution) != 0;
+    GCOMP_CHECK(call.convolution.size() == (is_convolution ? rt::kConvolutionExtents : 0),
+                "a product with other extents than its own");
     p.first_choice = static_cast<uint32_t>(product_choices.size());
     p.num_choices = static_cast<uint32_t>(call.choices.size());
     product_choices.insert(product_choices.end(), call.choices.begin(), call.choices.end());
@@ -442,6 +445,7 @@ void PlanBuilder::launch(const PlanCall& call) {
   if (call.product) {
     const PlanProductCall& p = *call.product;
     scalars.insert(scalars.end(), {p.batch, p.rows, p.columns, p.depth});
+    scalars.insert(scalars.end(), p.convolution.begin(), p.convolution.end());
   }
   s.scalars_word(scalars);
   s.word(static_cast<uint32_t>(call.scalars.size()));

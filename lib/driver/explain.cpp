@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "gcomp/artifact/libraries.h"
 #include "gcomp/ir/text.h"
 #include "gcomp/support/error.h"
 #include "placement_report.h"
@@ -285,12 +286,13 @@ class Explainer {
     }
   }
 
-  // Whether cuBLASLt may do the group's product.
+  // Whether a library may do the group's product or convolution.
   void library(uint32_t stats) {
     for (const lower::Step& step : module_->steps) {
       if (step.group != stats || step.product == lower::LibraryProduct::kNone) continue;
       const lower::LibraryProduct& p = module_->products[step.product];
-      row("library", (p.choices.empty() ? "none: " : "cuBLASLt, where a run finds it: ") + p.why);
+      const std::string name = artifact::library_of(p) + ", where a run finds it";
+      row("library", (p.choices.empty() ? "none" : name) + ": " + p.why);
     }
   }
 

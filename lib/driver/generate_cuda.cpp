@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "gcomp/artifact/libraries.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::driver {
@@ -34,15 +35,15 @@ std::vector<std::string> nodes_of_kernels(const lower::LoweredModule& module) {
   return nodes;
 }
 
-// Per kernel: why cuBLASLt may do a product it is called for; "" if it may do none.
+// Per kernel: which library may do a product it is called for, and why; "" if none may.
 std::vector<std::string> libraries_of_kernels(const lower::LoweredModule& module) {
-  std::vector<std::string> why(module.kernels.size());
+  std::vector<std::string> libraries(module.kernels.size());
   for (const lower::Step& s : module.steps) {
-    if (s.product == lower::LibraryProduct::kNone || !why[s.kernel].empty()) continue;
+    if (s.product == lower::LibraryProduct::kNone || !libraries[s.kernel].empty()) continue;
     const lower::LibraryProduct& p = module.products[s.product];
-    if (!p.choices.empty()) why[s.kernel] = p.why;
+    if (!p.choices.empty()) libraries[s.kernel] = artifact::library_of(p) + ": " + p.why;
   }
-  return why;
+  return libraries;
 }
 
 // Per kernel, the iterations of its longest call; 0 where an extent is not known.

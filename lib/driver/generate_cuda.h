@@ -16,7 +16,7 @@ struct DeviceCode {
   std::vector<artifact::DeviceKernelInfo>
       kernels;  // in the order of the module's kernels on the GPU
   std::vector<std::string>
-      libraries;  // per kernel: why a library may do what it is called for, or ""
+      libraries;  // per kernel: which may do what it is called for, and why, or ""
   std::vector<codegen::CudaImage> images;  // empty before compile_device_code
   std::string nvrtc;                       // the version that made them
 };

@@ -160,7 +160,7 @@ std::string port_text(const ordered_json& port) {
 }
 
 // "k3_conv_add: 256 threads; sm_80 48 registers, sm_90 56 registers, 512 bytes shared; conv add"; behind it, whether
-// cuBLASLt may do it
+// a library may do it
 std::string kernel_text(const ordered_json& kernel) {
   std::string text = "    " + value_text(kernel.value("name", ordered_json(""))) + ": " +
                      value_text(kernel.value("threads", ordered_json(0))) + " threads";
@@ -175,8 +175,8 @@ std::string kernel_text(const ordered_json& kernel) {
     separator = ", ";
   }
   text += "; " + value_text(kernel.value("nodes", ordered_json("")));
-  const std::string library = kernel.value("cublaslt", "");
-  return text + (library.empty() ? "" : "; or cuBLASLt: " + library) + "\n";
+  const std::string library = kernel.value("library", "");
+  return text + (library.empty() ? "" : "; or " + library) + "\n";
 }
 
 // A member of a table; kernels have a line each.

@@ -41,7 +41,7 @@ ordered_json cuda_json(const DeviceCode& code, const PlanImage& plan) {
   for (size_t k = 0; k < code.kernels.size() && k < kMostKernels; ++k) {
     const artifact::DeviceKernelInfo& info = code.kernels[k];
     ordered_json row{{"name", info.name}, {"nodes", info.nodes}, {"threads", info.threads}};
-    if (!code.libraries[k].empty()) row["cublaslt"] = code.libraries[k];
+    if (!code.libraries[k].empty()) row["library"] = code.libraries[k];
     if (resources.contains(info.name)) row.update(resources[info.name]);
     kernels.push_back(row);
   }

@@ -63,10 +63,12 @@ std::string to_table(const PlacementReport& r) {
   std::string text = "placement: " + std::to_string(r.nodes) + " nodes on the GPU, " +
                      std::to_string(r.num_copies) + " copies; about " + microseconds(r.seconds) +
                      " a run, " + microseconds(r.host_seconds) + " on the host alone\n";
-  if (r.products != 0) {
-    text += "  " + std::to_string(r.library_products) + " of " + std::to_string(r.products) +
-            " products of matrices may be done by cuBLASLt\n";
-  }
+  const auto line = [&](const PlacementReport::Products& p, const char* what) {
+    if (p.number == 0) return;
+    text += "  " + std::to_string(p.by_library) + " of " + std::to_string(p.number) + what;
+  };
+  line(r.products, " products of matrices may be done by cuBLASLt\n");
+  line(r.convolutions, " convolutions may be done by cuDNN\n");
   for (const PlacementReport::Copy& c : r.copies) {
     text += "  " + std::to_string(c.bytes) + " bytes to " + name_of(c.to) +
             (c.in_body ? " each time a body runs, " : ", ") + c.why + ": " + c.value + "\n";
@@ -87,8 +89,10 @@ nlohmann::ordered_json to_json(const PlacementReport& r) {
   return {{"cuda_nodes", r.nodes},
           {"seconds", r.seconds},
           {"host_seconds", r.host_seconds},
-          {"products", r.products},
-          {"library_products", r.library_products},
+          {"products", r.products.number},
+          {"library_products", r.products.by_library},
+          {"convolutions", r.convolutions.number},
+          {"library_convolutions", r.convolutions.by_library},
           {"copies", r.num_copies},
           {"largest_copies", copies}};
 }

@@ -20,8 +20,11 @@ struct PlacementReport {
   size_t nodes = 0;  // on the GPU, nested graphs' too
   double seconds = 0, host_seconds = 0;
   size_t num_copies = 0;
-  size_t products = 0, library_products = 0;  // matrix products on the GPU; that a library may do
-  std::vector<Copy> copies;                   // the largest, largest first
+  struct Products {
+    size_t number = 0, by_library = 0;
+  };
+  Products products, convolutions;  // on the GPU; that a library may do
+  std::vector<Copy> copies;         // the largest, largest first
 };
 
 PlacementReport report_placement(const Graph& graph, const passes::Placement& placement);

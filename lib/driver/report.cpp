@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "explain.h"
+#include "gcomp/artifact/libraries.h"
 #include "gcomp/support/files.h"
 #include "memory_map.h"
 #include "page.h"
@@ -23,9 +24,12 @@ void Report::placed(const Graph& graph, const passes::Placement& placement) {
 
 void Report::libraries_chosen(const lower::LoweredModule& both) {
   if (!phases_.placement) return;
-  phases_.placement->products = both.products.size();
-  phases_.placement->library_products = static_cast<size_t>(std::ranges::count_if(
-      both.products, [](const lower::LibraryProduct& p) { return !p.choices.empty(); }));
+  for (const lower::LibraryProduct& p : both.products) {
+    const bool is_product = artifact::kind_of(p) == artifact::LibraryKind::kProduct;
+    auto& count = is_product ? phases_.placement->products : phases_.placement->convolutions;
+    ++count.number;
+    if (!p.choices.empty()) ++count.by_library;
+  }
 }
 
 void Report::explain(const Graph& graph, const lower::LoweredModule* module,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <optional>
 
+#include "contraction.h"
+
 namespace gcomp::lower {
 namespace {
 
@@ -13,15 +15,18 @@ class ProductFinder {
   ProductFinder(PlanWriter& w, uint32_t group)
       : graph_(w.graph()), groups_(w.groups()), group_(groups_.groups[group]), dims_(w.dims()) {}
 
-  // False if it is anything but a product, times alpha, plus a bias, and max(it, 0), in this order.
+  // False if it is anything but a product or convolution, times alpha, plus a bias, and max(it, 0), in this order.
   bool find() {
     const Node& node = graph_.node(group_.nodes[0]);
-    if (node.op != Op::matmul || !is_float(graph_.type(node.first_result).dtype)) return false;
-    take_factors(node);
+    if (!is_float(graph_.type(node.first_result).dtype)) return false;
+    const bool is_convolution = node.op == Op::conv;
+    if (is_convolution && !take_convolution(node)) return false;
+    if (!is_convolution) take_factors(node);
     result_ = node.first_result;
     for (size_t i = 1; i < group_.nodes.size(); ++i) {
       if (!take(graph_.node(group_.nodes[i]))) return false;
     }
+    if (is_convolution && product_.relu && !bias_.valid()) return false;  // cuDNN wants a bias then
     return group_.outputs.size() == 1 && group_.outputs[0] == result_;
   }
 
@@ -43,6 +48,42 @@ class ProductFinder {
     product_.rows = out[out.size() - 2];
     product_.columns = out.back();
     product_.depth = product_.trans_a ? a[a.size() - 2] : a.back();
+  }
+
+  bool take_convolution(const Node& node) {
+    const ConvShape s = conv_shape(graph_, node);
+    // DimIds are interned: equal extents, as far as the compiler knows.
+    if (s.spatial != 2 || s.low != s.high) return false;
+    const auto operands = graph_.operands(node);
+    a_ = operands[0];
+    b_ = operands[1];
+    if (operands.size() > 2) bias_ = operands[2];
+    const auto& x = graph_.type(a_).dims;
+    const size_t first = s.channels_last ? 1 : 2;
+    const DimId groups = dims_.constant(s.groups);
+    product_.dtype = graph_.type(node.first_result).dtype;
+    product_.channels_last = s.channels_last;
+    product_.batch = groups;
+    product_.rows = dims_.mul(s.batch, dims_.product(s.out));
+    product_.columns = dims_.floor_div(s.features, groups);
+    product_.depth = dims_.mul(dims_.floor_div(s.channels, groups), dims_.product(s.window));
+    const auto number = [&](int64_t n) { return dims_.constant(n); };
+    product_.convolution = {s.batch,
+                            s.channels,
+                            x[first],
+                            x[first + 1],
+                            s.features,
+                            s.window[0],
+                            s.window[1],
+                            s.out[0],
+                            s.out[1],
+                            s.low[0],
+                            s.low[1],
+                            number(s.strides[0]),
+                            number(s.strides[1]),
+                            number(s.dilations[0]),
+                            number(s.dilations[1])};
+    return true;
   }
 
   // One more node, of the result so far and something else.
@@ -71,10 +112,10 @@ class ProductFinder {
     return true;
   }
 
-  // An element a column: repeated along all axes but the last, which is the product's.
+  // Of a product, an element a column: repeated along all axes but the last, which is the product's.
   bool take_bias(ValueId v) {
     const Node& node = graph_.producer_node(same_elements(v));
-    if (bias_.valid() || node.op != Op::broadcast) return false;
+    if (bias_.valid() || node.op != Op::broadcast || !product_.convolution.empty()) return false;
     const auto axes = graph_.attrs(node).ints(AttrKey::axes);
     const auto& shape = graph_.type(node.first_result).dims;
     const ValueId x = graph_.operands(node)[0];

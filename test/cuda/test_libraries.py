@@ -1,5 +1,6 @@
-"""Products by a library: artifacts compiled with --cuda-libs=all on the fake driver, with a cuBLASLt that is as fake
-(fake_cublaslt.cpp), compared with the reference evaluator; what is told of it."""
+"""Products and convolutions by a library: artifacts compiled with --cuda-libs=all on the fake driver, with a cuBLASLt and
+a cuDNN that are as fake (fake_cublaslt.cpp, fake_cudnn.cpp), compared with the reference evaluator and ONNX Runtime; what
+is told of it."""
 
 import json
 import re
@@ -10,11 +11,14 @@ from pathlib import Path
 import bench_gpu
 import gpu_device
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from fake_gpu import FAKE, compile_kernels, environment
 from gcomp_cli import gcomp, gcomp_ok
+from onnx import TensorProto, helper
 
-CUBLASLT = FAKE.parent / "libcublasLt.so"
+CUBLASLT, CUDNN = FAKE.parent / "libcublasLt.so", FAKE.parent / "libcudnn.so"
 HERE = ("--target", "cpu,cuda", "--cuda-everything", "--cuda-arch", "sm_90")
 
 
@@ -67,6 +71,29 @@ class Net:
         self.output(y)
         return y
 
+    def convolution(self, dtype, x, features, window, layout="nchw", group=1, alpha=None, bias=False, relu=False, result=None, **attrs):
+        """Of inputs of its own; x: images, channels, extents; `result`: images, features, extents, where symbols are."""
+        images, channels, *extents = x
+        axes = range(len(extents))
+        low, strides, dilations = (attrs.get(name, [d] * len(extents)) for name, d in (("low", 0), ("strides", 1), ("dilations", 1)))
+        attrs = {"low": low, "high": low, "strides": strides, "dilations": dilations, "group": group, "layout": layout} | attrs
+        high = attrs["high"]
+        result = result or [images, features] + [
+            (extents[i] + low[i] + high[i] - dilations[i] * (window[i] - 1) - 1) // strides[i] + 1 for i in axes
+        ]
+        weights = [features, channels // group, *window]
+        if layout == "nhwc":
+            x, weights = [images, *extents, channels], [*window, channels // group, features]
+            result = [result[0], *result[2:], result[1]]
+        operands = [self.input(dtype, *x), self.input(dtype, *weights)] + ([self.input(dtype, features)] if bias else [])
+        y = self.node("conv", operands, result, **attrs)
+        if alpha is not None:
+            y = self.node("mul", [y, self.splat(alpha, y)], result)
+        if relu:
+            y = self.node("max", [y, self.splat(0.0, y)], result)
+        self.output(y)
+        return y
+
     def write(self, path, symbols=()):
         graph = {"version": 1, "symbols": list(symbols), "inputs": self.inputs, "constants": self.constants}
         path.write_text(json.dumps(graph | {"nodes": self.nodes, "outputs": self.outputs}))
@@ -97,7 +124,8 @@ def run(file, folder, *options, env=None):
 
 def with_library(libraries, folder):
     (folder / "log").unlink(missing_ok=True)
-    return environment(libraries) | {"GCOMP_CUBLASLT": str(CUBLASLT), "GCOMP_FAKE_CUBLASLT_LOG": str(folder / "log")}
+    paths = {"GCOMP_CUBLASLT": str(CUBLASLT), "GCOMP_CUDNN": str(CUDNN)}
+    return environment(libraries) | paths | {f"GCOMP_FAKE_{name}_LOG": str(folder / "log") for name in ("CUBLASLT", "CUDNN")}
 
 
 def log(folder):
@@ -162,7 +190,7 @@ def compiled(net, folder, *options, symbols=()):
     done = gcomp(folder / "graph.json", *HERE, *options, "-o", folder / "model.so")
     assert done.returncode == 0, done.stderr
     kernels = json.loads(gcomp_ok("inspect", folder / "model.so", "--json"))["cuda"]["kernels"]
-    return folder / "model.so", [k["cublaslt"] for k in kernels if "cublaslt" in k], done.stderr
+    return folder / "model.so", [k["library"] for k in kernels if "library" in k], done.stderr
 
 
 def test_what_is_told_of_it(tmp_path):
@@ -170,7 +198,7 @@ def test_what_is_told_of_it(tmp_path):
     net.product("float32", [], 40, 50, 60, bias=True)
     y = net.nodes[0]["loc"]
     for options, told, explained in (
-        (["--cuda-libs=all"], ["--cuda-libs=all"], "cuBLASLt, where a run finds it: --cuda-libs=all"),
+        (["--cuda-libs=all"], ["cuBLASLt: --cuda-libs=all"], "cuBLASLt, where a run finds it: --cuda-libs=all"),
         (["--cuda-libs=none"], [], "none: --cuda-libs=none"),
         (["--cuda-libs=auto"], [], "none: no measurement says that it is faster"),
     ):
@@ -196,7 +224,7 @@ def test_a_library_makes_nan_zero_so_max_needs_fast_math(tmp_path):
     assert told == []
     assert "its max(x, 0) makes NaN 0, only --fast-math allows that" in text
     artifact, told, _ = compiled(net, tmp_path, "--cuda-libs=all", "--fast-math")
-    assert told == ["--cuda-libs=all"]
+    assert told == ["cuBLASLt: --cuda-libs=all"]
     agree(net, run(artifact, tmp_path, "--device", "cuda", env=with_library([], tmp_path)),
           run(tmp_path / "graph.json", tmp_path, "--interpret"))  # fmt: skip
     assert len(log(tmp_path)) == 1
@@ -259,36 +287,185 @@ def test_products_of_a_loop_s_turns(tmp_path):
     net.types[net.next - 1] = ("float64", [6, 6])
     np.savez(tmp_path / "in.npz", **net.random(5))
     artifact, told, _ = compiled(net, tmp_path, "--cuda-libs=all")
-    assert told == ["--cuda-libs=all"]
+    assert told == ["cuBLASLt: --cuda-libs=all"]
     env = with_library(compile_kernels(tmp_path / "graph.json", tmp_path), tmp_path)
     agree(net, run(artifact, tmp_path, "--device", "cuda", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
     assert len(log(tmp_path)) == 5
     agree(net, run(artifact, tmp_path, "--device", "cuda", "--repeat", "4", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
 
 
+# Layouts stay.
+PLAIN = ("--optimizer-excluding=layout", "--cuda-libs=all")
+
+
+@pytest.fixture(scope="module")
+def convolutions(tmp_path_factory):
+    """All dtypes, layouts and shapes a library can do."""
+    folder = tmp_path_factory.mktemp("convolutions")
+    net = Net()
+    for dtype in PRECISION:
+        for layout in ("nchw", "nhwc"):
+            net.convolution(dtype, [2, 3, 7, 6], 5, [3, 2], layout)
+            net.convolution(dtype, [1, 4, 9, 8], 6, [3, 2], layout, 2, bias=True, low=[1, 2], strides=[2, 1], dilations=[1, 2])
+            net.convolution(dtype, [2, 6, 5, 4], 6, [3, 3], layout, 6, low=[1, 1], bias=True)
+            net.convolution(dtype, [1, 8, 4, 3], 7, [1, 1], layout, alpha=0.5)
+    net.write(folder / "graph.json")
+    artifact = folder / "model.so"
+    gcomp_ok(folder / "graph.json", *HERE, *PLAIN, "-o", artifact)
+    np.savez(folder / "in.npz", **net.random(1))
+    return net, folder, artifact, run(folder / "graph.json", folder, "--interpret")
+
+
+def test_all_convolutions_that_a_library_can_do(convolutions):
+    net, folder, artifact, want = convolutions
+    env = with_library([], folder)  # no kernels: nothing else can have done it
+    agree(net, run(artifact, folder, "--device", "cuda", env=env), want)
+    lines = log(folder)
+    assert len(lines) == len(net.outputs)
+    assert {line.split()[0] for line in lines} == set(PRECISION)
+    assert len(set(lines)) == len(lines)
+    agree(net, run(artifact, folder, "--device", "cuda", "--repeat", "4", env=env), want)
+
+
+def test_own_kernels_for_convolutions_where_there_is_no_library(convolutions):
+    net, folder, artifact, want = convolutions
+    env = with_library(compile_kernels(folder / "graph.json", folder, *PLAIN), folder)
+    for missing in ({"GCOMP_CUDNN": "/nowhere.so"}, {"GCOMP_FAKE_CUDNN_NO_ALGORITHM": "1"}):
+        agree(net, run(artifact, folder, "--device", "cuda", env=env | missing), want)
+    assert log(folder) == []
+
+
+def test_what_is_told_of_a_convolution(tmp_path):
+    net = Net()
+    net.convolution("float32", [1, 16, 12, 12], 32, [3, 3], "nhwc", bias=True)
+    for libraries, told, explained in (
+        ("all", ["cuDNN: --cuda-libs=all"], "cuDNN, where a run finds it: --cuda-libs=all"),
+        ("none", [], "none: --cuda-libs=none"),
+        ("auto", [], "none: no measurement says that it is faster"),
+    ):
+        options = [f"--cuda-libs={libraries}", "--explain", net.nodes[0]["loc"], f"--profile={tmp_path / 'profile.json'}"]
+        artifact, libraries, text = compiled(net, tmp_path, *options)
+        assert libraries == told
+        assert f"  library       {explained}\n" in text
+        placement = json.loads((tmp_path / "profile.json").read_text())["placement"]
+        assert [placement[key] for key in ("products", "convolutions", "library_convolutions")] == [0, 1, len(told)]
+        assert ("or cuDNN: --cuda-libs=all" in gcomp_ok("inspect", artifact)) == bool(told)
+
+
+def test_convolutions_left_to_kernels(tmp_path):
+    net = Net()
+    net.convolution("float32", [1, 3, 8, 8], 4, [3, 3], low=[1, 1], high=[1, 0])
+    net.convolution("float32", [1, 3, 8], 4, [3])
+    net.convolution("float32", [1, 3, 4, 4, 4], 4, [2, 2, 2])
+    net.convolution("int32", [1, 3, 8, 8], 4, [3, 3])
+    net.convolution("float32", [1, 3, 8, 8], 4, [3, 3], bias=True, alpha=0.5)
+    net.convolution("float32", [1, 3, 8, 8], 4, [3, 3], bias=True, relu=True)  # without --fast-math
+    _, told, _ = compiled(net, tmp_path, *PLAIN)
+    assert told == []
+    net = Net()
+    net.convolution("float32", [1, 3, 8, 8], 4, [3, 3], relu=True)  # cuDNN wants a bias
+    net.convolution("float32", [2, 3, 8, 8], 4, [3, 3], bias=True, relu=True)
+    np.savez(tmp_path / "in.npz", **net.random(2))
+    artifact, told, _ = compiled(net, tmp_path, *PLAIN, "--fast-math")
+    assert told == ["cuDNN: --cuda-libs=all"]
+    env = with_library(compile_kernels(tmp_path / "graph.json", tmp_path, *PLAIN, "--fast-math"), tmp_path)
+    agree(net, run(artifact, tmp_path, "--device", "cuda", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
+    assert [line.split("groups")[1] for line in log(tmp_path)] == [" 1 first bias relu"]
+
+
+def test_rounded_factors_of_convolutions_only_where_allowed(tmp_path):
+    net = Net()
+    net.convolution("float32", [1, 8, 6, 6], 4, [3, 3])
+    np.savez(tmp_path / "in.npz", **net.random(3))
+    results = []
+    for options, dtype in (([], "float32"), (["--allow-tf32"], "tf32")):
+        artifact, _, _ = compiled(net, tmp_path, *PLAIN, *options)
+        results.append(run(artifact, tmp_path, "--device", "cuda", env=with_library([], tmp_path)))
+        assert [line.split()[0] for line in log(tmp_path)] == [dtype]
+    (exact,), (rounded,) = (list(r.values()) for r in results)
+    assert 1e-5 < abs(exact - rounded).max() < 1e-2
+
+
+def test_images_that_change_and_nodes_of_a_failed_convolution(tmp_path):
+    net = Net()
+    net.convolution("float64", ["n", 4, "h", 5], 6, [3, 3], "nhwc", 2, bias=True, low=[1, 1], result=["n", 6, "h", 5])
+    artifact, _, _ = compiled(net, tmp_path, *PLAIN, symbols=["n", "h"])
+    for n, h in ((1, 5), (3, 2), (2, 1), (0, 5)):
+        np.savez(tmp_path / "in.npz", **net.random(4, n=n, h=h))
+        env = with_library([], tmp_path)
+        agree(net, run(artifact, tmp_path, "--device", "cuda", env=env), run(tmp_path / "graph.json", tmp_path, "--interpret"))
+        assert len(log(tmp_path)) == (1 if n else 0)
+    np.savez(tmp_path / "in.npz", **net.random(4, n=1, h=2))
+    done = gcomp("run", artifact, "--inputs", tmp_path / "in.npz", "--device", "cuda",
+                 env=env | {"GCOMP_FAKE_CUDNN_FAIL_AT": "2"})  # fmt: skip
+    assert done.returncode == 6
+    assert "CUDNN_STATUS_EXECUTION_FAILED in cudnnConvolutionForward, k" in done.stderr
+    assert f"({net.nodes[0]['loc']}: conv)" in done.stderr
+
+
+def test_a_network_of_convolutions_against_onnx_runtime(tmp_path):
+    """All passes, weights that are constants, channels first as given."""
+    rng = np.random.default_rng(6)
+    shapes = {"w0": [8, 3, 3, 3], "b0": [8], "w1": [8, 1, 3, 3], "b1": [8], "w2": [12, 8, 1, 1], "b2": [12]}
+    weights = [onnx.numpy_helper.from_array(rng.standard_normal(s, np.float32), n) for n, s in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0", "b0"], ["p"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "w1", "b1"], ["r"], pads=[1, 1, 1, 1], group=8),
+        helper.make_node("Relu", ["r"], ["s"]),
+        helper.make_node("Conv", ["s", "w2", "b2"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "net", [value("x", TensorProto.FLOAT, [2, 3, 10, 8])], [value("y", TensorProto.FLOAT, None)], weights)
+    path, artifact = tmp_path / "net.onnx", tmp_path / "net.so"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    x = rng.standard_normal([2, 3, 10, 8], np.float32)
+    np.savez(tmp_path / "in.npz", x=x)
+    options = ["--cuda-libs=all", "--fast-math"]
+    gcomp_ok(path, *HERE, *options, "-o", artifact)
+    env = with_library(compile_kernels(path, tmp_path, *options), tmp_path)
+    got = run(artifact, tmp_path, "--device", "cuda", env=env)["y"]
+    (want,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * abs(want).max())
+    assert [line.split("groups")[1] for line in log(tmp_path)] == [" 1 last bias relu", " 8 last bias relu", " 1 last bias"]
+
+
 def rows_of_the_table(folder: Path):
-    """In a process with the fake driver: the rows of one small product."""
+    """In a process with the fake driver: the rows of one small product and one small convolution."""
     device, _ = gpu_device.find()
     bench_gpu.ARCH, bench_gpu.LIBRARY_KINDS = f"sm_{device.capability}", [("float64", [])]
-    bench_gpu.libraries(device, folder, [(3, 8)])
+    bench_gpu.libraries(device, folder, [(3, 8)], [(1, 4, 3, 3)])
 
 
 def test_rows_for_the_table_of_measurements(tmp_path):
-    bench_gpu.chain_of_products("float64", 3, 8, tmp_path / "chain.json")
-    env = with_library(compile_kernels(tmp_path / "chain.json", tmp_path), tmp_path)
+    kernels = []
+    for chain, extents in ((bench_gpu.chain_of_products, (3, 8)), (bench_gpu.chain_of_convolutions, (1, 4, 3, 3))):
+        folder = tmp_path / chain.__name__
+        folder.mkdir()
+        chain("float64", *extents, folder / "chain.json")
+        kernels += compile_kernels(folder / "chain.json", folder)
+    env = with_library(kernels, tmp_path)
 
     def rows(env):
         done = subprocess.run([sys.executable, __file__, tmp_path], capture_output=True, text=True, env=env, check=True)
         return done.stdout
 
-    assert re.fullmatch(r" {4}\{90, DType::kFloat64, false, 0, \d+\.\d, \d+\.\d\},\n", rows(env))
-    assert len(log(tmp_path)) >= bench_gpu.CHAIN
-    assert "not measured" in rows(env | {"GCOMP_CUBLASLT": "/nowhere.so"})
+    text = rows(env).splitlines()
+    assert len(text) == 2
+    for kind, line in zip(("Product", "Convolution"), text, strict=True):
+        assert re.fullmatch(r" {4}\{LibraryKind::k" + kind + r", 90, DType::kFloat64, false, 0, \d+\.\d, \d+\.\d\},", line)
+    lines = log(tmp_path)
+    assert len([line for line in lines if "groups" in line]) >= bench_gpu.CHAIN
+    assert len([line for line in lines if "epilogue" in line]) >= bench_gpu.CHAIN
+    assert rows(env | {"GCOMP_CUBLASLT": "/nowhere.so", "GCOMP_CUDNN": "/nowhere.so"}).count("not measured") == 2
 
 
 def test_sizes_that_are_measured_are_one_of_each_class():
     for size, (rows, n) in enumerate(bench_gpu.LIBRARY_SIZES):
         least, work = min(rows, n), rows * n * n
+        assert size == 3 * ((least >= 16) + (least >= 128)) + (work >= 2**24) + (work >= 2**30)
+    for size, (images, extent, channels, window) in enumerate(bench_gpu.CONVOLUTION_SIZES):
+        least, work = min(images * extent**2, channels), images * extent**2 * window**2 * channels**2
         assert size == 3 * ((least >= 16) + (least >= 128)) + (work >= 2**24) + (work >= 2**30)
 
 

@@ -10,6 +10,7 @@
 namespace gcomp::test {
 namespace {
 
+using artifact::LibraryKind;
 using artifact::MeasuredProduct;
 using Choices = std::vector<std::pair<uint32_t, uint32_t>>;
 
@@ -39,12 +40,14 @@ TEST_CASE("a library is chosen where a measurement of the same kind says that it
   constexpr uint32_t kWideMedium = 7, kWideSmall = 6;
   CHECK(rt::product_class(1, 1024, 256, 512) == kWideMedium);
   const std::vector<MeasuredProduct> table = {
-      {80, DType::kFloat32, false, kWideMedium, 30.04, 20.06},
-      {90, DType::kFloat32, false, kWideMedium, 10, 10},  // not faster
-      {100, DType::kFloat32, false, kWideMedium, 9, 8},
-      {90, DType::kFloat64, false, kWideMedium, 10, 1},  // another dtype
-      {90, DType::kFloat32, true, kWideMedium, 10, 2},   // with rounded factors
-      {80, DType::kFloat32, false, kWideSmall, 10, 5},   // another size
+      {LibraryKind::kProduct, 80, DType::kFloat32, false, kWideMedium, 30.04, 20.06},
+      {LibraryKind::kProduct, 90, DType::kFloat32, false, kWideMedium, 10, 10},  // not faster
+      {LibraryKind::kProduct, 100, DType::kFloat32, false, kWideMedium, 9, 8},
+      {LibraryKind::kProduct, 90, DType::kFloat64, false, kWideMedium, 10, 1},  // another dtype
+      {LibraryKind::kProduct, 90, DType::kFloat32, true, kWideMedium, 10,
+       2},  // with rounded factors
+      {LibraryKind::kProduct, 80, DType::kFloat32, false, kWideSmall, 10, 5},  // another size
+      {LibraryKind::kConvolution, 90, DType::kFloat32, false, kWideMedium, 10, 1},
   };
   {
     Net net;

@@ -1,4 +1,4 @@
-// Products that a plan lets a library do, on the fake driver with a fake cuBLASLt.
+// Products and convolutions that a plan lets a library do, on the fake driver with a fake cuBLASLt and a fake cuDNN.
 
 #include "gpu.h"
 
@@ -15,8 +15,17 @@ constexpr int64_t kDepth = 5, kColumns = 4;
 using Choices = std::vector<rt::PlanProductChoice>;
 const Choices kAlways = {{0, ~0u}};
 
+// The same as a convolution of n images of one pixel, channels last, with a window of 1 x 1.
+PlanProductCall as_convolution(PlanProductCall call) {
+  const PlanScalar images = call.rows;
+  call.product.flags = rt::kConvolution | rt::kChannelsLast;
+  call.convolution = {images, kDepth, 1, 1, kColumns, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1};
+  return call;
+}
+
 // y = 2 (a b + bias), a [n, 5], b [5, 4], bias [4]: a product and what uses it.
-PlanImage product_plan(bool there, const Choices& choices, const PlanImage* shared = nullptr) {
+PlanImage product_plan(bool there, const Choices& choices, const PlanImage* shared = nullptr,
+                       bool convolution = false) {
   PlanBuilder p;
   const PlanValue n = p.symbol("n"), depth = p.constant(kDepth), columns = p.constant(kColumns);
   PlanBufferId a = p.input("a", DType::kFloat64, {{n, "n"}, {depth, "5"}});
@@ -32,11 +41,12 @@ PlanImage product_plan(bool there, const Choices& choices, const PlanImage* shar
   const PlanBufferId t = p.temporary(p.mul(elements, p.constant(8)), Device::kCuda);
   const rt::PlanProduct product = {
       .b = 1, .result = 3, .bias = 2, .dtype = rt::PlanDType::kFloat64};
+  const PlanProductCall call{product, 1, n, kColumns, kDepth, {}, choices};
   p.launch({.kernel = p.device_kernel("d_multiply"),
             .buffers = {a, b, bias, t},
             .scalars = {kColumns, kDepth},
             .extent = elements,
-            .product = PlanProductCall{product, 1, n, kColumns, kDepth, choices}});
+            .product = convolution ? as_convolution(call) : call});
   p.launch({.kernel = p.device_kernel("d_scale"),
             .buffers = {t, y},
             .scalars = {2.0},
@@ -47,6 +57,11 @@ PlanImage product_plan(bool there, const Choices& choices, const PlanImage* shar
 DeviceModel product_model(const Choices& choices = kAlways) {
   const PlanImage host = product_plan(false, choices);
   return {host, product_plan(true, choices, &host)};
+}
+
+DeviceModel convolution_model(const Choices& choices = kAlways) {
+  const PlanImage host = product_plan(false, choices);
+  return {host, product_plan(true, choices, &host, true)};
 }
 
 // One call, with memory of its own that stays where it is.
@@ -86,6 +101,9 @@ struct Call {
 
 struct Library {
   Setting path{"GCOMP_CUBLASLT", GCOMP_FAKE_CUBLASLT};
+};
+struct Cudnn {
+  Setting path{"GCOMP_CUDNN", GCOMP_FAKE_CUDNN};
 };
 
 TEST_CASE("a library does what the plan lets it do, as soon as it is there") {
@@ -250,6 +268,122 @@ TEST_CASE("algorithms are asked for as memory is aligned") {
   }
   CHECK(gpu.count("products") == 4);
   CHECK(gpu.count("heuristics") == 2);
+}
+
+TEST_CASE("convolutions by cuDNN are parts of graphs") {
+  const Gpu gpu;
+  const Cudnn library;
+  const DeviceModel model = convolution_model();
+  Context context(model.descriptor());
+  gpu.reset();
+  Call call(6);
+  for (int i = 0; i < 5; ++i) {
+    call.a[0] += 1;
+    call.b[3] -= 1;
+    call.bias[1] -= 1;
+    call.check(context);
+  }
+  CHECK(gpu.count("convolutions") == 5);
+  CHECK(gpu.count("kernels") == 5);  // what follows
+  CHECK(gpu.count("graphs") == 1);
+  CHECK(gpu.count("graph launches") == 4);
+  CHECK(gpu.count("algorithms") == 1);
+}
+
+TEST_CASE("its own kernel does a convolution where cuDNN cannot") {
+  const Gpu gpu;
+  const Library other;  // products' alone
+  const DeviceModel model = convolution_model();
+  const auto is_by_kernel = [&] {
+    Context context(model.descriptor());
+    gpu.reset();
+    Call call(3);
+    call.check(context);
+    call.check(context);
+    CHECK(context.note() == "");
+    return gpu.count("convolutions") == 0 && gpu.count("kernels") == 4;
+  };
+  {
+    const Setting none("GCOMP_CUDNN", "/nowhere/libcudnn.so");
+    CHECK(is_by_kernel());
+  }
+  {
+    const Setting wrong("GCOMP_CUDNN", GCOMP_FAKE_CUBLASLT);
+    CHECK(is_by_kernel());
+  }
+  const Cudnn library;
+  {
+    const Setting none("GCOMP_FAKE_CUDNN_NO_HANDLE", "1");
+    CHECK(is_by_kernel());
+  }
+  {
+    const Setting none("GCOMP_FAKE_CUDNN_NO_ALGORITHM", "1");
+    CHECK(is_by_kernel());
+    CHECK(gpu.count("algorithms") == 1);  // asked once
+  }
+  {
+    const Setting refused("GCOMP_FAKE_CUDNN_FAIL_AT", "1");  // found out before the call is made
+    CHECK(is_by_kernel());
+    CHECK(gpu.count("convolution calls") == 1);
+  }
+  {
+    const Setting little("GCOMP_FAKE_CUDA_MOST_MIB", "16");  // less than it works in
+    CHECK(is_by_kernel());
+  }
+  CHECK(!is_by_kernel());
+}
+
+TEST_CASE("a convolution that fails is an error that names the node, and the next run is good") {
+  const Gpu gpu;
+  const Cudnn library;
+  const DeviceModel model = convolution_model();
+  Context context(model.descriptor());
+  gpu.reset();
+  Call call(3);
+  {
+    const Setting second("GCOMP_FAKE_CUDNN_FAIL_AT", "2");
+    CHECK(call.run(context) == GCOMP_ERROR_CUDA);
+  }
+  CHECK(context.last_error() ==
+        "the GPU failed: CUDNN_STATUS_EXECUTION_FAILED in cudnnConvolutionForward, d_multiply "
+        "(nodes of d_multiply)");
+  call.check(context);
+}
+
+TEST_CASE("each shape of a convolution is asked for once, also an empty one") {
+  const Gpu gpu;
+  const Cudnn library;
+  const Setting none("GCOMP_FAKE_CUDA_NO_GRAPHS", "1");
+  const DeviceModel model = convolution_model({{90, 1}});
+  Context context(model.descriptor());
+  gpu.reset();
+  for (const int64_t n : {3, 1, 3, 0, 7, 1, 0, 3}) Call(n).check(context);
+  CHECK(gpu.count("convolutions") == 6);
+  CHECK(gpu.count("algorithms") == 3);
+}
+
+TEST_CASE("memory that is not aligned to 16 bytes is its own kernel's") {
+  const Gpu gpu;
+  const Cudnn library;
+  const DeviceModel model = convolution_model();
+  Context context(model.descriptor());
+  gpu.reset();
+  Call call(3);
+  const There a(gpu, call.a.size() * 8 + 8), b(gpu, call.b), bias(gpu, call.bias),
+      y(gpu, call.y.size() * 8);
+  std::vector<int64_t> b_shape = {kDepth, kColumns}, bias_shape = {kColumns}, y_shape = {-1, -1};
+  for (const size_t shift : {0, 1, 0}) {
+    Values shifted(call.a.size() + 1);
+    std::copy(call.a.begin(), call.a.end(), shifted.begin() + static_cast<ptrdiff_t>(shift));
+    a.write(shifted);
+    gcomp_tensor given = a.tensor(call.a_shape);
+    given.data = static_cast<char*>(a.data()) + 8 * shift;
+    std::vector<gcomp_tensor> outputs = {y.tensor(y_shape)};
+    context.run({given, b.tensor(b_shape), bias.tensor(bias_shape)}, outputs);
+    CHECK(y.read() == call.expected());
+  }
+  CHECK(gpu.count("convolutions") == 2);
+  CHECK(gpu.count("algorithms") == 1);
 }
 
 }  // namespace

@@ -294,8 +294,9 @@ void add_compile_options(CLI::App& parser, driver::CompileOptions& o) {
   parser
       .add_option_function<std::string>(
           "--cuda-libs", set_libraries,
-          "Products of matrices on the GPU by cuBLASLt, where a run finds it: auto (the default: "
-          "where it was measured to be faster), all, none")
+          "Products of matrices on the GPU by cuBLASLt and convolutions by cuDNN, where a run "
+          "finds "
+          "them: auto (the default: where they were measured to be faster), all, none")
       ->type_name("WHICH");
   parser.add_flag(
       "--cuda-line-info", o.cuda_line_info,

@@ -1,5 +1,5 @@
 #pragma once
-// Which products a library does instead of gcomp's own kernels, where it is there when an artifact runs.
+// Which products and convolutions a library does instead of gcomp's own kernels, where it is there when an artifact runs.
 
 #include <cstdint>
 #include <span>
@@ -15,8 +15,14 @@ enum class CudaLibraries : uint8_t {
   kNone,
 };
 
+enum class LibraryKind : uint8_t { kProduct, kConvolution };
+
+LibraryKind kind_of(const lower::LibraryProduct& p);
+std::string library_of(const lower::LibraryProduct& p);  // "cuBLASLt", "cuDNN"
+
 // A row of the table: the times of products of one kind on one GPU, in microseconds.
 struct MeasuredProduct {
+  LibraryKind kind;
   uint32_t capability;  // 90: 9.0
   DType dtype;
   bool tf32;      // factors rounded to 11 bits, both times

@@ -74,10 +74,11 @@ struct PlanExtent {
   std::string text;  // "2*n + 1": for describe and messages
 };
 
-// A matrix product that a library may do instead of the kernel of a launch (rt::PlanProduct).
+// A matrix product or convolution that a library may do instead of the kernel of a launch (rt::PlanProduct).
 struct PlanProductCall {
   rt::PlanProduct product;  // but for first_choice and num_choices
   PlanScalar batch = 1, rows = 1, columns = 1, depth = 1;
+  std::vector<PlanScalar> convolution = {};  // as rt::PlanConvolution, of one
   std::vector<rt::PlanProductChoice> choices = {};
 };
 

@@ -80,7 +80,7 @@ struct ProductChoice {
 
 // A product of matrices of floats that a library could do instead of its call's kernel: result = alpha a b + bias,
 // `batch` times side by side, matrices row-major and dense, an element of the bias a column; rounded once. Beside
-// the bias it is all that the call does.
+// the bias it is all that the call does. Or a convolution.
 struct LibraryProduct {
   static constexpr uint32_t kNone = 0xffffffffu;
   uint32_t a = 0, b = 0, result = 0, bias = kNone;  // positions in the step's memory
@@ -89,6 +89,10 @@ struct LibraryProduct {
   bool relu = false;  // then max(result, 0)
   double alpha = 1;
   DimId batch = {}, rows = {}, columns = {}, depth = {};
+  // Of a convolution of two axes with as much padding on either side: the extents of rt::PlanConvolution. It is, for
+  // each of `batch` groups, the product of a's windows and b.
+  std::vector<DimId> convolution = {};
+  bool channels_last = false;
   // Where a library does it (artifact::choose_libraries), and why, or why not.
   std::vector<ProductChoice> choices = {};
   bool tf32 = false;  // its factors may be rounded to 11 bits

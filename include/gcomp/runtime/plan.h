@@ -47,7 +47,7 @@ namespace gcomp::rt {
 using KernelFn = void (*)(void* const* buffers, const int64_t* scalars, int64_t begin, int64_t end);
 
 inline constexpr uint32_t kPlanMagic = 0x4e4c5047;  // "GPLN"
-inline constexpr uint32_t kPlanVersion = 5;
+inline constexpr uint32_t kPlanVersion = 6;
 inline constexpr uint32_t kNone = 0xffffffffu;
 inline constexpr uint64_t kBufferAlignment = 64;  // of arena, owned and constant buffers
 
@@ -178,11 +178,17 @@ enum ProductFlags : uint8_t {
   kTransB = 2,  // b is [columns, depth], not [depth, columns]
   kRelu = 4,    // the result is max(0, alpha a b + bias), finite numbers only
   kTf32 = 8,    // factors of float32 may be rounded to 11 bits
+  kConvolution = 16,
+  kChannelsLast =
+      32,  // of a convolution: a is [images, in.., channels], b [window.., channels / groups, features]
 };
 
 // A matrix product that a library may do instead of the launch's kernel, with the same meaning: result = alpha a b +
 // bias, `batch` times side by side, all matrices row-major and dense; the bias has an element a column. Its
 // batch, rows, columns and depth are the four scalars behind the kernel's.
+// A convolution is a product too, of the windows of a with the weights b for each of `batch` groups: a is [images,
+// channels, in..], b [features, channels / groups, window..], the result [images, features, out..], the bias has an
+// element a feature, as conv of lib/ir/OPS.md means it. Behind the four scalars are those of PlanConvolution.
 inline constexpr uint16_t kNoBias = 0xffff;
 struct PlanProduct {
   double alpha = 1;
@@ -193,6 +199,13 @@ struct PlanProduct {
   uint8_t flags = 0;                           // ProductFlags
   uint8_t reserved[6] = {};
 };
+
+struct PlanConvolution {
+  int64_t images, channels, in[2], features, window[2], out[2];
+  int64_t padding[2];  // on both sides
+  int64_t strides[2], dilations[2];
+};
+inline constexpr uint32_t kProductExtents = 4, kConvolutionExtents = sizeof(PlanConvolution) / 8;
 
 // The library does the product on GPUs of this compute capability (90: 9.0; 0: any) if its size is of one of these
 // classes: bit product_class().

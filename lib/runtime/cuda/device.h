@@ -4,6 +4,7 @@
 
 #include "../context.h"
 #include "cublaslt.h"
+#include "cudnn.h"
 #include "driver.h"
 
 namespace gcomp::rt {
@@ -75,35 +76,54 @@ struct Sequence {
 };
 inline constexpr int kSequences = 64;
 
-// A call for a product by cuBLASLt, in words of the tape.
+// A call for a product by cuBLASLt or a convolution by cuDNN, in words of the tape.
 struct ProductCall {
-  uint64_t number;     // in the plan's products
-  int64_t extents[4];  // batch, rows, columns, depth
-  Address memory[4];   // a, b, the result, the bias or 0
+  uint64_t number;                   // in the plan's products
+  int64_t extents[kProductExtents];  // batch, rows, columns, depth
+  PlanConvolution convolution;       // zero for a product
+  Address memory[4];                 // a, b, the result, the bias or 0
 };
 
-// A product of one shape, as it was described to the library, and its algorithm for it.
+// One shape, as it was described to the library, and its algorithm for it.
 struct ShapeKey {
-  int64_t extents[4];
+  int64_t extents[kProductExtents];
+  PlanConvolution convolution;
   uint32_t alignments[4];  // of a, b, the result and the bias, in bytes
+};
+struct LtShape {
+  LtProduct product;
+  LtLayout a, b, result;
+  LtAlgorithm algorithm;
+};
+struct DnnShape {
+  DnnTensor x, y, bias;  // bias, activation: null where there is none
+  DnnActivation activation;
+  DnnFilter weights;
+  DnnTensor given_weights,
+      turned_weights;     // null where the given ones are as the library wants them
+  uint64_t turned_bytes;  // at the begin of the workspace
+  DnnConvolution convolution;
+  int algorithm;
 };
 struct Shape {
   ShapeKey key;
   bool usable;  // there is an algorithm
-  LtProduct product;
-  LtLayout a, b, result;
-  LtAlgorithm algorithm;
+  bool tried;   // takes_convolution()
+  LtShape product;
+  DnnShape convolution;  // one of the two
 };
 struct ShapeList {
   Block memory;  // Shape
   uint32_t count, oldest;
 };
 
-// What a context has of cuBLASLt, once a product asked for it.
+// What a context has of the libraries, once a product asked for one.
 struct Products {
-  bool opened;
+  bool lt_tried, dnn_tried, no_memory;
   CublasLt lt;
-  LtHandle handle;  // null: no library
+  Cudnn dnn;
+  LtHandle lt_handle;  // null: no library
+  DnnHandle dnn_handle;
   void* workspace;
   ShapeList* shapes;  // by product of the plan
 };
@@ -201,7 +221,7 @@ gcomp_status failed_call(gcomp_context& c);  // of the statuses, after they were
 void clear_statuses(gcomp_context& c);
 gcomp_status fetch_statuses(gcomp_context& c);
 
-// products.cpp
+// libraries.cpp
 // Whether a library does the product of this kLaunch step, which is one; then the call.
 bool choose_library(gcomp_context& c, const uint32_t* words, ProductCall& call);
 gcomp_status issue_product(gcomp_context& c, const ProductCall& call, uint32_t kernel,
