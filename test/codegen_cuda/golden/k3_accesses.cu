@@ -47,7 +47,7 @@ __device__ Lanes<T, n> load_lanes(const T* from) {
 template <int n, class T>
 __device__ Lanes<T, n> aligned_lanes(const T* from) {
 #ifndef __CUDA_ARCH__
-  gcomp_emulator::check_aligned(from, sizeof(T) * n);
+  if (!gcomp_emulator::check_aligned(from, sizeof(T) * n)) return {};
 #endif
   return *(const Lanes<T, n>*)from;
 }
