@@ -1,11 +1,12 @@
 """What the subcommands do, from outside."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
 from conftest import AFFINE
-from gcomp_cli import gcomp, gcomp_ok, run_npz
+from gcomp_cli import GCOMP, gcomp, gcomp_ok, run_npz
 
 RNG = np.random.default_rng(3)
 INPUTS = {"x": RNG.normal(size=(5, 3)).astype(np.float32), "w": RNG.normal(size=(5, 3)).astype(np.float32)}
@@ -76,6 +77,10 @@ def test_texts_on_standard_output(affine, tmp_path):
     for emit in ("asm", "llvm", "kernels"):
         gcomp_ok(affine, "-o", tmp_path / "file", f"--emit={emit}")
         assert gcomp_ok(affine, "-o", "-", f"--emit={emit}", cwd=tmp_path) == (tmp_path / "file").read_text()
+        with open(tmp_path / "redirected", "w") as to:
+            print("before", file=to, flush=True)
+            assert subprocess.run([GCOMP, affine, "-o", "-", f"--emit={emit}"], stdout=to).returncode == 0
+        assert (tmp_path / "redirected").read_text() == "before\n" + (tmp_path / "file").read_text()
     for emit in ("so", "obj", "graph"):
         done = gcomp(affine, "-o", "-", f"--emit={emit}", cwd=tmp_path)
         assert done.returncode == 2 and "only texts go to standard output" in done.stderr
