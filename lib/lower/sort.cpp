@@ -122,7 +122,8 @@ void lower_sort(PlanWriter& w, uint32_t group) {
     });
   };
   const std::optional<int64_t> known = dims.constant_value(shape[axis]);
-  const bool by_blocks = w.target().cuda_blocks && is_worth_block_sort(known);
+  const bool by_blocks = w.target().cuda_blocks &&
+                         is_worth_block_sort(known, dims.constant_value(dims.mul(outer, inner)));
   if (by_blocks && known && *known <= BlockSort::kLongest) {
     sort_in_blocks(b, lines, *known, for_lines);
     return w.call(spec.finish(dims.mul(outer, inner), 1));

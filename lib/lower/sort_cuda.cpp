@@ -12,6 +12,7 @@ using kernel::Values;
 namespace {
 
 constexpr int64_t kShortest = 33;  // of a line that is worth a block
+constexpr int64_t kFewLines = 32;  // of unknown length
 constexpr int64_t kMostThreads = 512;
 constexpr int64_t kShare = 8;  // neighbours of a merged run that a thread makes at a time
 
@@ -29,8 +30,8 @@ Value comes_before(Builder& b, const SortedLines& lines, Value u, Value v) {
   return b.bit_or(less, b.bit_and(first, b.bit_not(second)));
 }
 
-bool is_worth_block_sort(std::optional<int64_t> length) {
-  return length.value_or(INT32_MAX) >= kShortest;
+bool is_worth_block_sort(std::optional<int64_t> length, std::optional<int64_t> lines) {
+  return length ? *length >= kShortest : lines && *lines <= kFewLines;
 }
 
 BlockSort::BlockSort(Builder& b, const SortedLines& lines, int64_t longest)

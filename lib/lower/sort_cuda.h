@@ -77,7 +77,8 @@ class LongSort {
   BlockSort block_;
 };
 
-// Whether blocks sort lines of that length better than threads.
-bool is_worth_block_sort(std::optional<int64_t> length);
+// Whether blocks sort so many lines of that length better than threads. Many lines of unknown length may be short, and
+// each would take a block the time of 2048 elements.
+bool is_worth_block_sort(std::optional<int64_t> length, std::optional<int64_t> lines);
 
 }  // namespace gcomp::lower
