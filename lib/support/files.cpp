@@ -93,8 +93,8 @@ MappedFile map_file(const std::filesystem::path& path) {
 AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode) : path_(std::move(path)) {
   struct stat info{};
   const bool is_stdout = path_ == "/dev/stdout";  // a link, perhaps to a regular file
-  if (is_stdout || (::stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) &&
-                    !S_ISDIR(info.st_mode))) {
+  if (is_stdout ||
+      (::stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
     descriptor_ = is_stdout ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
                             : ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
     if (descriptor_ < 0) system_error(Code::kCannotWrite, "cannot open", path_);
