@@ -17,6 +17,9 @@
 #include <utility>
 
 #include "fake_cuda.h"
+#include "fake_library.h"
+
+using namespace gcomp::test;
 
 namespace {
 
@@ -64,11 +67,6 @@ struct Heuristic {
   int reserved[4];
 };
 
-int setting(const char* name) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? 0 : std::atoi(text);
-}
-
 template <class T>
 Status take(T& member, const void* value, size_t bytes) {
   if (bytes != sizeof member) return kInvalidValue;
@@ -90,43 +88,14 @@ Status destroyed(T* object) {
 
 // ---- elements ----
 
-float from_bfloat16(uint16_t bits) {
-  const uint32_t wide = uint32_t{bits} << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-uint16_t to_bfloat16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  if (std::isnan(value)) return 0x7fc0;
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-double load(int type, const void* memory, int64_t i) {
+Element element(int type) {
   switch (type) {
-    case kR64F: return static_cast<const double*>(memory)[i];
-    case kR16F: return static_cast<double>(static_cast<const _Float16*>(memory)[i]);
-    case kR16BF: return from_bfloat16(static_cast<const uint16_t*>(memory)[i]);
-    default: return static_cast<const float*>(memory)[i];
+    case kR64F: return Element::kFloat64;
+    case kR16F: return Element::kFloat16;
+    case kR16BF: return Element::kBFloat16;
+    default: return Element::kFloat32;
   }
 }
-void store(int type, void* memory, int64_t i, double value) {
-  switch (type) {
-    case kR64F: static_cast<double*>(memory)[i] = value; break;
-    case kR16F: static_cast<_Float16*>(memory)[i] = static_cast<_Float16>(value); break;
-    case kR16BF: static_cast<uint16_t*>(memory)[i] = to_bfloat16(static_cast<float>(value)); break;
-    default: static_cast<float*>(memory)[i] = static_cast<float>(value);
-  }
-}
-size_t element_bytes(int type) { return type == kR64F ? 8 : type == kR32F ? 4 : 2; }
-
-double tf32(double value) {  // to 11 bits
-  int exponent;
-  const double mantissa = std::frexp(value, &exponent);
-  return std::isfinite(value) ? std::ldexp(std::nearbyint(std::ldexp(mantissa, 11)), exponent - 11)
-                              : value;
-}
-
 // ---- what is to be done ----
 
 struct Call {
@@ -155,14 +124,14 @@ struct Call {
   static size_t bytes(const Layout& l) {
     const auto one = static_cast<uint64_t>(l.step) * (l.columns - 1) + l.rows;
     return (static_cast<uint64_t>(l.batch - 1) * static_cast<uint64_t>(l.batch_step) + one) *
-           element_bytes(l.type);
+           element_bytes(element(l.type));
   }
 };
 
 double factor(const Layout& l, bool transposed, bool to_tf32, const void* memory, int64_t batch,
               int64_t i, int64_t k) {
   const int64_t at = batch * l.batch_step + (transposed ? k + i * l.step : i + k * l.step);
-  const double value = load(l.type, memory, at);
+  const double value = load(element(l.type), memory, at);
   return to_tf32 ? tf32(value) : value;
 }
 
@@ -181,9 +150,9 @@ void multiply(const Call& call, double alpha, const void* a, const void* b, void
           if (single) sum = static_cast<float>(sum);
         }
         sum *= alpha;
-        if ((call.product.epilogue & 4) != 0) sum += load(call.d.type, bias, i);
+        if ((call.product.epilogue & 4) != 0) sum += load(element(call.d.type), bias, i);
         if ((call.product.epilogue & 2) != 0) sum = sum > 0 ? sum : 0;  // NaN too, as the real one
-        store(call.d.type, d, batch * call.d.batch_step + i + j * call.d.step, sum);
+        store(element(call.d.type), d, batch * call.d.batch_step + i + j * call.d.step, sum);
       }
     }
   }
@@ -305,7 +274,8 @@ int cublasLtMatmul(const int* handle, const Product* product, const void* alpha,
                    void* stream) {
   const Call call{*product, *a_layout, *b_layout, *c_layout, *d_layout};
   const Algorithm& g = *algorithm;
-  if (handle == nullptr || !call.is_valid() || c != d || load(product->scale, beta, 0) != 0)
+  if (handle == nullptr || !call.is_valid() || c != d ||
+      load(element(product->scale), beta, 0) != 0)
     return kInvalidValue;
   if (g.magic != kMagic || g.rows != call.rows() || g.columns != call.columns() ||
       g.depth != call.depth())
@@ -318,15 +288,15 @@ int cublasLtMatmul(const int* handle, const Product* product, const void* alpha,
       return kInvalidValue;
   }
   const bool has_bias = product->epilogue != 1 && (product->epilogue & 4) != 0;
-  if (has_bias &&
-      !gcomp_fake_cuda_is_there(product->bias, call.rows() * element_bytes(d_layout->type)))
+  if (has_bias && !gcomp_fake_cuda_is_there(product->bias,
+                                            call.rows() * element_bytes(element(d_layout->type))))
     return kInvalidValue;
   if (workspace_bytes < g.workspace || !gcomp_fake_cuda_is_there(workspace, workspace_bytes))
     return kInvalidValue;
   gcomp_fake_cuda_add("products", 1);
   const auto fail_at = static_cast<uint64_t>(setting("GCOMP_FAKE_CUBLASLT_FAIL_AT"));
   if (gcomp_fake_cuda_count("products") == fail_at) return kExecutionFailed;
-  const double factor = load(product->scale, alpha, 0);
+  const double factor = load(element(product->scale), alpha, 0);
   log(call, factor);
   return gcomp_fake_cuda_issue(stream,
                                [=, bias = product->bias] {

@@ -16,6 +16,9 @@
 #include <utility>
 
 #include "fake_cuda.h"
+#include "fake_library.h"
+
+using namespace gcomp::test;
 
 namespace {
 
@@ -54,11 +57,6 @@ struct Perf {
   int determinism, math, reserved[3];
 };
 
-int setting(const char* name) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? 0 : std::atoi(text);
-}
-
 template <class T>
 int make(T** made) {
   gcomp_fake_cuda_add("live", 1);
@@ -74,45 +72,14 @@ int destroy(T* object) {
 
 // ---- elements ----
 
-float from_bfloat16(uint16_t bits) {
-  const uint32_t wide = uint32_t{bits} << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-uint16_t to_bfloat16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  if (std::isnan(value)) return 0x7fc0;
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-double load(int type, const void* memory, int64_t i) {
+Element element(int type) {
   switch (type) {
-    case kDouble: return static_cast<const double*>(memory)[i];
-    case kHalf: return static_cast<double>(static_cast<const _Float16*>(memory)[i]);
-    case kBFloat16: return from_bfloat16(static_cast<const uint16_t*>(memory)[i]);
-    default: return static_cast<const float*>(memory)[i];
+    case kDouble: return Element::kFloat64;
+    case kHalf: return Element::kFloat16;
+    case kBFloat16: return Element::kBFloat16;
+    default: return Element::kFloat32;
   }
 }
-void store(int type, void* memory, int64_t i, double value) {
-  switch (type) {
-    case kDouble: static_cast<double*>(memory)[i] = value; break;
-    case kHalf: static_cast<_Float16*>(memory)[i] = static_cast<_Float16>(value); break;
-    case kBFloat16:
-      static_cast<uint16_t*>(memory)[i] = to_bfloat16(static_cast<float>(value));
-      break;
-    default: static_cast<float*>(memory)[i] = static_cast<float>(value);
-  }
-}
-size_t element_bytes(int type) { return type == kDouble ? 8 : type == kFloat ? 4 : 2; }
-
-double tf32(double value) {  // to 11 bits
-  int exponent;
-  const double mantissa = std::frexp(value, &exponent);
-  return std::isfinite(value) ? std::ldexp(std::nearbyint(std::ldexp(mantissa, 11)), exponent - 11)
-                              : value;
-}
-
 int64_t place(const Tensor& t, int n, int c, int h, int w) {
   return int64_t{n} * t.steps[0] + int64_t{c} * t.steps[1] + int64_t{h} * t.steps[2] +
          int64_t{w} * t.steps[3];
@@ -120,7 +87,8 @@ int64_t place(const Tensor& t, int n, int c, int h, int w) {
 bool is_there(const Tensor& t, const void* memory) {
   const auto& e = t.extents;
   const int64_t last = place(t, e[0] - 1, e[1] - 1, e[2] - 1, e[3] - 1);
-  return gcomp_fake_cuda_is_there(memory, static_cast<size_t>(last + 1) * element_bytes(t.type));
+  return gcomp_fake_cuda_is_there(memory,
+                                  static_cast<size_t>(last + 1) * element_bytes(element(t.type)));
 }
 
 // ---- what is to be done ----
@@ -170,8 +138,10 @@ double sum_at(const Call& call, int image, int feature, int row, int column) {
         const int h = row * v.strides[0] + i * v.dilations[0] - v.padding[0];
         const int w = column * v.strides[1] + k * v.dilations[1] - v.padding[1];
         const bool inside = h >= 0 && h < call.x.extents[2] && w >= 0 && w < call.x.extents[3];
-        double p = inside ? load(call.x.type, call.from, place(call.x, image, first + c, h, w)) : 0;
-        double q = load(call.x.type, call.w, place(call.weights, feature, c, i, k));
+        double p =
+            inside ? load(element(call.x.type), call.from, place(call.x, image, first + c, h, w))
+                   : 0;
+        double q = load(element(call.x.type), call.w, place(call.weights, feature, c, i, k));
         if (call.rounds()) {
           p = tf32(p);
           q = tf32(q);
@@ -191,9 +161,9 @@ void convolve(const Call& call) {
       for (int h = 0; h < e[2]; ++h) {
         for (int w = 0; w < e[3]; ++w) {
           double sum = call.alpha * sum_at(call, n, f, h, w);
-          if (call.bias != nullptr) sum += load(call.y.type, call.bias, f);
+          if (call.bias != nullptr) sum += load(element(call.y.type), call.bias, f);
           if (call.relu) sum = sum > 0 ? sum : 0;
-          store(call.y.type, call.to, place(call.y, n, f, h, w), sum);
+          store(element(call.y.type), call.to, place(call.y, n, f, h, w), sum);
         }
       }
     }
@@ -308,8 +278,8 @@ int cudnnSetActivationDescriptor(Activation* a, int mode, int nan, double /*coef
 int cudnnTransformTensor(const Handle* handle, const void* alpha, const Tensor* x, const void* from,
                          const void* beta, const Tensor* y, void* to) {
   const int scale = x->type == kDouble ? kDouble : kFloat;
-  if (load(scale, alpha, 0) != 1 || load(scale, beta, 0) != 0 || x->extents != y->extents ||
-      x->type != y->type || !is_there(*x, from) || !is_there(*y, to))
+  if (load(element(scale), alpha, 0) != 1 || load(element(scale), beta, 0) != 0 ||
+      x->extents != y->extents || x->type != y->type || !is_there(*x, from) || !is_there(*y, to))
     return kBadParam;
   const auto work = [=, a = *x, b = *y] {
     const auto& e = a.extents;
@@ -317,7 +287,8 @@ int cudnnTransformTensor(const Handle* handle, const void* alpha, const Tensor* 
       for (int c = 0; c < e[1]; ++c) {
         for (int h = 0; h < e[2]; ++h) {
           for (int w = 0; w < e[3]; ++w)
-            store(b.type, to, place(b, n, c, h, w), load(a.type, from, place(a, n, c, h, w)));
+            store(element(b.type), to, place(b, n, c, h, w),
+                  load(element(a.type), from, place(a, n, c, h, w)));
         }
       }
     }
@@ -351,14 +322,14 @@ int cudnnConvolutionForward(const Handle* handle, const void* alpha, const Tenso
                             const Convolution* convolution, int algorithm, void* workspace,
                             size_t bytes, const void* beta, const Tensor* y, void* to) {
   const int scale = x->type == kDouble ? kDouble : kFloat;
-  if (load(scale, beta, 0) != 0 || algorithm < 0 || algorithm > 1) return kBadParam;
+  if (load(element(scale), beta, 0) != 0 || algorithm < 0 || algorithm > 1) return kBadParam;
   return issue(handle,
                {.x = *x,
                 .y = *y,
                 .weights = tensor_of(*w),
                 .convolution = *convolution,
                 .algorithm = algorithm,
-                .alpha = load(scale, alpha, 0),
+                .alpha = load(element(scale), alpha, 0),
                 .from = from,
                 .w = weights,
                 .to = to},
@@ -374,9 +345,9 @@ int cudnnConvolutionBiasActivationForward(const Handle* handle, const void* alph
                                           const Activation* activation, const Tensor* y, void* to) {
   const int scale = x->type == kDouble ? kDouble : kFloat;
   const std::array<int, 4> channels = {1, y->extents[1], 1, 1};
-  if (load(scale, z_factor, 0) != 0 || algorithm != 1 || bias_tensor->extents != channels ||
-      bias_tensor->type != x->type || !is_there(*bias_tensor, bias) ||
-      (activation->mode != 1 && activation->mode != 5))
+  if (load(element(scale), z_factor, 0) != 0 || algorithm != 1 ||
+      bias_tensor->extents != channels || bias_tensor->type != x->type ||
+      !is_there(*bias_tensor, bias) || (activation->mode != 1 && activation->mode != 5))
     return kBadParam;
   return issue(handle,
                {.x = *x,
@@ -384,7 +355,7 @@ int cudnnConvolutionBiasActivationForward(const Handle* handle, const void* alph
                 .weights = tensor_of(*w),
                 .convolution = *convolution,
                 .algorithm = algorithm,
-                .alpha = load(scale, alpha, 0),
+                .alpha = load(element(scale), alpha, 0),
                 .from = from,
                 .w = weights,
                 .to = to,

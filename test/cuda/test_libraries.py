@@ -145,6 +145,17 @@ def agree(net, got, want):
         np.testing.assert_allclose(a, b, rtol=PRECISION[dtype], atol=8 * PRECISION[dtype], err_msg=port["name"])
 
 
+def check_all_by_library(net, folder, artifact, want):
+    env = with_library([], folder)  # no kernels: nothing else can have done it
+    agree(net, run(artifact, folder, "--device", "cuda", env=env), want)
+    lines = log(folder)
+    assert len(lines) == len(net.outputs)
+    assert {line.split()[0] for line in lines} == set(PRECISION)
+    assert len(set(lines)) == len(lines)
+    # Launched as graphs from the second run on.
+    agree(net, run(artifact, folder, "--device", "cuda", "--repeat", "4", env=env), want)
+
+
 @pytest.fixture(scope="module")
 def products(tmp_path_factory):
     """All dtypes, layouts, batches and endings a library can do."""
@@ -165,15 +176,7 @@ def products(tmp_path_factory):
 
 
 def test_all_that_a_library_can_do(products):
-    net, folder, artifact, want = products
-    env = with_library([], folder)  # no kernels: nothing else can have done it
-    agree(net, run(artifact, folder, "--device", "cuda", env=env), want)
-    lines = log(folder)
-    assert len(lines) == len(net.outputs)
-    assert {line.split()[0] for line in lines} == set(PRECISION)
-    assert len(set(lines)) == len(lines)
-    # Launched as graphs from the second run on.
-    agree(net, run(artifact, folder, "--device", "cuda", "--repeat", "4", env=env), want)
+    check_all_by_library(*products)
 
 
 def test_its_own_kernels_where_there_is_no_library(products):
@@ -317,14 +320,7 @@ def convolutions(tmp_path_factory):
 
 
 def test_all_convolutions_that_a_library_can_do(convolutions):
-    net, folder, artifact, want = convolutions
-    env = with_library([], folder)  # no kernels: nothing else can have done it
-    agree(net, run(artifact, folder, "--device", "cuda", env=env), want)
-    lines = log(folder)
-    assert len(lines) == len(net.outputs)
-    assert {line.split()[0] for line in lines} == set(PRECISION)
-    assert len(set(lines)) == len(lines)
-    agree(net, run(artifact, folder, "--device", "cuda", "--repeat", "4", env=env), want)
+    check_all_by_library(*convolutions)
 
 
 def test_own_kernels_for_convolutions_where_there_is_no_library(convolutions):
