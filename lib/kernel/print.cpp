@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, 39> kCodeNames = {
     "index_rem",   "libm",     "splat",     "extract",    "insert",      "iota",
     "reduce",      "shuffle",  "load",      "store",      "masked_load", "masked_store",
     "gather",      "scatter",  "prefetch",  "set_error",  "thread",      "barrier",
-    "warp_xor",    "warp_mma", "warp_load", "is_aligned", "copy_async",  "commit_copies",
+    "warp_xor",    "warp_mma", "warp_load", "copy_async",  "commit_copies",
     "wait_copies", "for",      "end_for",   "while",      "while_test",  "end_while",
     "if",          "else",     "end_if"};
 
@@ -109,7 +109,6 @@ void Printer::print_details(const Inst& inst) {
     case Code::kScatter:
     case Code::kPrefetch:
     case Code::kWarpLoad:
-    case Code::kIsAligned: out_ += " " + buffer(inst.imm); break;
     case Code::kCopyAsync: {
       const CopyBuffers b(inst.imm);
       out_ += " " + buffer(b.to) + " from " + buffer(b.from);
@@ -131,7 +130,6 @@ void Printer::print_details(const Inst& inst) {
   }
   if (inst.code == Code::kStore && (inst.flags & kStreaming)) out_ += " streaming";
   if (inst.code == Code::kPrefetch && (inst.flags & kForWrite)) out_ += " for_write";
-  if (inst.code == Code::kLoad && (inst.flags & kAligned)) out_ += " aligned";
   if (inst.code == Code::kWarpLoad && (inst.flags & kTransposed)) out_ += " transposed";
   if (inst.code == Code::kFor && (inst.flags & kUnrolled)) out_ += " unrolled";
 }

@@ -85,18 +85,31 @@ class TiledProduct {
     s.lanes = std::min(s.elements, kernel::kAccessBytes / static_cast<int>(byte_size(p_.dtype)));
     s.end = spec_.dim(end);
     s.grouped = s.factor.has_groups(b_, s.lanes);
-    int64_t known = 1;
-    if (b_.constant_value(s.grouped, &known) && known == 0) return;
-    s.copied = m_->copies();
-    s.grouped = b_.bit_and(s.grouped, b_.is_aligned(s.factor.buffer(), b_.index(0)));
+    s.copied = m_->copies() && has_groups(s) != Known::kNo;
   }
 
-  // Code for groups of elements where there are any, and for single ones.
+  enum class Known { kNo, kYes, kAtRunTime };
+
+  Known has_groups(const Side& s) const {
+    int64_t known = 0;
+    if (!b_.constant_value(s.grouped, &known)) return Known::kAtRunTime;
+    return known != 0 ? Known::kYes : Known::kNo;
+  }
+
+  // Code for groups of elements, for single ones, or for both where a run decides. Both make the compiler of the text
+  // write the whole main loop twice.
+  template <class Groups, class Singles>
+  Values by_groups(const Side& s, const Groups& groups, const Singles& singles) {
+    switch (has_groups(s)) {
+      case Known::kYes: return groups();
+      case Known::kNo: return singles();
+      default: return b_.if_else(s.grouped, groups, singles);
+    }
+  }
+
   template <class Body>
   Values by_groups(const Side& s, const Body& body) {
-    int64_t never = 1;
-    if (b_.constant_value(s.grouped, &never)) return body(1);
-    return b_.if_else(s.grouped, [&] { return body(s.lanes); }, [&] { return body(1); });
+    return by_groups(s, [&] { return body(s.lanes); }, [&] { return body(1); });
   }
 
   // Across a slice, and in depth, from its first element: of group number `i` of those that this thread brings.
@@ -119,9 +132,7 @@ class TiledProduct {
     const kernel::Type type{p_.dtype, static_cast<uint16_t>(lanes)};
     const Value zero = b_.constant(type, 0);
     if (lanes == 1) return b_.masked_load(s.factor.buffer(), p.index, p.inside, zero);
-    const auto access = [&] {
-      return Values{b_.load(s.factor.buffer(), p.index, lanes, kernel::kAligned)};
-    };
+    const auto access = [&] { return Values{b_.load(s.factor.buffer(), p.index, lanes)}; };
     return b_.if_else(p.inside, access, [&] { return Values{zero}; })[0];
   }
 
@@ -161,7 +172,7 @@ class TiledProduct {
       }
       return Values();
     };
-    b_.if_else(s.grouped, groups, [&] {
+    by_groups(s, groups, [&] {
       b_.for_loop(b_.index(0), b_.index(s.elements), b_.index(kSingles),
                   [&](Value first) { copy_singles(s, slice, stage, first); });
       return Values();

@@ -211,12 +211,6 @@ inline Block& block() {
   return the_block;
 }
 
-inline bool check_aligned(const void* address, size_t bytes) {
-  const bool aligned = reinterpret_cast<uintptr_t>(address) % bytes == 0;
-  if (!aligned) block().fail("an address not aligned");
-  return aligned;
-}
-
 inline void Block::entry() {
   Block& b = block();
   b.kernel_(b.words_);
@@ -389,13 +383,17 @@ class Shared {
     return {elements_[i]};
   }
 
-  // cp.async of 16 bytes.
+  // cp.async of 16 bytes; stores where the address is no multiple of that (lib/codegen/cuda/helpers.cpp).
   void copy(int64_t at, const T* from, bool inside) {
     constexpr int kElements = 16 / sizeof(T);
     Block& b = block();
     if (at < 0 || at % kElements != 0 || at + kElements > n) return b.fail("copy to a wrong place");
-    if (inside) check_aligned(from, 16);
+    const bool stores = reinterpret_cast<uintptr_t>(from) % 16 != 0;
     for (int i = 0; i < kElements; ++i) {
+      if (stores) {
+        (*this)[at + i] = inside ? from[i] : T(0);
+        continue;
+      }
       Element& e = elements_[at + i];
       e.check_write();
       e.copied_by = b.number();

@@ -80,10 +80,11 @@ TEST_CASE("gather and scatter of elements and slices") {
 
 // Lines that a block of threads sorts, with many equal elements and NaN.
 TEST_CASE("sort and top_k of long lines") {
-  int64_t flags = 0;
+  int64_t flags = 0, long_lines = 0;
   for (const int64_t length : {33, 64, 100, 700, 2048, 2049, 9000}) {
     for (const DType t : {DType::kFloat32, DType::kInt8, DType::kFloat16}) {
       for (const int64_t axis : {0, 1}) {
+        if (length > 1000 && ++long_lines / 2 % 2 != axis) continue;  // each dtype at some lengths
         Net n;
         const DimId lines = n.dim("N"), line = n.dim(length);
         const ValueId x =

@@ -76,7 +76,7 @@ enum class Code : uint8_t {
   kReduce,    // {T,n} -> {T,1} with `op` in add mul min max bit_and bit_or bit_xor; halving order:
               // lane i with lane i+n/2, then n/4, ... (so a sum is the same bits on every CPU)
   kShuffle,   // two operands of equal type; result lane i = concat(a,b)[lane_lists[imm + i]]
-  kLoad,      // buffer imm, operand: index of lane 0; lanes contiguous. flags: kAligned
+  kLoad,      // buffer imm, operand: index of lane 0; lanes contiguous
   kStore,     // operands: index, value. flags: kStreaming
   kMaskedLoad,   // operands: index, bool mask, value for the lanes that are off (not read)
   kMaskedStore,  // operands: index, bool mask, value
@@ -91,7 +91,6 @@ enum class Code : uint8_t {
   kWarpXor,   // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
   kWarpMma,   // a*b+c of matrices that a warp holds together, see Builder::warp_mma; imm: MmaFormat
   kWarpLoad,  // four matrices of a shared array, see Builder::warp_load. flags: kTransposed
-  kIsAligned,  // whether an element's address is a multiple of kAccessBytes; operand: index; bool
   kCopyAsync,  // see Builder::copy_async; imm: CopyBuffers
   kCommitCopies,  // the copies a thread began since the last one are a group
   kWaitCopies,    // until at most imm groups of the thread are on their way
@@ -116,10 +115,8 @@ enum class MmaFormat : uint8_t {
 enum Flag : uint8_t {
   kStreaming = 1,  // store past the caches; the address must be a multiple of the value's bytes
   kForWrite = 2,
-  kAligned =
-      4,  // load: the address is a multiple of the value's bytes, or of kAccessBytes if that is less
-  kUnrolled = 8,  // loop of few turns, known, whose turns are to be one piece of code
-  kTransposed = 16,
+  kUnrolled = 4,  // loop of few turns, known, whose turns are to be one piece of code
+  kTransposed = 8,
 };
 
 // Of a GPU's widest load, store and copy.

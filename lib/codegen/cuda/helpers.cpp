@@ -223,13 +223,6 @@ __device__ Lanes<T, n> load_lanes(const T* from) {
   for (int i = 0; i < n; ++i) v.lane[i] = from[i];
   return v;
 }
-template <int n, class T>
-__device__ Lanes<T, n> aligned_lanes(const T* from) {
-#ifndef __CUDA_ARCH__
-  if (!gcomp_emulator::check_aligned(from, sizeof(T) * n)) return {};
-#endif
-  return *(const Lanes<T, n>*)from;
-}
 template <class T, class... Values>
 __device__ void store_lanes(T* to, Values... values) {
   constexpr int n = sizeof...(values);
@@ -266,6 +259,10 @@ __device__ void warp_load_transposed(u32& m0, u32& m1, u32& m2, u32& m3, const T
     R"(#ifdef __CUDA_ARCH__
 template <class T>
 __device__ void copy_async(T* array, i32 at, const T* from, bool inside) {
+  if ((u64)from & 15) {
+    for (int i = 0; i < 16 / (int)sizeof(T); ++i) array[at + i] = inside ? from[i] : T(0);
+    return;
+  }
   const u32 to = (u32)__cvta_generic_to_shared(array) + at * (i32)sizeof(T);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                "r"(inside ? 16 : 0)

@@ -379,10 +379,6 @@ void KernelPrinter::print_block(const Inst& inst) {
     case Code::kBarrier: return line("__syncthreads();");
     case Code::kWarpMma: return print_mma(inst);
     case Code::kWarpLoad: return print_warp_load(inst);
-    case Code::kIsAligned:
-      return define(
-          inst, 0,
-          "((u64)&" + element(inst, 0) + " & " + std::to_string(kAccessBytes - 1) + ") == 0");
     case Code::kCopyAsync:
     case Code::kCommitCopies:
     case Code::kWaitCopies: return print_copy(inst);
@@ -400,9 +396,8 @@ void KernelPrinter::print_access(const Inst& inst) {
     if (inst.code == Code::kLoad) {
       const std::string name = variable(inst.first_value, first);
       const std::string count = std::to_string(n);
-      const std::string function = inst.flags & kernel::kAligned ? "aligned_lanes<" : "load_lanes<";
       line("const Lanes<" + std::string(cuda_type(inst.type.dtype)) + ", " + count + "> " + name +
-           " = " + function + count + ">(" + place + ");");
+           " = load_lanes<" + count + ">(" + place + ");");
       for (int i = 0; i < n; ++i) {
         texts_[lane_slot(inst.first_value, first + i)] = {name + ".lane[" + std::to_string(i) +
                                                           "]"};

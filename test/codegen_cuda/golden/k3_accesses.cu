@@ -44,13 +44,6 @@ __device__ Lanes<T, n> load_lanes(const T* from) {
   for (int i = 0; i < n; ++i) v.lane[i] = from[i];
   return v;
 }
-template <int n, class T>
-__device__ Lanes<T, n> aligned_lanes(const T* from) {
-#ifndef __CUDA_ARCH__
-  if (!gcomp_emulator::check_aligned(from, sizeof(T) * n)) return {};
-#endif
-  return *(const Lanes<T, n>*)from;
-}
 template <class T, class... Values>
 __device__ void store_lanes(T* to, Values... values) {
   constexpr int n = sizeof...(values);
