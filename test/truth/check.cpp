@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "../sanitized.h"
 #include "gcomp/support/error.h"
 
 namespace gcomp::truth {
@@ -10,7 +11,7 @@ namespace {
 
 using namespace rewrite;  // NOLINT: rules and their cases
 
-constexpr int kWantedApplications = 25;  // a rule
+constexpr int kWantedApplications = test::kSanitized ? 15 : 25;  // a rule
 constexpr int kMaxAttempts = 1500;
 
 SweepOptions options() {
