@@ -22,7 +22,7 @@ packages=(
 case $tier in
   build) requirements="" ;;
   demo) requirements=scripts/requirements-demo.txt ;;
-  test | bench) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19 make dpkg-dev chromium slurm-wlm munge) ;;
+  test | bench) requirements=scripts/requirements-test.txt; packages+=(clang-tidy-19 clang-format-19 lld-19 make dpkg-dev chromium slurm-wlm munge) ;;
   *) echo "setup.sh: unknown tier '$tier'; one of build, demo, test, bench" >&2; exit 2 ;;
 esac
 
