@@ -39,7 +39,8 @@ struct Entry {
   Kernel kernel = nullptr;
   uint32_t together = 0;  // threads of a block that works together; 0: each for itself
 };
-inline std::map<std::string, Entry>& kernels() {
+// Static: of this library alone, as `block` is, since all of its code is gone when it is closed.
+static inline std::map<std::string, Entry>& kernels() {
   static std::map<std::string, Entry> map;
   return map;
 }
@@ -73,6 +74,22 @@ inline uint64_t seed() {
 
 // ---- blocks whose threads work together: a fibre for each thread
 
+// Where a fibre, or who began it, goes on. Only the first entry of a fibre is by ucontext, whose switches are system
+// calls: they took 40 % of a test's time.
+struct Place {
+  void* words[5];
+
+  [[gnu::noinline]] void go_on() { __builtin_longjmp(words, 1); }
+};
+
+[[gnu::noinline]] inline void change(Place& from, Place& to) {
+  if (__builtin_setjmp(from.words) == 0) to.go_on();
+}
+
+[[gnu::noinline]] inline void enter(Place& from, ucontext_t& to) {
+  if (__builtin_setjmp(from.words) == 0) setcontext(&to);
+}
+
 class Block {
  public:
   enum class State : uint8_t { kReady, kAtBarrier, kInWarp, kDone };
@@ -93,7 +110,12 @@ class Block {
         moved = true;
         current_ = t;
         thread_index.x = t;
-        swapcontext(&scheduler_, &fibres_[t].context);
+        Fibre& fibre = fibres_[t];
+        if (std::exchange(fibre.is_new, false)) {
+          enter(scheduler_, fibre.context);
+        } else {
+          change(scheduler_, fibre.place);
+        }
       }
       release_barrier();
     }
@@ -147,8 +169,10 @@ class Block {
 
  private:
   struct Fibre {
-    ucontext_t context = {};
+    ucontext_t context = {};  // its first entry
+    Place place = {};
     std::unique_ptr<char[]> stack;
+    bool is_new = false;
     State state = State::kDone;
     uint32_t exchanges = 0;
     Sent sent[2];
@@ -159,12 +183,14 @@ class Block {
 
   void start(uint32_t t) {
     Fibre& f = fibres_[t];
-    if (!f.stack) f.stack.reset(new char[kStackBytes]);
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = kStackBytes;
-    f.context.uc_link = &scheduler_;
-    makecontext(&f.context, &Block::entry, 0);
+    if (f.state != State::kDone || !f.stack) {  // else it waits for the next block
+      if (!f.stack) f.stack.reset(new char[kStackBytes]);
+      getcontext(&f.context);
+      f.context.uc_stack.ss_sp = f.stack.get();
+      f.context.uc_stack.ss_size = kStackBytes;
+      makecontext(&f.context, &Block::entry, 0);
+      f.is_new = true;
+    }
     f.state = State::kReady;
     f.exchanges = 0;
     f.copies.clear();
@@ -177,7 +203,7 @@ class Block {
     Fibre& me = fibres_[current_];
     me.state = state;
     if (state == State::kInWarp) release_warp();
-    if (me.state != State::kReady) swapcontext(&me.context, &scheduler_);
+    if (me.state != State::kReady) change(me.place, scheduler_);
   }
 
   void release_warp() {
@@ -200,24 +226,27 @@ class Block {
   const uint64_t* words_ = nullptr;
   Random* random_ = nullptr;
   std::vector<Fibre> fibres_;
-  ucontext_t scheduler_ = {};
+  Place scheduler_ = {};
   uint32_t threads_ = 0, live_ = 0, current_ = 0;
   uint64_t epoch_ = 0, number_ = 0;
   bool failed_ = false;
 };
 
-inline Block& block() {
+static inline Block& block() {
   static Block the_block;
   return the_block;
 }
 
 inline void Block::entry() {
   Block& b = block();
-  b.kernel_(b.words_);
-  Fibre& me = b.fibres_[b.current_];
-  if (!me.copies.empty() || !me.groups.empty()) b.fail("a thread ends before its copies do");
-  me.state = State::kDone;
-  --b.live_;
+  for (;;) {  // a thread of one block after another
+    b.kernel_(b.words_);
+    Fibre& me = b.fibres_[b.current_];
+    if (!me.copies.empty() || !me.groups.empty()) b.fail("a thread ends before its copies do");
+    me.state = State::kDone;
+    --b.live_;
+    change(me.place, b.scheduler_);
+  }
 }
 
 // ---- warp-level matrix operations, with the fragments of PTX ISA, "Matrix Fragments for mma.m16n8k16 with

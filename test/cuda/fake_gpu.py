@@ -10,7 +10,8 @@ from pathlib import Path
 from gcomp_cli import BUILD, ROOT, gcomp_ok
 
 FAKE = BUILD / "fake_cuda" / "libcuda.so.1"
-FLAGS = "-std=c++20 -O1 -w -shared -fPIC -ffp-contract=off".split()
+FLAGS = "-std=c++20 -O1 -w -fPIC -ffp-contract=off".split()  # as in test/CMakeLists.txt
+EMULATOR = next(p for p in (FAKE.parent / "emulator.h", ROOT / "test/cuda/emulator.h") if p.exists())
 
 
 def compile_kernels(graph, folder: Path, *options) -> list[Path]:
@@ -22,7 +23,7 @@ def compile_kernels(graph, folder: Path, *options) -> list[Path]:
     def compile_one(i: int) -> Path:
         source, library = folder / f"kernels{i}.cu", folder / f"kernels{i}.so"
         source.write_text(modules[i])
-        command = [os.environ.get("CXX", "c++"), *FLAGS, "-include", ROOT / "test/cuda/emulator.h"]
+        command = [os.environ.get("CXX", "c++"), *FLAGS, "-shared", "-include", EMULATOR]
         subprocess.run([*command, "-x", "c++", source, "-o", library], check=True)
         return library
 

@@ -1,10 +1,13 @@
-"""Every kernel of every sample graph becomes machine code for three generations of GPUs. None is needed for that."""
+"""Every kernel of every sample graph becomes machine code for three generations of GPUs, and computes, on the fake
+driver with emulated kernels, what the CPU's computes. No GPU is needed for that."""
 
 import json
 
 import fetch_models
 import pytest
-from gcomp_cli import ROOT, gcomp_ok
+from fake_gpu import compile_kernels, environment
+from gcomp_cli import ROOT, gcomp_ok, random_inputs, run_npz
+from test_gpu import difference
 
 ARCHS = ["sm_80", "sm_90", "sm_100"]
 GRAPHS = sorted(p for folder in ("graphs", "graphs/user") for p in (ROOT / folder).glob("*.json"))
@@ -29,3 +32,8 @@ def check(graph, tmp_path):
     for kernel in cuda["kernels"]:
         for arch in ARCHS:
             assert 0 < kernel[arch]["registers"] <= 255, (kernel["name"], arch)
+    inputs = random_inputs(graph)
+    here = run_npz(artifact, inputs, tmp_path, "--device", "cpu")
+    there = run_npz(artifact, inputs, tmp_path, "--device", "cuda", env=environment(compile_kernels(graph, tmp_path)))
+    assert here.keys() == there.keys()
+    assert not {name: text for name in here if (text := difference(there[name], here[name]))}
