@@ -9,6 +9,7 @@
 #include <ranges>
 #include <span>
 #include <unordered_set>
+#include <utility>
 
 #include "gcomp/ir/text.h"
 #include "min_cut.h"
@@ -24,7 +25,11 @@ constexpr uint32_t kWindow = 256, kStride = kWindow / 2;
 class Placer {
  public:
   explicit Placer(const PlacementProblem& p)
-      : p_(p), on_device_(p.nodes.size(), 1), there_(p.nets.size()), number_(p.nodes.size(), 0) {
+      : p_(p),
+        on_device_(p.nodes.size(), 1),
+        there_(p.nets.size()),
+        number_(p.nodes.size(), 0),
+        found_in_(p.nets.size(), 0) {
     for (size_t n = 0; n < p.nets.size(); ++n) there_[n] = p.nets[n].num_readers;
   }
 
@@ -70,6 +75,17 @@ class Placer {
     }
   }
 
+  // Of these variables, each once: into nets_.
+  void find_nets(const auto& variables) {
+    ++round_;
+    nets_.clear();
+    for (const uint32_t v : variables) {
+      for (const uint32_t net : nets_of(v)) {
+        if (std::exchange(found_in_[net], round_) != round_) nets_.push_back(net);
+      }
+    }
+  }
+
   // ---- windows
 
   void sweep_windows() {
@@ -103,13 +119,7 @@ class Placer {
     }
     begin_ = begin;
     end_ = end;
-    nets_.clear();
-    for (uint32_t v = begin; v < end; ++v) {
-      nets_.insert(nets_.end(), nets_of(v).begin(), nets_of(v).end());
-    }
-    std::ranges::sort(nets_);
-    const auto twice = std::ranges::unique(nets_);
-    nets_.erase(twice.begin(), twice.end());
+    find_nets(std::views::iota(begin, end));
     for (uint32_t net : nets_) add_net(net);
     cut_.solve();
     for (uint32_t v = begin; v < end; ++v) set(v, cut_.on_source_side(number_[v]));
@@ -179,16 +189,15 @@ class Placer {
         if (on_device_[r] == side) parent_[find(r)] = find(first);
       }
     }
-    std::vector<uint32_t> order;
-    for (uint32_t v = 0; v < count; ++v) {
-      if (on_device_[v] == side) order.push_back(v);
-    }
-    std::ranges::sort(order, {}, [&](uint32_t v) { return std::pair(find(v), v); });
-    for (size_t i = 0; i < order.size();) {
-      size_t end = i;
-      while (end < order.size() && find(order[end]) == find(order[i])) ++end;
-      flip_if_better(std::span(order).subspan(i, end - i), side == 0);
-      i = end;
+    // Variables by island, those of one in order.
+    std::vector<uint32_t> end_of(count + 1, 0), order(count);
+    for (uint32_t v = 0; v < count; ++v) ++end_of[find(v) + 1];
+    for (uint32_t v = 0; v < count; ++v) end_of[v + 1] += end_of[v];
+    for (uint32_t v = 0; v < count; ++v) order[end_of[find(v)]++] = v;
+    for (uint32_t begin = 0, end = 0; begin < count; begin = end) {
+      end = end_of[find(order[begin])];
+      const bool is_island = on_device_[order[begin]] == side;
+      if (is_island) flip_if_better(std::span(order).subspan(begin, end - begin), side == 0);
     }
   }
 
@@ -196,11 +205,7 @@ class Placer {
     int64_t gain = 0;
     for (uint32_t v : island)
       gain += on_device ? p_.host[v] - p_.device[v] : p_.device[v] - p_.host[v];
-    nets_.clear();
-    for (uint32_t v : island) nets_.insert(nets_.end(), nets_of(v).begin(), nets_of(v).end());
-    std::ranges::sort(nets_);
-    const auto twice = std::ranges::unique(nets_);
-    nets_.erase(twice.begin(), twice.end());
+    find_nets(island);
     const auto copies = [&] {
       int64_t sum = 0;
       for (uint32_t net : nets_) sum += cost(p_.nets[net], there_[net]);
@@ -220,6 +225,8 @@ class Placer {
   std::vector<uint32_t> number_;  // per variable of the window: its node in `cut_`
   uint32_t begin_ = 0, end_ = 0;  // the window
   std::vector<uint32_t> nets_, inside_;
+  std::vector<uint32_t> found_in_;  // per net: the last round that found it
+  uint32_t round_ = 0;
   std::vector<uint32_t> parent_;
 };
 
