@@ -125,6 +125,12 @@ Value Builder::warp_load(Buffer shared, Value row, bool transposed) {
   return r;
 }
 
+Value Builder::is_aligned(Buffer buffer, Value index) {
+  const Value r = s_->append_one(Code::kIsAligned, {DType::kBool, 1}, {index});
+  s_->kernel.insts.back().imm = buffer.index;
+  return r;
+}
+
 void Builder::copy_async(Buffer to, Value at, Buffer from, Value index, Value inside) {
   GCOMP_CHECK(to.index < 1 << 16 && from.index < 1 << 16, "kernel builder: too many buffers");
   const DType t = info(to).dtype;

@@ -12,13 +12,13 @@ namespace gcomp::kernel {
 namespace {
 
 constexpr std::array<std::string_view, 39> kCodeNames = {
-    "op",        "cast",     "bitcast",   "fma",        "mul_add",       "index_div",
-    "index_rem", "libm",     "splat",     "extract",    "insert",        "iota",
-    "reduce",    "shuffle",  "load",      "store",      "masked_load",   "masked_store",
-    "gather",    "scatter",  "prefetch",  "set_error",  "thread",        "barrier",
-    "warp_xor",  "warp_mma", "warp_load", "copy_async", "commit_copies", "wait_copies",
-    "for",       "end_for",  "while",     "while_test", "end_while",     "if",
-    "else",      "end_if"};
+    "op",          "cast",     "bitcast",   "fma",        "mul_add",     "index_div",
+    "index_rem",   "libm",     "splat",     "extract",    "insert",      "iota",
+    "reduce",      "shuffle",  "load",      "store",      "masked_load", "masked_store",
+    "gather",      "scatter",  "prefetch",  "set_error",  "thread",      "barrier",
+    "warp_xor",    "warp_mma", "warp_load", "is_aligned", "copy_async",  "commit_copies",
+    "wait_copies", "for",      "end_for",   "while",      "while_test",  "end_while",
+    "if",          "else",     "end_if"};
 
 constexpr std::array<std::string_view, 8> kRoleNames = {"in",    "out",   "inout", "scratch",
                                                         "error", "local", "table", "shared"};
@@ -109,6 +109,7 @@ void Printer::print_details(const Inst& inst) {
     case Code::kScatter:
     case Code::kPrefetch:
     case Code::kWarpLoad:
+    case Code::kIsAligned: out_ += " " + buffer(inst.imm); break;
     case Code::kCopyAsync: {
       const CopyBuffers b(inst.imm);
       out_ += " " + buffer(b.to) + " from " + buffer(b.from);

@@ -222,6 +222,10 @@ void Verifier::check_block() {
   if (inst_->code == Code::kWarpMma) return check_mma();
   if (inst_->code == Code::kWarpLoad) return check_warp_load();
   if (inst_->code == Code::kCopyAsync) return check_copy();
+  if (inst_->code == Code::kIsAligned) {
+    expect(inst_->imm < k_.buffers.size() && is_index(0), "is_aligned takes a buffer and an index");
+    expect(inst_->type == Type{DType::kBool, 1}, "wrong type");
+  }
   if (inst_->code != Code::kWarpXor) return;
   expect(operand_type(0) == inst_->type && inst_->type.lanes == 1, "wrong operand type");
   expect(std::has_single_bit(inst_->imm) && inst_->imm < 32, "no such thread of the warp");
@@ -342,6 +346,7 @@ void Verifier::check_inst() {
     case Code::kWarpXor:
     case Code::kWarpMma:
     case Code::kWarpLoad:
+    case Code::kIsAligned:
     case Code::kCopyAsync:
     case Code::kCommitCopies:
     case Code::kWaitCopies: return check_block();

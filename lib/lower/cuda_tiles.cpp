@@ -98,18 +98,13 @@ class TiledProduct {
 
   // Code for groups of elements, for single ones, or for both where a run decides. Both make the compiler of the text
   // write the whole main loop twice.
-  template <class Groups, class Singles>
-  Values by_groups(const Side& s, const Groups& groups, const Singles& singles) {
-    switch (has_groups(s)) {
-      case Known::kYes: return groups();
-      case Known::kNo: return singles();
-      default: return b_.if_else(s.grouped, groups, singles);
-    }
-  }
-
   template <class Body>
   Values by_groups(const Side& s, const Body& body) {
-    return by_groups(s, [&] { return body(s.lanes); }, [&] { return body(1); });
+    switch (has_groups(s)) {
+      case Known::kYes: return body(s.lanes);
+      case Known::kNo: return body(1);
+      default: return b_.if_else(s.grouped, [&] { return body(s.lanes); }, [&] { return body(1); });
+    }
   }
 
   // Across a slice, and in depth, from its first element: of group number `i` of those that this thread brings.
@@ -172,7 +167,9 @@ class TiledProduct {
       }
       return Values();
     };
-    by_groups(s, groups, [&] {
+    // Copies need it; asked once a slice, not by each.
+    const Value aligned = b_.is_aligned(s.factor.buffer(), b_.index(0));
+    b_.if_else(b_.bit_and(s.grouped, aligned), groups, [&] {
       b_.for_loop(b_.index(0), b_.index(s.elements), b_.index(kSingles),
                   [&](Value first) { copy_singles(s, slice, stage, first); });
       return Values();

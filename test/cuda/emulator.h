@@ -237,6 +237,12 @@ static inline Block& block() {
   return the_block;
 }
 
+inline bool check_aligned(const void* address, size_t bytes) {
+  const bool aligned = reinterpret_cast<uintptr_t>(address) % bytes == 0;
+  if (!aligned) block().fail("an address not aligned");
+  return aligned;
+}
+
 inline void Block::entry() {
   Block& b = block();
   for (;;) {  // a thread of one block after another
@@ -412,17 +418,13 @@ class Shared {
     return {elements_[i]};
   }
 
-  // cp.async of 16 bytes; stores where the address is no multiple of that (lib/codegen/cuda/helpers.cpp).
+  // cp.async of 16 bytes.
   void copy(int64_t at, const T* from, bool inside) {
     constexpr int kElements = 16 / sizeof(T);
     Block& b = block();
     if (at < 0 || at % kElements != 0 || at + kElements > n) return b.fail("copy to a wrong place");
-    const bool stores = reinterpret_cast<uintptr_t>(from) % 16 != 0;
+    if (inside) check_aligned(from, 16);
     for (int i = 0; i < kElements; ++i) {
-      if (stores) {
-        (*this)[at + i] = inside ? from[i] : T(0);
-        continue;
-      }
       Element& e = elements_[at + i];
       e.check_write();
       e.copied_by = b.number();

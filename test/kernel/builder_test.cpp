@@ -44,7 +44,9 @@ TEST_CASE("the printer shows regions and buffers") {
   std::string text = print(scale_kernel(2));
   CHECK(text.find("kernel(b0: in float32, b1: out float32) scalars() {") == 0);
   CHECK(text.find("for begin, ") != std::string::npos);
+  CHECK(text.find(": float32x8 = load b0 %") != std::string::npos);
   CHECK(text.find(": float32x8 = mul %") != std::string::npos);
+  CHECK(text.find("store b1 %") != std::string::npos);
   CHECK(text.find("end_for") != std::string::npos);
 }
 

@@ -54,9 +54,11 @@ class Builder {
   // where row r of matrix m begins, a multiple of 8 elements. Thread 4 * g + t gets, as 4 of uint32, elements 2t and
   // 2t + 1 of row g of each; where `transposed`, of column g.
   Value warp_load(Buffer shared, Value row, bool transposed);
-  // Begins to copy kAccessBytes from a parameter to a shared array, zeros unless `inside` (nothing is read then). The
-  // first address is a multiple of kAccessBytes, the second had better be. What the thread copied may be read by it
-  // after wait_copies, by others after a barrier after that.
+  // Whether an element's address is a multiple of kAccessBytes.
+  Value is_aligned(Buffer buffer, Value index);
+  // Begins to copy kAccessBytes from a parameter to a shared array, zeros unless `inside` (nothing is read then). Both
+  // addresses are multiples of kAccessBytes. What the thread copied may be read by it after wait_copies, by others
+  // after a barrier after that.
   void copy_async(Buffer to, Value at, Buffer from, Value index, Value inside);
   void commit_copies();           // those begun since the last one are a group
   void wait_copies(int pending);  // until at most so many groups of the thread are on their way

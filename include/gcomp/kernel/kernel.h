@@ -91,6 +91,7 @@ enum class Code : uint8_t {
   kWarpXor,   // the operand of the thread with this one's index xor imm (1, 2, 4, 8 or 16)
   kWarpMma,   // a*b+c of matrices that a warp holds together, see Builder::warp_mma; imm: MmaFormat
   kWarpLoad,  // four matrices of a shared array, see Builder::warp_load. flags: kTransposed
+  kIsAligned,     // see Builder::is_aligned; operand: index; bool
   kCopyAsync,     // see Builder::copy_async; imm: CopyBuffers
   kCommitCopies,  // the copies a thread began since the last one are a group
   kWaitCopies,    // until at most imm groups of the thread are on their way

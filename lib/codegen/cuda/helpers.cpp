@@ -256,13 +256,18 @@ __device__ void warp_load_transposed(u32& m0, u32& m1, u32& m2, u32& m3, const T
 }
 #endif
 )",
+    // Asked anew each time, so that a loop is not written once for each answer: that is twice the code.
+    R"(__device__ bool is_aligned(const void* p) {
+  u32 rest = (u32)(u64)p & 15;
+#ifdef __CUDA_ARCH__
+  asm volatile("" : "+r"(rest));
+#endif
+  return rest == 0;
+}
+)",
     R"(#ifdef __CUDA_ARCH__
 template <class T>
 __device__ void copy_async(T* array, i32 at, const T* from, bool inside) {
-  if ((u64)from & 15) {
-    for (int i = 0; i < 16 / (int)sizeof(T); ++i) array[at + i] = inside ? from[i] : T(0);
-    return;
-  }
   const u32 to = (u32)__cvta_generic_to_shared(array) + at * (i32)sizeof(T);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                "r"(inside ? 16 : 0)

@@ -36,6 +36,7 @@ enum class Helper : uint8_t {
   kMmaBF16,
   kMmaTf32,
   kWarpLoad,
+  kIsAligned,
   kCopyAsync,
   kCount,
 };

@@ -379,6 +379,9 @@ void KernelPrinter::print_block(const Inst& inst) {
     case Code::kBarrier: return line("__syncthreads();");
     case Code::kWarpMma: return print_mma(inst);
     case Code::kWarpLoad: return print_warp_load(inst);
+    case Code::kIsAligned:
+      use(Helper::kIsAligned);
+      return define(inst, 0, "is_aligned(&" + element(inst, 0) + ")");
     case Code::kCopyAsync:
     case Code::kCommitCopies:
     case Code::kWaitCopies: return print_copy(inst);

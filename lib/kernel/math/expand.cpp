@@ -176,6 +176,7 @@ Value Expander::copy_value(const Inst& inst) {
     case Code::kWarpMma: return b_.warp_mma(MmaFormat(inst.imm), a[0], a[1], a[2]);
     case Code::kWarpLoad:
       return b_.warp_load(buffers_[inst.imm], a[0], (inst.flags & kTransposed) != 0);
+    case Code::kIsAligned: return b_.is_aligned(buffers_[inst.imm], a[0]);
     default: break;
   }
   GCOMP_CHECK(inst.code == Code::kShuffle, "expand: unknown instruction");
