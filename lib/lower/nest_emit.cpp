@@ -386,6 +386,27 @@ std::vector<std::pair<ValueId, ValueId>> NestEmitter::overwrites() {
   return found;
 }
 
+void NestEmitter::for_vectors(const Vectors& range, const VectorBody& body) {
+  if (lanes_ > 1) {
+    b_.for_loop(range.lo, range.middle, b_.index(lanes_), [&](Value i) { body(i, lanes_); });
+  }
+  if (lanes_ > 1 && !range.has_rest) return;
+  const Value rest = lanes_ == 1 ? range.lo : range.middle;
+  b_.for_loop(rest, range.hi, b_.index(1), [&](Value i) { body(i, 1); });
+}
+
+// The iteration of the vectorised loop from `i` on.
+void NestEmitter::in_vector(Value i, int lanes, const std::vector<bool>& early,
+                            const std::function<void()>& body) {
+  axis_value_[static_cast<size_t>(lane_axis_)] = i;
+  current_lanes_ = lanes;
+  open_level(2, early);
+  emit_items(2, early, lanes);
+  body();
+  close_level(2);
+  current_lanes_ = 1;
+}
+
 // An iteration is lanes_ neighbours, or those that the last loop has left.
 std::pair<DimId, uint32_t> NestEmitter::emit_accesses(const std::vector<bool>& early) {
   const auto lane = static_cast<uint32_t>(lane_axis_);
@@ -395,13 +416,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit_accesses(const std::vector<bool>& e
   for (uint32_t a = 0; a < lane; ++a) rows = dims_.mul(rows, loops_[a]);
   const auto known = dims_.constant_value(extent);
   const auto body = [&](Value i, int lanes) {
-    axis_value_[lane] = i;
-    current_lanes_ = lanes;
-    open_level(2, early);
-    emit_items(2, early, lanes);
-    emit_row(lanes);
-    close_level(2);
-    current_lanes_ = 1;
+    in_vector(i, lanes, early, [&] { emit_row(lanes); });
   };
   b_.for_loop(b_.range_begin(), b_.range_end(), b_.index(1), [&](Value p) {
     Value number = p;
@@ -492,6 +507,7 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
   for (uint32_t a : reduced_outer_)
     inner *= dims_.constant_value(loops_[a]).value_or(kGuessedExtent);
   int64_t block = std::max<int64_t>(lanes_, kBlock / std::max<int64_t>(1, inner) / lanes_ * lanes_);
+  if (columns_ != 0) block = columns_;
   const bool one_block = known && *known <= block;
   if (one_block) block = *known;
   const DimId blocks =
@@ -510,26 +526,14 @@ std::pair<DimId, uint32_t> NestEmitter::emit() {
     decode(1, p);
     open_level(1, early);
     emit_items(1, early, 1);
-    const auto body = [&](Value i, int lanes) {
-      axis_value_[lane] = i;
-      current_lanes_ = lanes;
-      open_level(2, early);
-      emit_items(2, early, lanes);
-      emit_row(lanes);
-      close_level(2);
-      current_lanes_ = 1;
-    };
     const Value whole = one_block && spec_.target().static_extents
                             ? b_.index(block / lanes_ * lanes_)
                             : b_.add(lo, b_.bit_and(b_.sub(hi, lo), b_.index(-lanes_)));
-    const bool no_rest = spec_.target().static_extents && known && *known % lanes_ == 0;
-    const Value middle = no_rest ? hi : whole;
-    if (lanes_ > 1) {
-      b_.for_loop(lo, middle, b_.index(lanes_), [&](Value i) { body(i, lanes_); });
-    }
-    if (lanes_ == 1 || !no_rest) {
-      b_.for_loop(lanes_ == 1 ? lo : middle, hi, b_.index(1), [&](Value i) { body(i, 1); });
-    }
+    const bool has_rest = !(spec_.target().static_extents && known && *known % lanes_ == 0);
+    const Vectors range{lo, has_rest ? whole : hi, hi, has_rest};
+    if (columns_ != 0) sum_columns(range, early);
+    for_vectors(range,
+                [&](Value i, int lanes) { in_vector(i, lanes, early, [&] { emit_row(lanes); }); });
     close_level(1);
   });
   int64_t elements = std::max<int64_t>(1, inner);

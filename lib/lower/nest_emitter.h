@@ -60,6 +60,10 @@ struct Item {
 // more kernel stores what has not the reduced loops (nest_block.cpp).
 constexpr int kAllPasses = -1;
 
+// Sums of floats are done in blocks of this many terms (a lane), so that rounding errors grow with the
+// length of a block and the number of blocks, not with their product. Shorter sums are one run.
+constexpr int64_t kSumBlock = 512;
+
 class NestEmitter {
  public:
   // `loops` and `reduced` replace the group's space by one with the same elements in the same order.
@@ -154,12 +158,18 @@ class NestEmitter {
   kernel::Value value_of(uint32_t item) const { return values_[item]; }
   void set_value(uint32_t item, int level, kernel::Value v);
   void emit_row(int lanes);
+  void begin_pass(uint32_t pass);
+  kernel::Values first_accumulators(int lanes);
+  kernel::Values join_block(std::span<const kernel::Value> total,
+                            std::span<const kernel::Value> block);
   void emit_pass(uint32_t pass, int row_lanes);
   void emit_blocks(DimId extent, kernel::Value lo, kernel::Value hi, int step,
                    kernel::Values* carried,
                    const std::function<void(kernel::Value, kernel::Value, kernel::Values*)>& body);
   void emit_reduced_loop(size_t depth, kernel::Value lo, kernel::Value hi, uint32_t pass,
                          int row_lanes, kernel::Values* carried);
+  void emit_reduced_turn(size_t depth, kernel::Value i, uint32_t pass, int row_lanes,
+                         kernel::Values* carried);
   void emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes, kernel::Values* carried);
   void emit_innermost(uint32_t pass, kernel::Value lo, kernel::Value hi, kernel::Values* carried);
   void emit_body(uint32_t pass, int lanes, bool scalar_part, kernel::Values* carried);
@@ -174,6 +184,23 @@ class NestEmitter {
   void store_of_row(const Linear& at, kernel::Buffer buffer, kernel::Value v, int lanes);
 
   std::pair<DimId, uint32_t> emit_accesses(const std::vector<bool>& early);
+
+  // --- the vectorised loop of rows; long columns (nest_columns.cpp)
+  // Vectors from lo to middle, single elements from there to hi.
+  struct Vectors {
+    kernel::Value lo, middle, hi;
+    bool has_rest = true;
+  };
+  using VectorBody = std::function<void(kernel::Value, int lanes)>;
+  void for_vectors(const Vectors& range, const VectorBody& body);
+  void in_vector(kernel::Value i, int lanes, const std::vector<bool>& early,
+                 const std::function<void()>& body);
+  void choose_columns();
+  void sum_columns(const Vectors& range, const std::vector<bool>& early);
+  void add_rows(const Vectors& range, const std::vector<bool>& early, kernel::Value lo,
+                kernel::Value hi, std::span<const kernel::Buffer> sums);
+  kernel::Values load_columns(std::span<const kernel::Buffer> sums, int lanes);
+  void store_columns(std::span<const kernel::Buffer> sums, const kernel::Values& values);
 
   // --- blocks of threads (nest_block_plan.cpp, nest_block.cpp)
   // `along` threads do a row together, each every so many of its elements; a block does `across` rows, or as many times
@@ -267,6 +294,10 @@ class NestEmitter {
   std::vector<uint32_t> pass_reductions_;
   kernel::Values fresh_;
   bool in_blocks_ = false;
+  // Columns that are summed together in memory, and their accumulators; 0: each vector's on its own.
+  int64_t columns_ = 0, rows_at_once_ = 1;
+  std::vector<kernel::Buffer> column_sums_;
+  kernel::Value first_column_;
   // Items read back in later passes, and from where.
   struct Kept {
     ValueId output;         // in the memory of this output ...

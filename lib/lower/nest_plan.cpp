@@ -378,6 +378,7 @@ void NestEmitter::plan() {
   count_passes();
   choose_levels();
   if (!spec_.target().cuda) lanes_ = choose_lanes();
+  choose_columns();
   choose_parts();
   choose_pieces();
   if (num_pieces_ == 0) plan_passes();

@@ -46,10 +46,6 @@ Op join_op(Op op) {
   }
 }
 
-// Sums of floats are done in blocks of this many terms (a lane), so that rounding errors grow with the
-// length of a block and the number of blocks, not with their product. Shorter sums are one run.
-constexpr int64_t kSumBlock = 512;
-
 constexpr int64_t kNoPosition = std::numeric_limits<int64_t>::max();
 
 }  // namespace
@@ -157,39 +153,57 @@ Value NestEmitter::reduce_finish(uint32_t id, std::span<const Value> acc) {
   return b_.where(b_.bit_or(b_.eq(acc[1], none), b_.lt(acc[1], zero)), zero, acc[1]);
 }
 
-// Carried through the loops: for each reduction of the pass its accumulators with lanes_ lanes (lanes in
-// the row: row_lanes), then, if the reduced innermost loop is vectorised, those of the scalar rest.
-void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
+void NestEmitter::begin_pass(uint32_t pass) {
   needed_ = needed_in_pass(pass);
-  std::vector<uint32_t> here;
-  for (uint32_t r : reductions_) {
-    if (items_[r].stage == pass + 1 && in_phase_[r]) here.push_back(r);
-  }
-  const bool join = joins(pass);
-  if (join && here.empty()) return;
-  const int wide = lanes_reduced_ && !join ? lanes_ : row_lanes;
-  Values carried;
-  for (uint32_t r : here) {
-    for (Value v : reduce_init(r, wide)) carried.push_back(v);
-  }
-  const size_t half = carried.size();
-  const bool rest = lanes_reduced_ && lanes_ > 1 && !join && (block_.threads() == 0 || has_rest_);
-  if (rest) {
-    for (uint32_t r : here) {
-      for (Value v : reduce_init(r, 1)) carried.push_back(v);
-    }
-  }
+  pass_reductions_.clear();
   bool float_sum = false, positions = false;
-  for (uint32_t r : here) {
+  for (uint32_t r : reductions_) {
+    if (items_[r].stage != pass + 1 || !in_phase_[r]) continue;
+    pass_reductions_.push_back(r);
     const Op op = graph_.producer_node(items_[r].value).op;
     float_sum = float_sum || (op == Op::reduce_sum && is_float(items_[r].dtype));
     positions = positions || op == Op::argmax || op == Op::argmin;
   }
   in_blocks_ = float_sum && !positions;
+}
+
+// Of the pass's reductions.
+Values NestEmitter::first_accumulators(int lanes) {
+  Values first;
+  for (uint32_t r : pass_reductions_) {
+    for (Value v : reduce_init(r, lanes)) first.push_back(v);
+  }
+  return first;
+}
+
+// Of sums in blocks: each accumulator of a block is one value.
+Values NestEmitter::join_block(std::span<const Value> total, std::span<const Value> block) {
+  Values sums;
+  for (size_t i = 0; i < total.size(); ++i) {
+    const uint32_t r = pass_reductions_[i % pass_reductions_.size()];
+    sums.push_back(reduce_join(r, total.subspan(i, 1), block.subspan(i, 1))[0]);
+  }
+  return sums;
+}
+
+// Carried through the loops: for each reduction of the pass its accumulators with lanes_ lanes (lanes in
+// the row: row_lanes), then, if the reduced innermost loop is vectorised, those of the scalar rest.
+void NestEmitter::emit_pass(uint32_t pass, int row_lanes) {
+  begin_pass(pass);
+  const std::vector<uint32_t> here = pass_reductions_;
+  const bool join = joins(pass);
+  if (join && here.empty()) return;
+  Values carried = first_accumulators(lanes_reduced_ && !join ? lanes_ : row_lanes);
+  const size_t half = carried.size();
+  const bool rest = lanes_reduced_ && lanes_ > 1 && !join && (block_.threads() == 0 || has_rest_);
+  if (rest) {
+    for (Value v : first_accumulators(1)) carried.push_back(v);
+  }
   fresh_ = carried;
-  pass_reductions_ = here;
   // Items of earlier levels that only this pass needs were made at their level; deep ones now.
-  if (block_.threads() == 0) {
+  if (columns_ != 0) {
+    carried = load_columns(column_sums_, row_lanes);
+  } else if (block_.threads() == 0) {
     emit_reduced_loops(0, pass, row_lanes, &carried);
   } else if (join) {
     join_parts(&carried);
@@ -235,24 +249,16 @@ void NestEmitter::emit_blocks(DimId extent, Value lo, Value hi, int step, Values
   const bool single = known && *known <= step * kSumBlock;
   const bool outer_loops = reduced_outer_.size() > (lanes_reduced_ ? 0u : 1u);
   if (!in_blocks_ || (single && !outer_loops)) return body(lo, hi, carried);
-  const auto joined = [&](const Values& total, const Values& block) {
-    Values sums;
-    for (size_t i = 0; i < total.size(); ++i) {
-      const uint32_t r = pass_reductions_[i % pass_reductions_.size()];
-      sums.push_back(reduce_join(r, {&total[i], 1}, {&block[i], 1})[0]);
-    }
-    return sums;
-  };
   Values block = fresh_;
   if (single) {
     body(lo, hi, &block);
-    *carried = joined(*carried, block);
+    *carried = join_block(*carried, block);
     return;
   }
   const Value length = b_.index(step * kSumBlock);
   const Values inside = b_.begin_for(lo, hi, length, *carried);
   body(inside[0], b_.min(b_.add(inside[0], length), hi), &block);
-  *carried = b_.end_for(joined(Values(inside.begin() + 1, inside.end()), block));
+  *carried = b_.end_for(join_block(std::span(inside).subspan(1), block));
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
@@ -282,11 +288,18 @@ void NestEmitter::emit_reduced_loops(size_t depth, uint32_t pass, int row_lanes,
 // NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
 void NestEmitter::emit_reduced_loop(size_t depth, Value lo, Value hi, uint32_t pass, int row_lanes,
                                     Values* carried) {
+  const Values inside = b_.begin_for(lo, hi, b_.index(1), *carried);
+  Values now(inside.begin() + 1, inside.end());
+  emit_reduced_turn(depth, inside[0], pass, row_lanes, &now);
+  *carried = b_.end_for(now);
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): at most the rank deep
+void NestEmitter::emit_reduced_turn(size_t depth, Value i, uint32_t pass, int row_lanes,
+                                    Values* carried) {
   const uint32_t axis = reduced_outer_[depth];
   const int level = axis_level_[axis];
-  const Values inside = b_.begin_for(lo, hi, b_.index(1), *carried);
-  axis_value_[axis] = inside[0];
-  Values now(inside.begin() + 1, inside.end());
+  axis_value_[axis] = i;
   open_level(level, needed_);
   // With lanes in the row, the deep items of this level have the row's lanes.
   std::vector<bool> deep(needed_);
@@ -294,9 +307,8 @@ void NestEmitter::emit_reduced_loop(size_t depth, Value lo, Value hi, uint32_t p
     if (!is_deep(items_[i]) || (kept_.contains(i) && items_[i].stage < pass)) deep[i] = false;
   }
   if (depth + 1 < reduced_outer_.size() || lanes_reduced_) emit_items(level, deep, row_lanes);
-  emit_reduced_loops(depth + 1, pass, row_lanes, &now);
+  emit_reduced_loops(depth + 1, pass, row_lanes, carried);
   close_level(level);
-  *carried = b_.end_for(now);
 }
 
 void NestEmitter::emit_innermost(uint32_t pass, Value lo, Value hi, Values* carried) {

@@ -153,6 +153,44 @@ TEST_CASE("long sums are done in blocks: rows, columns, several axes, with other
   }
 }
 
+// Columns of accumulators in memory: short rows and long ones, whole vectors and not, blocks of the sum and of columns.
+TEST_CASE("columns: sums of several kinds, maps stored on the way, what is computed of them") {
+  struct Case {
+    std::vector<int64_t> shape;  // -1: a symbol, which is 37
+    bool in_blocks;              // sums have accumulators of their own in each
+  };
+  for (const Case& c : {Case{{20, 130}, false}, Case{{1030, 600}, true}, Case{{-1, 1301}, true},
+                        Case{{513, 1500}, true}, Case{{3, 23, 2100}, false}}) {
+    for (const DType t : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kInt32}) {
+      CAPTURE(name(t));
+      CAPTURE(c.shape.back());
+      Net n;
+      std::vector<DimId> shape;
+      for (const int64_t e : c.shape) shape.push_back(e < 0 ? n.dim("N") : n.dim(e));
+      const auto axis = static_cast<int64_t>(shape.size()) - 2;
+      const ValueId x = n.input(t, shape), row = n.input(t, {shape.back()});
+      const ValueId moved = n.b.elementwise(Op::sub, {x, row});
+      const ValueId sum = n.b.reduce(Op::reduce_sum, moved, {axis});
+      const ValueId most = n.b.reduce(Op::reduce_max, x, {axis});
+      n.b.output("moved", moved);
+      const ValueId square = n.b.elementwise(Op::mul, {moved, moved});
+      const ValueId squares = n.b.reduce(Op::reduce_sum, square, {axis});
+      const ValueId larger = n.b.elementwise(Op::max, {sum, squares});
+      n.b.output("y", n.b.elementwise(Op::max, {larger, row}));
+      n.b.output("most", most);
+      const auto g = n.b.finish();
+      const lower::LoweredModule module = lower::lower(*g, {});
+      long arrays = 0;
+      for (const kernel::Kernel& k : module.kernels) {
+        arrays += std::ranges::count(k.buffers, kernel::Role::kLocal, &kernel::BufferInfo::role);
+      }
+      const bool is_short = c.shape.back() * static_cast<int64_t>(byte_size(t)) < 512;
+      CHECK(arrays == (is_short ? 0 : c.in_blocks && is_float(t) ? 5 : 3));
+      CHECK(compare(*g, random_inputs(*g, 37, 5), {}, {}, nullptr, false) == "");
+    }
+  }
+}
+
 TEST_CASE("gather, with an index out of range reported") {
   for (int64_t shift : {0, 40}) {
     Net n;
