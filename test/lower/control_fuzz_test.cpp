@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "../sanitized.h"
 #include "compare.h"
 #include "gcomp/ir/builder.h"
 #include "gcomp/ir/verify.h"
@@ -256,7 +257,7 @@ std::string run_one(uint32_t seed) {
 }  // namespace
 
 TEST_CASE("random nested conds and loops") {
-  uint32_t first = 1, count = 40;
+  uint32_t first = 1, count = test::kSanitized ? 20 : 40;
   if (const char* text = std::getenv("GCOMP_FUZZ_SEEDS"))
     std::istringstream(text) >> first >> count;
   for (uint32_t seed = first; seed < first + count; ++seed) {

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "../sanitized.h"
 #include "gcomp/ir/text.h"
 #include "net.h"
 
@@ -206,7 +207,8 @@ class RandomGraph {
 
 TEST_CASE("random graphs") {
   const char* seeds = std::getenv("GCOMP_FUZZ_GRAPHS");
-  const uint32_t count = seeds != nullptr ? static_cast<uint32_t>(std::atoi(seeds)) : 150;
+  const uint32_t count =
+      seeds != nullptr ? static_cast<uint32_t>(std::atoi(seeds)) : (kSanitized ? 60 : 150);
   const char* first = std::getenv("GCOMP_FUZZ_SEED");
   const uint32_t from = first != nullptr ? static_cast<uint32_t>(std::atoi(first)) : 1;
   for (uint32_t seed = from; seed < from + count; ++seed) {
