@@ -212,11 +212,10 @@ const BufferInfo& Builder::info(Buffer buffer) const {
 
 // --- memory -----------------------------------------------------------------------------------
 
-Value Builder::load(Buffer buffer, Value index, int lanes, uint8_t flags) {
+Value Builder::load(Buffer buffer, Value index, int lanes) {
   Type t{info(buffer).dtype, static_cast<uint16_t>(lanes)};
   Value v = s_->append_one(Code::kLoad, t, {index});
   s_->kernel.insts.back().imm = buffer.index;
-  s_->kernel.insts.back().flags = flags;
   return v;
 }
 
@@ -240,11 +239,9 @@ Value Builder::masked_load(Buffer buffer, Value index, Value mask, Value otherwi
   return v;
 }
 
-void Builder::store(Buffer buffer, Value index, Value v, uint8_t flags) {
+void Builder::store(Buffer buffer, Value index, Value v) {
   Value operands[] = {index, v};
-  Inst& inst = s_->append(Code::kStore, type(v), operands, {});
-  inst.imm = buffer.index;
-  inst.flags = flags;
+  s_->append(Code::kStore, type(v), operands, {}).imm = buffer.index;
 }
 
 void Builder::scatter(Buffer buffer, Value indices, Value v) {
@@ -257,12 +254,6 @@ void Builder::scatter(Buffer buffer, Value indices, Value v) {
 void Builder::masked_store(Buffer buffer, Value index, Value mask, Value v) {
   Value operands[] = {index, mask, splat(v, type(mask).lanes)};
   s_->append(Code::kMaskedStore, type(operands[2]), operands, {}).imm = buffer.index;
-}
-
-void Builder::prefetch(Buffer buffer, Value index, bool for_write) {
-  Inst& inst = s_->append(Code::kPrefetch, {info(buffer).dtype, 1}, {&index, 1}, {});
-  inst.imm = buffer.index;
-  inst.flags = for_write ? kForWrite : 0;
 }
 
 void Builder::set_error(Value code) {

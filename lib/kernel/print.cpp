@@ -11,14 +11,14 @@
 namespace gcomp::kernel {
 namespace {
 
-constexpr std::array<std::string_view, 39> kCodeNames = {
-    "op",          "cast",     "bitcast",   "fma",        "mul_add",     "index_div",
-    "index_rem",   "libm",     "splat",     "extract",    "insert",      "iota",
-    "reduce",      "shuffle",  "load",      "store",      "masked_load", "masked_store",
-    "gather",      "scatter",  "prefetch",  "set_error",  "thread",      "barrier",
-    "warp_xor",    "warp_mma", "warp_load", "is_aligned", "copy_async",  "commit_copies",
-    "wait_copies", "for",      "end_for",   "while",      "while_test",  "end_while",
-    "if",          "else",     "end_if"};
+constexpr std::array<std::string_view, 38> kCodeNames = {
+    "op",        "cast",      "bitcast",    "fma",        "mul_add",       "index_div",
+    "index_rem", "libm",      "splat",      "extract",    "insert",        "iota",
+    "reduce",    "shuffle",   "load",       "store",      "masked_load",   "masked_store",
+    "gather",    "scatter",   "set_error",  "thread",     "barrier",       "warp_xor",
+    "warp_mma",  "warp_load", "is_aligned", "copy_async", "commit_copies", "wait_copies",
+    "for",       "end_for",   "while",      "while_test", "end_while",     "if",
+    "else",      "end_if"};
 
 constexpr std::array<std::string_view, 8> kRoleNames = {"in",    "out",   "inout", "scratch",
                                                         "error", "local", "table", "shared"};
@@ -107,7 +107,6 @@ void Printer::print_details(const Inst& inst) {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch:
     case Code::kWarpLoad:
     case Code::kIsAligned: out_ += " " + buffer(inst.imm); break;
     case Code::kCopyAsync: {
@@ -129,8 +128,6 @@ void Printer::print_details(const Inst& inst) {
       break;
     default: break;
   }
-  if (inst.code == Code::kStore && (inst.flags & kStreaming)) out_ += " streaming";
-  if (inst.code == Code::kPrefetch && (inst.flags & kForWrite)) out_ += " for_write";
   if (inst.code == Code::kWarpLoad && (inst.flags & kTransposed)) out_ += " transposed";
   if (inst.code == Code::kFor && (inst.flags & kUnrolled)) out_ += " unrolled";
 }

@@ -339,7 +339,6 @@ void Verifier::check_inst() {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch:
     case Code::kSetError: return check_memory();
     case Code::kThread:
     case Code::kBarrier:

@@ -84,8 +84,7 @@ class Estimate {
       case Code::kIf:
       case Code::kElse:
       case Code::kEndIf:
-      case Code::kSetError:
-      case Code::kPrefetch: return;
+      case Code::kSetError: return;
       default: break;
     }
     work_ += factor_ * work(inst);

@@ -255,22 +255,6 @@ TEST_CASE("set_error keeps the least code") {
   }
 }
 
-TEST_CASE("streaming stores and prefetches change nothing") {
-  Builder b;
-  Buffer x = b.parameter(DType::kFloat32, Role::kIn), y = b.parameter(DType::kFloat32, Role::kOut);
-  b.for_loop(b.range_begin(), b.range_end(), b.index(4), [&](Value i) {
-    b.prefetch(x, b.add(i, b.index(64)));
-    b.store(y, i, b.load(x, i, 4), kernel::kStreaming);
-  });
-  Kernel k = b.finish();
-  for (const auto& options : all_options()) {
-    alignas(64) float in[16], out[16];
-    for (int i = 0; i < 16; ++i) in[i] = static_cast<float>(i);
-    Jit(k, options).run({in, out}, {}, 0, 16);
-    for (int i = 0; i < 16; ++i) CHECK(out[i] == in[i]);
-  }
-}
-
 TEST_CASE("equal bytes for any number of threads; text forms exist") {
   std::vector<Kernel> kernels;
   std::vector<std::string> names;

@@ -134,14 +134,13 @@ class Builder {
   Values transpose(const Values& rows);
 
   // --- memory; `index` counts elements
-  Value load(Buffer buffer, Value index, int lanes = 1, uint8_t flags = 0);
+  Value load(Buffer buffer, Value index, int lanes = 1);
   Value load_splat(Buffer buffer, Value index, int lanes);  // one element to all lanes (vbroadcast)
   Value gather(Buffer buffer, Value indices);
   Value masked_load(Buffer buffer, Value index, Value mask, Value otherwise);
-  void store(Buffer buffer, Value index, Value v, uint8_t flags = 0);  // dtype must be the buffer's
+  void store(Buffer buffer, Value index, Value v);  // dtype must be the buffer's
   void scatter(Buffer buffer, Value indices, Value v);
   void masked_store(Buffer buffer, Value index, Value mask, Value v);
-  void prefetch(Buffer buffer, Value index, bool for_write = false);
 
   // --- effects
   // Reports a failure: *error = min(*error, code), atomically. The runtime starts a run with

@@ -77,12 +77,11 @@ enum class Code : uint8_t {
               // lane i with lane i+n/2, then n/4, ... (so a sum is the same bits on every CPU)
   kShuffle,   // two operands of equal type; result lane i = concat(a,b)[lane_lists[imm + i]]
   kLoad,      // buffer imm, operand: index of lane 0; lanes contiguous
-  kStore,     // operands: index, value. flags: kStreaming
+  kStore,     // operands: index, value
   kMaskedLoad,   // operands: index, bool mask, value for the lanes that are off (not read)
   kMaskedStore,  // operands: index, bool mask, value
   kGather,       // operands: int64 index vector
   kScatter,      // operands: int64 index vector, value; lanes are stored in lane order
-  kPrefetch,     // operand: index; flags: kForWrite
   kSetError,     // operand: int64 code
   // In kernels of blocks (Kernel::block_threads) only. All threads of a block reach a barrier, a kWarpXor,
   // kWarpMma or kWarpLoad together: it stands in no branch or loop that some of them do not take.
@@ -114,10 +113,8 @@ enum class MmaFormat : uint8_t {
 };
 
 enum Flag : uint8_t {
-  kStreaming = 1,  // store past the caches; the address must be a multiple of the value's bytes
-  kForWrite = 2,
-  kUnrolled = 4,  // loop of few turns, known, whose turns are to be one piece of code
-  kTransposed = 8,
+  kUnrolled = 1,  // loop of few turns, known, whose turns are to be one piece of code
+  kTransposed = 2,
 };
 
 // Of a GPU's widest load, store and copy.

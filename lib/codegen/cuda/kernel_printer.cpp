@@ -414,7 +414,6 @@ void KernelPrinter::print_access(const Inst& inst) {
 }
 
 void KernelPrinter::print_memory(const Inst& inst) {
-  if (inst.code == Code::kPrefetch) return;  // other threads' work hides what it would
   if (inst.code == Code::kSetError) {
     line("atomicMin(" + buffer_name(inst.imm) + ", (i64)" + arg(inst, 0, 0) + ");");
     return;

@@ -151,12 +151,7 @@ void KernelEmitter::emit_memory(const Inst& inst) {
     }
     case Code::kStore: {
       llvm::Value* v = to_memory(inst.type, operand(inst, 1));
-      llvm::StoreInst* store = b_.CreateAlignedStore(v, address(inst, index, true), align);
-      if (inst.flags & kernel::kStreaming) {
-        store->setAlignment(llvm::Align(byte_size(inst.type.dtype) * inst.type.lanes));
-        auto* one = llvm::ConstantAsMetadata::get(b_.getInt32(1));
-        store->setMetadata("nontemporal", llvm::MDNode::get(b_.getContext(), one));
-      }
+      b_.CreateAlignedStore(v, address(inst, index, true), align);
       return;
     }
     case Code::kMaskedLoad: {
@@ -178,12 +173,6 @@ void KernelEmitter::emit_memory(const Inst& inst) {
     case Code::kScatter:
       b_.CreateMaskedScatter(to_memory(inst.type, operand(inst, 1)), address(inst, index, true),
                              align);
-      return;
-    case Code::kPrefetch:
-      b_.CreateIntrinsic(
-          llvm::Intrinsic::prefetch, {b_.getPtrTy()},
-          {address(inst, index, false), b_.getInt32(inst.flags & kernel::kForWrite ? 1 : 0),
-           b_.getInt32(3), b_.getInt32(1)});
       return;
     default:  // kSetError
       b_.CreateAtomicRMW(llvm::AtomicRMWInst::Min, buffers_[inst.imm], operand(inst, 0),
@@ -377,7 +366,6 @@ void KernelEmitter::emit(const Inst& inst) {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch:
     case Code::kSetError: return emit_memory(inst);
     default: return define(inst, 0, emit_value(inst));
   }

@@ -190,13 +190,12 @@ void Expander::copy_memory(const Inst& inst) {
   Buffer buffer = buffers_[inst.imm];
   Value loaded;
   switch (inst.code) {
-    case Code::kLoad: loaded = b_.load(buffer, a[0], inst.type.lanes, inst.flags); break;
+    case Code::kLoad: loaded = b_.load(buffer, a[0], inst.type.lanes); break;
     case Code::kGather: loaded = b_.gather(buffer, a[0]); break;
     case Code::kMaskedLoad: loaded = b_.masked_load(buffer, a[0], a[1], a[2]); break;
-    case Code::kStore: return b_.store(buffer, a[0], a[1], inst.flags);
+    case Code::kStore: return b_.store(buffer, a[0], a[1]);
     case Code::kMaskedStore: return b_.masked_store(buffer, a[0], a[1], a[2]);
     case Code::kScatter: return b_.scatter(buffer, a[0], a[1]);
-    case Code::kPrefetch: return b_.prefetch(buffer, a[0], inst.flags & kForWrite);
     default: return b_.set_error(a[0]);
   }
   define(inst, {&loaded, 1});
@@ -239,7 +238,6 @@ void Expander::copy(const Inst& inst) {
     case Code::kMaskedStore:
     case Code::kGather:
     case Code::kScatter:
-    case Code::kPrefetch:
     case Code::kSetError: return copy_memory(inst);
     case Code::kBarrier: return b_.barrier();
     case Code::kCopyAsync: return copy_async(inst);
