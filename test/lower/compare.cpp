@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <map>
 
@@ -215,7 +216,11 @@ std::string compare(const Graph& g, const std::vector<interp::Tensor>& inputs,
                     const lower::LowerOptions& options, const Tolerance& tolerance,
                     lower::Stats* stats, bool as_artifact, const Graph* truth) {
   static int number = 0;
-  // With sanitizers every other graph is placed on two devices, and the others become artifacts.
+  if (kSanitized && number == 0) {
+    std::puts(
+        "with sanitizers every other graph is placed on two devices, and the others become "
+        "artifacts; without, all do both");
+  }
   const bool placed_too = !kSanitized || ++number % 2 == 0;
   as_artifact &= !kSanitized || number % 2 != 0;
   if (CudaMode* cuda = CudaMode::get()) {
