@@ -237,12 +237,6 @@ static inline Block& block() {
   return the_block;
 }
 
-inline bool check_aligned(const void* address, size_t bytes) {
-  const bool aligned = reinterpret_cast<uintptr_t>(address) % bytes == 0;
-  if (!aligned) block().fail("an address not aligned");
-  return aligned;
-}
-
 inline void Block::entry() {
   Block& b = block();
   for (;;) {  // a thread of one block after another
@@ -423,7 +417,7 @@ class Shared {
     constexpr int kElements = 16 / sizeof(T);
     Block& b = block();
     if (at < 0 || at % kElements != 0 || at + kElements > n) return b.fail("copy to a wrong place");
-    if (inside) check_aligned(from, 16);
+    if (inside && reinterpret_cast<uintptr_t>(from) % 16 != 0) b.fail("an address not aligned");
     for (int i = 0; i < kElements; ++i) {
       Element& e = elements_[at + i];
       e.check_write();
